@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use zeroize::Zeroize;
+
 /// Reports a text that is not the lower-case hexadecimal form of an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not an id: expected {expected_len} hexadecimal digits")]
@@ -24,7 +26,7 @@ fn parse_hex(text: &str, out: &mut [u8]) -> Result<(), ParseIdError> {
 macro_rules! byte_ids {
     ($($(#[$doc:meta])* $name:ident, $len:literal;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name([u8; $len]);
 
         impl $name {
@@ -45,6 +47,11 @@ macro_rules! byte_ids {
             /// Shortens the id to eight hexadecimal digits, for people.
             pub fn short(&self) -> String {
                 data_encoding::HEXLOWER.encode(&self.0[..4])
+            }
+        }
+        impl Default for $name {
+            fn default() -> Self {
+                Self([0; $len])
             }
         }
         impl fmt::Display for $name {
@@ -89,6 +96,20 @@ byte_ids! {
     TableId, 16;
     /// Names a column: a hash of its table, its folded name and earlier uses of that name.
     ColumnId, 16;
+    /// Names a table to those without the blinding secret: equal tables look equal, and nothing else shows.
+    BlindedTable, 32;
+    /// Names a tag of a table to those without the blinding secret.
+    BlindedTag, 32;
+    /// Commits to a content key, so that a ciphertext opens under one key only.
+    KeyCommitment, 32;
+    /// A content key sealed under a scope key.
+    KeySlot, 48;
+    /// An X25519 public key, to which secrets are wrapped.
+    ExchangeKey, 32;
+    /// The public half of a ticket's one-use secret.
+    InviteKey, 32;
+    /// An Ed25519 signature.
+    Signature, 64;
 }
 
 macro_rules! number_ids {
@@ -144,28 +165,37 @@ pub fn fold_name(name: &str) -> String {
     name.to_ascii_lowercase()
 }
 
-fn derive16(context: &str, parts: &[&[u8]]) -> [u8; 16] {
+/// Hashes parts under a domain (BLAKE3 in its derive-key mode); each part goes in with its length, so that no two lists of
+/// parts look the same.
+pub(crate) fn derive<const N: usize>(context: &str, parts: &[&[u8]]) -> [u8; N] {
     let mut hasher = blake3::Hasher::new_derive_key(context);
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    let mut id = [0; 16];
-    hasher.finalize_xof().fill(&mut id);
-    id
+    let mut out = [0; N];
+    let mut reader = hasher.finalize_xof();
+    reader.fill(&mut out);
+    // Parts are secrets in half of the uses, and the state is as good as the secret.
+    reader.zeroize();
+    hasher.zeroize();
+    out
 }
 
 impl TableId {
+    /// The reserved table whose lane carries the schema operations.
+    pub const SCHEMA: Self = Self([0; 16]);
+
     /// Derives the id of a table from its name and the number of earlier tables of that name.
     pub fn derive(name: &str, earlier_uses: u32) -> Self {
-        Self(derive16("kithdb 2026 table id v1", &[fold_name(name).as_bytes(), &earlier_uses.to_le_bytes()]))
+        Self(derive("kithdb 2026 table id v1", &[fold_name(name).as_bytes(), &earlier_uses.to_le_bytes()]))
     }
 }
 
 impl ColumnId {
     /// Derives the id of a column from its table, its name and the number of earlier columns of that name.
     pub fn derive(table: TableId, name: &str, earlier_uses: u32) -> Self {
-        Self(derive16(
+        Self(derive(
             "kithdb 2026 column id v1",
             &[table.as_bytes(), fold_name(name).as_bytes(), &earlier_uses.to_le_bytes()],
         ))
