@@ -1,0 +1,114 @@
+//! Running other programs, and the times they took.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// The clone and its target folder.
+pub struct Workspace {
+    /// The folder with the workspace's Cargo.toml.
+    pub root: PathBuf,
+    /// Where cargo puts what it builds.
+    pub target: PathBuf,
+}
+
+impl Workspace {
+    /// Finds the workspace that this xtask belongs to.
+    pub fn locate() -> Result<Self> {
+        // Cargo sets the variable when it runs us; the path of the build serves a binary started by hand.
+        let manifest =
+            env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = manifest.parent().context("xtask has no folder above it")?.to_path_buf();
+        let target = match env::var_os("CARGO_TARGET_DIR") {
+            Some(target) => root.join(target),
+            None => root.join("target"),
+        };
+        Ok(Self { root, target })
+    }
+
+    /// Starts a cargo command in the workspace's root.
+    pub fn cargo(&self) -> Command {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(&self.root);
+        cargo
+    }
+}
+
+/// Runs a command with our terminal; a status other than 0 is an error that names the command.
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("could not start `{}`", line(command)))?;
+    ensure!(status.success(), "`{}` failed ({status})", line(command));
+    Ok(())
+}
+
+/// Runs a command and returns what it wrote to its standard output.
+pub fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .with_context(|| format!("could not start `{}`", line(command)))?;
+    if !output.status.success() {
+        bail!("`{}` failed ({}): {}", line(command), output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("`{}` wrote something other than UTF-8", line(command)))
+}
+
+/// Tells whether a command can be started and succeeds, without showing what it prints.
+pub fn succeeds(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|it| it.success())
+}
+
+/// Writes a command as one would type it.
+pub fn line(command: &Command) -> String {
+    let words: Vec<_> =
+        [command.get_program()].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy).collect();
+    words.join(" ")
+}
+
+/// The folder for what is kept outside the clone.
+pub fn cache_folder() -> Result<PathBuf> {
+    if let Some(cache) = env::var_os("XDG_CACHE_HOME").filter(|it| Path::new(it).is_absolute()) {
+        return Ok(PathBuf::from(cache));
+    }
+    let home = env::home_dir().context("neither XDG_CACHE_HOME nor a home folder is set")?;
+    Ok(home.join(".cache"))
+}
+
+/// Steps that all run, whatever fails, and a table of their times at the end.
+#[derive(Default)]
+pub struct Stages {
+    done: Vec<(&'static str, Duration, Result<()>)>,
+}
+
+impl Stages {
+    /// Runs one step under a heading.
+    pub fn run(&mut self, name: &'static str, step: impl FnOnce() -> Result<()>) {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let result = step();
+        if let Err(error) = &result {
+            println!("{error:#}");
+        }
+        self.done.push((name, start.elapsed(), result));
+    }
+
+    /// Prints each step's time and fails if one of them failed.
+    pub fn finish(self) -> Result<()> {
+        println!("\n== times");
+        let mut failed = Vec::new();
+        for (name, time, result) in &self.done {
+            println!("{:>8.1} s  {}  {name}", time.as_secs_f64(), if result.is_ok() { "ok    " } else { "FAILED" });
+            if result.is_err() {
+                failed.push(*name);
+            }
+        }
+        println!("{} passed, {} failed", self.done.len() - failed.len(), failed.len());
+        ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+        Ok(())
+    }
+}
