@@ -1,0 +1,3 @@
+//! What `kith demo` is made of.
+
+pub mod wordnet;
