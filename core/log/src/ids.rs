@@ -110,6 +110,12 @@ byte_ids! {
     InviteKey, 32;
     /// An Ed25519 signature.
     Signature, 64;
+    /// A random number that one side gives to one session's hello.
+    HelloNonce, 32;
+    /// Names a workspace in a hello to those who know the workspace, and to nobody else.
+    WorkspaceTag, 32;
+    /// The epoch secret and the blinding secret, wrapped to one device: a one-use public key and the ciphertext.
+    WrappedSecrets, 112;
 }
 
 macro_rules! number_ids {

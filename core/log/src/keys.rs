@@ -40,6 +40,7 @@ macro_rules! secrets {
         }
     )*};
 }
+pub(crate) use secrets;
 
 secrets! {
     /// One generation of the workspace secret: whoever has it can read what was sealed in that epoch.

@@ -63,35 +63,45 @@
 //! # }
 //! ```
 
+pub mod admin;
 pub mod clock;
 pub mod codec;
 pub mod device;
 pub mod entry;
+pub mod hello;
 pub mod ids;
 pub mod keys;
 pub mod limits;
+pub mod membership;
 pub mod merge;
 pub mod operation;
 pub mod payload;
 pub mod schema;
 pub mod seal;
 pub mod stamp;
+pub mod ticket;
 pub mod value;
+pub mod wrap;
 
+pub use admin::{AdminBody, AdminError, AdminOperation, Role};
 pub use clock::{Clock, ClockAheadError, Hlc};
 pub use codec::{DecodeError, Reader};
 pub use device::{DeviceKeys, KeyFileError, SignatureError, verify_signature};
 pub use entry::{EntryError, EntryHeader, SealedEntry, StreamOpening};
+pub use hello::{HelloContext, HelloError, HelloProof, SessionRole, workspace_tag};
 pub use ids::{
     AdminHash, ArrivalNumber, AuthorId, BlindedTable, BlindedTag, ColumnId, EntryHash, EpochId, ExchangeKey,
     Generation, IncarnationId, InviteKey, KeyCommitment, KeySlot, LaneId, Origin, ReplicaId, SequenceNumber, Signature,
     StreamId, TableId, WorkspaceId,
 };
 pub use keys::{BlindingSecret, ContentKey, EpochSecret, OpenSlotError, ScopeKey, sibling_token};
+pub use membership::{Added, Member, Membership, NotAllowed};
 pub use merge::{Cell, Node};
 pub use operation::{CellRef, Change, Operation};
 pub use payload::{PayloadContext, RowsReader, RowsWriter, Sibling, Step, TransactionHead};
 pub use schema::{Affinity, Collation, ColumnSchema, KeyKind, TableSchema};
 pub use seal::{OpenError, Opener, SealError, SealInput, Sealer, open, seal};
 pub use stamp::Stamp;
+pub use ticket::{InviteSecret, JoinRequest, Ticket, TicketError, verify_invite_proof};
 pub use value::ValueRef;
+pub use wrap::{UnwrapError, WrapError, unwrap_secrets, wrap_secrets};

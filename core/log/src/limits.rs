@@ -36,8 +36,10 @@ pub const NAME_BYTES_MAX: usize = 1024;
 pub const INDEXES_MAX: usize = 256;
 /// Greatest size of an admin operation in bytes.
 pub const ADMIN_BYTES_MAX: usize = 16 << 10;
-/// Greatest number of admin operations of a workspace.
-pub const ADMIN_OPERATIONS_MAX: usize = 100_000;
+/// Greatest number of admin operations of a workspace; the ancestry of so many takes 16 MiB.
+pub const ADMIN_OPERATIONS_MAX: usize = 16_384;
+/// Greatest size of a device's name in bytes.
+pub const DEVICE_NAME_BYTES_MAX: usize = 64;
 /// Greatest number of incarnations of one device that a replica accepts.
 pub const INCARNATIONS_MAX: usize = 1024;
 /// Greatest number of addresses in a ticket.
