@@ -34,6 +34,14 @@ impl Workspace {
     pub fn cargo(&self) -> Command {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.root);
+        // What the outer cargo says of xtask: build scripts that look at it (ring's does) would otherwise build their
+        // crate, and everything on top of it, anew each time cargo is called with and without xtask in turn.
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(&name);
+            }
+        }
         cargo
     }
 }
