@@ -7,6 +7,7 @@
 //! Invariants:
 //! 1. Clocks grow strictly through a payload and stay within the bounds the entry header gives.
 //! 2. A decoder allocates no more than the payload it was given plus the columns' table.
+//! 3. A payload that decodes is the one that [`RowsWriter`] writes for what was decoded.
 
 use crate::clock::Hlc;
 use crate::codec::{DecodeError, Reader, put_bytes, put_varint};
@@ -251,6 +252,8 @@ pub struct RowsReader<'a> {
     table: TableId,
     columns: Vec<ColumnId>,
     authors: Vec<(AuthorId, IncarnationId)>,
+    /// How many of `authors` have been named: they stand in the order of their first use.
+    authors_used: usize,
     reader: Reader<'a>,
     last: Hlc,
     inside: bool,
@@ -299,7 +302,12 @@ impl<'a> RowsReader<'a> {
             let author = AuthorId::from_bytes(reader.array("carried author")?);
             authors.push((author, IncarnationId::from_bytes(reader.array("carried incarnation")?)));
         }
-        Ok(Self { context, table, columns, authors, reader, last: Hlc::ZERO, inside: false })
+        let mut sorted = authors.clone();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(DecodeError::NotCanonical { what: "list of carried authors" });
+        }
+        Ok(Self { context, table, columns, authors, authors_used: 0, reader, last: Hlc::ZERO, inside: false })
     }
 
     /// Returns the table the rows belong to.
@@ -321,6 +329,9 @@ impl<'a> RowsReader<'a> {
     pub fn next(&mut self, operation: &mut Operation<'a>) -> Result<Step, DecodeError> {
         if !self.inside {
             if self.reader.is_empty() {
+                if self.authors_used != self.authors.len() {
+                    return Err(DecodeError::NotCanonical { what: "list of carried authors" });
+                }
                 return Ok(Step::Finished);
             }
             return self.begin().map(Step::Begin);
@@ -377,8 +388,9 @@ impl<'a> RowsReader<'a> {
             }
             Stamp::EXISTING
         } else {
-            let delta = if head & CLOCK_GIVEN != 0 { reader.varint("clock")? } else { 1 };
-            let clock = self.last.checked_add(delta).filter(|_| delta > 0);
+            let given = head & CLOCK_GIVEN != 0;
+            let delta = if given { reader.varint("clock")? } else { 1 };
+            let clock = self.last.checked_add(delta).filter(|_| delta > u64::from(given));
             let clock = clock.ok_or(DecodeError::NotCanonical { what: "clock" })?;
             if clock <= self.context.after || clock > self.context.up_to {
                 return Err(DecodeError::NotCanonical { what: "clock of an operation" });
@@ -392,12 +404,16 @@ impl<'a> RowsReader<'a> {
         } else {
             Generation::FIRST
         };
-        if !operation.generation.is_live() {
+        let given = head & GENERATION_GIVEN != 0;
+        if !operation.generation.is_live() || given == (operation.generation == Generation::FIRST) {
             return Err(DecodeError::NotCanonical { what: "generation" });
         }
         operation.origin = Origin::NATURAL;
         if head & ORIGIN_GIVEN != 0 {
             operation.origin = Origin::new(u64::from_le_bytes(reader.array("origin")?));
+            if operation.origin == Origin::NATURAL {
+                return Err(DecodeError::NotCanonical { what: "origin" });
+            }
         }
         let own = operation.stamp;
         match head & KIND_MASK {
@@ -410,7 +426,13 @@ impl<'a> RowsReader<'a> {
                     }
                 } else {
                     self.cells(operation, false)?;
+                    if operation.cells.len() == self.columns.len() {
+                        return Err(DecodeError::NotCanonical { what: "number of cells" });
+                    }
                 }
+            }
+            DELETE | MOVE if head & ALL_COLUMNS != 0 => {
+                return Err(DecodeError::Unknown { what: "operation", value: u64::from(head) });
             }
             DELETE => operation.change = Change::Delete,
             MOVE => {
@@ -449,14 +471,20 @@ impl<'a> RowsReader<'a> {
             0 => Ok(own),
             1 => Ok(Stamp::EXISTING),
             _ => {
-                let author = usize::try_from(code - 2).ok().and_then(|index| self.authors.get(index));
-                let &(author, incarnation) =
-                    author.ok_or(DecodeError::Unknown { what: "carried author", value: code - 2 })?;
+                let index = usize::try_from(code - 2).ok().filter(|index| *index <= self.authors_used);
+                let &(author, incarnation) = index
+                    .and_then(|index| self.authors.get(index))
+                    .ok_or(DecodeError::Unknown { what: "carried author", value: code - 2 })?;
+                self.authors_used = self.authors_used.max((code - 1) as usize);
                 let clock = Hlc::from_u64(self.reader.varint("carried clock")?);
                 if clock > self.context.up_to || clock == Hlc::ZERO {
                     return Err(DecodeError::NotCanonical { what: "carried clock" });
                 }
-                Ok(Stamp { clock, author, incarnation })
+                let stamp = Stamp { clock, author, incarnation };
+                if stamp == own {
+                    return Err(DecodeError::NotCanonical { what: "carried stamp" });
+                }
+                Ok(stamp)
             }
         }
     }
@@ -580,6 +608,34 @@ mod tests {
                 "end true",
             ]
         );
+    }
+
+    /// Reads a payload and writes what was read.
+    fn rewrite(payload: &[u8], context: PayloadContext) -> Result<Vec<u8>, DecodeError> {
+        let mut reader = RowsReader::open(payload, context)?;
+        let mut writer = RowsWriter::new(reader.table(), reader.columns().to_vec());
+        let mut operation = Operation::default();
+        loop {
+            match reader.next(&mut operation)? {
+                Step::Begin(head) => writer.begin(&head),
+                Step::Operation => writer.write(&operation),
+                Step::End(continues) => writer.end(continues),
+                Step::Finished => return Ok(writer.finish()),
+            }
+        }
+    }
+
+    #[test]
+    fn every_flip_of_a_bit_is_refused_or_writes_back_the_same() {
+        let mut payload = sample();
+        assert_eq!(rewrite(&payload, context()).as_ref(), Ok(&payload));
+        for bit in 0..payload.len() * 8 {
+            payload[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(written) = rewrite(&payload, context()) {
+                assert_eq!(written, payload, "bit {bit}");
+            }
+            payload[bit / 8] ^= 1 << (bit % 8);
+        }
     }
 
     #[test]
