@@ -1,0 +1,173 @@
+//! Start and stop: ports, failures, and what happens to sessions.
+
+mod common;
+
+use std::process::{Command, Stdio};
+
+use common::*;
+use kithdb_net::{Address, CloseReason, NetConfig, NetEvent, Network, Path, StartError};
+use tokio::time::timeout;
+
+#[tokio::test]
+async fn shutdown_frees_the_port_at_once() {
+    let mut fixed = NetConfig::loopback(secret(), 0);
+    for round in 0..3 {
+        let mut left = start(fixed.clone()).await;
+        let quic = left.address(Path::Quic).await;
+        let tcp = left.address(Path::Tcp).await;
+        // Busy connections over both are the hard case.
+        let mut over_quic = start(only(Path::Quic)).await;
+        let mut over_tcp = start(only(Path::Tcp)).await;
+        over_quic.net.dial(quic.clone());
+        over_tcp.net.dial(tcp.clone());
+        for peer in [&mut over_quic, &mut over_tcp] {
+            let (session, _, _) = peer.opened().await;
+            peer.net.send(session, vec![round; 100_000]).await.unwrap();
+        }
+        left.net.shutdown().await;
+        // From the second round on the very same ports are bound again.
+        fixed.listen = vec![quic.without_peer().to_string(), tcp.without_peer().to_string()];
+    }
+}
+
+async fn shutdown_tells_the_peer(path: Path) {
+    let (left, at_left, mut right, at_right) = pair(path).await;
+    left.net.send(at_left, b"last words".to_vec()).await.unwrap();
+    let Peer { net, mut events, .. } = left;
+    net.shutdown().await;
+    assert_eq!(right.frame(at_right).await, b"last words");
+    assert_eq!(right.closed(at_right).await, CloseReason::ClosedByPeer);
+    let mut reasons = Vec::new();
+    while let Some(event) = events.recv().await {
+        if let NetEvent::SessionClosed { reason, .. } = event {
+            reasons.push(reason);
+        }
+    }
+    assert_eq!(reasons, [CloseReason::Shutdown], "and then the events end");
+}
+
+#[tokio::test]
+async fn shutdown_delivers_what_was_queued_and_tells_the_peer_over_quic() {
+    shutdown_tells_the_peer(Path::Quic).await;
+}
+
+#[tokio::test]
+async fn shutdown_delivers_what_was_queued_and_tells_the_peer_over_tcp() {
+    shutdown_tells_the_peer(Path::Tcp).await;
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_an_application_that_reads_no_events() {
+    let mut config = only(Path::Quic);
+    config.limits.events_max = 1;
+    let mut left = start(only(Path::Quic)).await;
+    let mut right = start(config).await;
+    let (at_left, _) = connect(&mut left, &mut right, Path::Quic).await;
+    for _ in 0..10 {
+        left.net.send(at_left, vec![1]).await.unwrap();
+    }
+    timeout(GUARD, right.net.shutdown()).await.unwrap();
+}
+
+#[tokio::test]
+async fn dropping_the_events_stops_the_network() {
+    let (left, _, mut right, at_right) = pair(Path::Quic).await;
+    drop(left.events);
+    assert_eq!(right.closed(at_right).await, CloseReason::ClosedByPeer);
+    timeout(GUARD, left.net.shutdown()).await.unwrap();
+}
+
+#[tokio::test]
+async fn taken_port_is_an_error_that_names_it() {
+    let mut left = start(NetConfig::loopback(secret(), 0)).await;
+    for path in [Path::Quic, Path::Tcp] {
+        let taken = left.address(path).await.without_peer().to_string();
+        let mut config = only(path);
+        config.listen = vec![taken.clone()];
+        let error = Network::start(config).await.unwrap_err();
+        assert!(matches!(error, StartError::Listen { .. }));
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("cannot listen on {taken}: ")), "{text}");
+        assert!(text.contains("in use"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn one_taken_port_of_several_is_reported_and_the_rest_works() {
+    let mut left = start(only(Path::Quic)).await;
+    let taken = left.address(Path::Quic).await.without_peer();
+    let mut config = only(Path::Tcp);
+    config.listen.insert(0, taken.to_string());
+    let mut right = start(config).await;
+    let (address, reason) = right
+        .until("ListenFailed", |event| match event {
+            NetEvent::ListenFailed { address, reason } => Some((address.clone(), reason.clone())),
+            _ => None,
+        })
+        .await;
+    assert_eq!(address, taken);
+    assert!(reason.contains("in use"), "{reason}");
+    connect(&mut left, &mut right, Path::Tcp).await;
+}
+
+#[tokio::test]
+async fn listen_text_that_is_no_address_is_refused() {
+    let mut config = only(Path::Tcp);
+    config.listen = vec!["localhost:4700".to_owned()];
+    let error = Network::start(config).await.unwrap_err();
+    assert!(matches!(error, StartError::ListenAddress(_)), "{error}");
+}
+
+#[test]
+fn start_outside_a_runtime_is_an_error() {
+    let future = Network::start(only(Path::Tcp));
+    let error = futures::executor::block_on(future).unwrap_err();
+    assert!(matches!(error, StartError::Runtime(_)), "{error}");
+}
+
+/// Kills a peer in another process, without any chance to say goodbye.
+async fn kill_is_reported(path: Path) {
+    let mut left = start(only(path)).await;
+    let address = left.address(path).await;
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "peer_in_another_process", "--nocapture"])
+        .env("KITHDB_NET_TEST_DIAL", address.to_string())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (session, dialer, _) = left.opened().await;
+    assert!(!dialer);
+    assert_eq!(left.frame(session).await, b"alive");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let reason = left.closed(session).await;
+    assert!(
+        matches!(reason, CloseReason::ClosedByPeer | CloseReason::Lost { .. } | CloseReason::Unresponsive),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn killed_peer_is_reported_over_quic() {
+    kill_is_reported(Path::Quic).await;
+}
+
+#[tokio::test]
+async fn killed_peer_is_reported_over_tcp() {
+    kill_is_reported(Path::Tcp).await;
+}
+
+/// The process that `kill_is_reported` starts and kills; without its variable it has nothing to do.
+#[tokio::test]
+async fn peer_in_another_process() {
+    let Ok(address) = std::env::var("KITHDB_NET_TEST_DIAL") else {
+        return;
+    };
+    let address: Address = address.parse().unwrap();
+    let mut peer = start(only(address.path())).await;
+    peer.net.dial(address);
+    let (session, _, _) = peer.opened().await;
+    peer.net.send(session, b"alive".to_vec()).await.unwrap();
+    // Runs until it is killed or the parent is gone.
+    peer.closed(session).await;
+}
