@@ -45,7 +45,7 @@ pub(crate) enum Failed {
     /// The next group should be tried now.
     TryNext(DialId),
     /// Every address has failed: report this.
-    AllFailed { address: Address, reason: String },
+    Over { address: Address, reason: String },
 }
 
 /// A group of addresses to try, and who must answer.
@@ -63,7 +63,7 @@ impl Dials {
             // Nothing was asked for, so there is nothing to report.
             return Err(Failed::GoOn);
         };
-        let refuse = |reason: String| Err(Failed::AllFailed { address: first.clone(), reason });
+        let refuse = |reason: String| Err(Failed::Over { address: first.clone(), reason });
         if addresses.len() > DIAL_ADDRESSES_MAX {
             return refuse(format!(
                 "{} addresses are too many for one dial; the limit is {DIAL_ADDRESSES_MAX}",
@@ -138,7 +138,7 @@ impl Dials {
         }
         let (address, reason) = (state.address.clone(), state.errors.join("; "));
         self.dials.remove(&dial);
-        Failed::AllFailed { address, reason }
+        Failed::Over { address, reason }
     }
 
     /// Forgets a dial that turned out to be needless and returns what it asked for.
@@ -187,7 +187,7 @@ mod tests {
         dials.trying(dial, connection(2));
         let end = dials.failed(connection(2), "b".into());
         let address = QUIC.parse().unwrap();
-        assert_eq!(end, Failed::AllFailed { address, reason: "a; b".into() });
+        assert_eq!(end, Failed::Over { address, reason: "a; b".into() });
     }
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
         let quic: Address = QUIC.parse().unwrap();
         let mut dials = Dials::default();
         let refused = dials.plan(vec![quic.with_peer(one), quic.with_peer(two)]);
-        assert!(matches!(refused, Err(Failed::AllFailed { .. })));
+        assert!(matches!(refused, Err(Failed::Over { .. })));
         let dial = dials.plan(vec![quic.clone(), quic.with_peer(two)]).unwrap();
         assert_eq!(dials.expected(dial), Some(two));
     }

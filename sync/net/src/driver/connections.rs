@@ -65,7 +65,7 @@ impl Driver {
         match step {
             Failed::GoOn => {}
             Failed::TryNext(dial) => self.try_next_group(dial),
-            Failed::AllFailed { address, reason } => {
+            Failed::Over { address, reason } => {
                 self.notify(NetEvent::DialFailed { address, reason });
             }
         }
