@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::shell::{self, Stages, Workspace};
-use crate::{setup, tidy, tools};
+use crate::{fuzz, setup, tidy, tools};
 
 /// What clippy holds against the libraries beyond what it holds against tests and binaries.
 const LIBRARY_LINTS: [&str; 4] =
@@ -15,7 +15,14 @@ const LIBRARY_LINTS: [&str; 4] =
 pub fn run(workspace: &Workspace) -> Result<()> {
     setup::require(&[setup::C_COMPILER])?;
     let mut stages = Stages::default();
-    stages.run("fmt", || shell::run(workspace.cargo().args(["fmt", "--all", "--check"])));
+    stages.run("fmt", || {
+        shell::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
+        // The fuzz targets are a workspace of their own.
+        match fuzz::manifest(workspace) {
+            Some(manifest) => shell::run(workspace.cargo().args(["fmt", "--check", "--manifest-path"]).arg(manifest)),
+            None => Ok(()),
+        }
+    });
     stages.run("tidy", || tidy::run(workspace));
     stages.run("typos", || {
         let typos = tools::TYPOS.ensure(workspace)?;

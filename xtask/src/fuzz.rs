@@ -3,7 +3,7 @@
 //! The targets are built on stable Rust with the compiler's own coverage passes, in a target folder of their own,
 //! because the flags differ from those of everything else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, thread};
 
@@ -19,14 +19,21 @@ const RUSTFLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-
 
 const SECONDS_DEFAULT: u32 = 5;
 
+/// The crate of the fuzz targets.
+const FOLDER: &str = "tests/fuzz";
+
+/// Returns the Cargo.toml of the fuzz targets, if there are any.
+pub fn manifest(workspace: &Workspace) -> Option<PathBuf> {
+    Some(workspace.root.join(FOLDER).join("Cargo.toml")).filter(|manifest| manifest.is_file())
+}
+
 /// Builds and runs the targets for `KITHDB_FUZZ_SECONDS` each.
 pub fn run(workspace: &Workspace) -> Result<()> {
-    let crate_folder = workspace.root.join("tests").join("fuzz");
-    let manifest = crate_folder.join("Cargo.toml");
-    if !manifest.is_file() {
-        println!("there are no fuzz targets yet: {} is missing", manifest.display());
+    let Some(manifest) = manifest(workspace) else {
+        println!("there are no fuzz targets yet: {FOLDER}/Cargo.toml is missing");
         return Ok(());
-    }
+    };
+    let crate_folder = workspace.root.join(FOLDER);
     let seconds = match env::var("KITHDB_FUZZ_SECONDS") {
         Ok(text) => {
             text.parse().with_context(|| format!("KITHDB_FUZZ_SECONDS is `{text}`, not a number of seconds"))?
