@@ -194,3 +194,97 @@ fn with_domain(domain: &str, message: &[u8]) -> Vec<u8> {
     out.extend_from_slice(message);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> DeviceKeys {
+        DeviceKeys::from_seeds([1; 32], [2; 32], [3; 32])
+    }
+
+    /// Points whose multiples are at most eight: a signature under them holds for many messages.
+    const SMALL_ORDER: [[u8; 32]; 3] = {
+        let mut one = [0; 32];
+        one[0] = 1;
+        let mut minus_one = [0xff; 32];
+        minus_one[0] = 0xec;
+        minus_one[31] = 0x7f;
+        [[0; 32], one, minus_one]
+    };
+
+    #[test]
+    fn key_file_comes_back() {
+        let text = keys().encode_key_file();
+        let read = DeviceKeys::decode_key_file(&text).unwrap();
+        assert_eq!((read.author(), read.exchange_key()), (keys().author(), keys().exchange_key()));
+        assert_eq!(read.transport_secret(), &[3; 32]);
+        assert_eq!(*read.encode_key_file(), *text);
+    }
+
+    #[test]
+    fn every_cut_of_a_key_file_is_called_cut_short() {
+        let text = keys().encode_key_file();
+        for len in 0..text.len() {
+            assert_eq!(DeviceKeys::decode_key_file(&text[..len]).unwrap_err(), KeyFileError::Truncated, "{len}");
+        }
+    }
+
+    #[test]
+    fn key_file_of_a_newer_version_says_so() {
+        let text = keys().encode_key_file().replace("version 1", "version 2");
+        assert_eq!(DeviceKeys::decode_key_file(&text).unwrap_err(), KeyFileError::NewerVersion { version: 2 });
+        assert_eq!(DeviceKeys::decode_key_file("a poem\n").unwrap_err(), KeyFileError::NotAKeyFile);
+    }
+
+    #[test]
+    fn every_changed_character_of_a_key_file_is_refused() {
+        let text = keys().encode_key_file();
+        for index in 0..text.len() {
+            for with in ["0", "x", "\n", " "] {
+                let mut changed = text.to_string();
+                changed.replace_range(index..=index, with);
+                assert!(changed == *text || DeviceKeys::decode_key_file(&changed).is_err(), "{index} {with:?}");
+            }
+        }
+        assert!(DeviceKeys::decode_key_file(&format!("{}\n", *text)).is_err());
+    }
+
+    #[test]
+    fn signature_holds_for_its_author_domain_and_message_only() {
+        let signature = keys().sign("domain a", b"message");
+        let other = DeviceKeys::from_seeds([9; 32], [2; 32], [3; 32]).author();
+        assert_eq!(verify_signature(&keys().author(), "domain a", b"message", &signature), Ok(()));
+        assert!(verify_signature(&keys().author(), "domain b", b"message", &signature).is_err());
+        assert!(verify_signature(&keys().author(), "domain am", b"essage", &signature).is_err());
+        assert!(verify_signature(&keys().author(), "domain a", b"massage", &signature).is_err());
+        assert!(verify_signature(&other, "domain a", b"message", &signature).is_err());
+    }
+
+    #[test]
+    fn small_order_keys_are_refused() {
+        for point in SMALL_ORDER {
+            assert!(!is_signing_key(&point));
+            // With a small-order key, R = that point and s = 0 satisfy the plain equation for many messages.
+            let mut signature = [0; 64];
+            signature[..32].copy_from_slice(&point);
+            for message in 0..16u8 {
+                let forged = Signature::from_bytes(signature);
+                assert!(verify_signature(&AuthorId::from_bytes(point), "d", &[message], &forged).is_err());
+            }
+        }
+        assert!(is_signing_key(keys().author().as_bytes()));
+        for point in [[0; 32], SMALL_ORDER[1]] {
+            assert!(keys().agree(&ExchangeKey::from_bytes(point)).is_none());
+        }
+    }
+
+    #[test]
+    fn public_keys_have_one_form() {
+        // y = p + 3 is y = 3 written a second way.
+        let mut point = [0xff; 32];
+        point[0] = 0xf0;
+        point[31] = 0x7f;
+        assert!(!is_signing_key(&point));
+    }
+}

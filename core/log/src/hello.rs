@@ -92,3 +92,52 @@ pub fn workspace_tag(workspace: WorkspaceId, nonces: &[HelloNonce]) -> Workspace
     parts.extend(nonces.iter().map(|nonce| nonce.as_bytes() as &[u8]));
     WorkspaceTag::from_bytes(derive("kithdb 2026 workspace tag v1", &parts))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> HelloContext {
+        HelloContext {
+            workspace: WorkspaceId::from_bytes([1; 32]),
+            initiator_transport: b"initiator".to_vec(),
+            responder_transport: b"responder".to_vec(),
+            initiator_nonce: HelloNonce::from_bytes([2; 32]),
+            responder_nonce: HelloNonce::from_bytes([3; 32]),
+        }
+    }
+
+    #[test]
+    fn proof_holds_for_its_session_and_side_only() {
+        let keys = DeviceKeys::from_seeds([1; 32], [2; 32], [3; 32]);
+        let proof = HelloProof::sign(&context(), SessionRole::Initiator, &keys);
+        assert_eq!(proof.verify(&context(), SessionRole::Initiator), Ok(()));
+        assert!(proof.verify(&context(), SessionRole::Responder).is_err(), "reflected to its maker");
+        let others = [
+            HelloContext { workspace: WorkspaceId::from_bytes([9; 32]), ..context() },
+            HelloContext { initiator_transport: b"relay".to_vec(), ..context() },
+            HelloContext { responder_transport: b"relay".to_vec(), ..context() },
+            HelloContext { initiator_nonce: HelloNonce::from_bytes([9; 32]), ..context() },
+            HelloContext { responder_nonce: HelloNonce::from_bytes([9; 32]), ..context() },
+            HelloContext {
+                initiator_transport: b"initiatorr".to_vec(),
+                responder_transport: b"esponder".to_vec(),
+                ..context()
+            },
+        ];
+        for other in others {
+            assert!(proof.verify(&other, SessionRole::Initiator).is_err(), "{other:?}");
+        }
+        let impostor = HelloProof { author: AuthorId::from_bytes([1; 32]), ..proof };
+        assert!(impostor.verify(&context(), SessionRole::Initiator).is_err());
+    }
+
+    #[test]
+    fn workspace_tags_differ_by_workspace_and_nonces() {
+        let (a, b) = (HelloNonce::from_bytes([1; 32]), HelloNonce::from_bytes([2; 32]));
+        let workspace = WorkspaceId::from_bytes([1; 32]);
+        assert_eq!(workspace_tag(workspace, &[a, b]), workspace_tag(workspace, &[a, b]));
+        assert_ne!(workspace_tag(workspace, &[a, b]), workspace_tag(workspace, &[b, a]));
+        assert_ne!(workspace_tag(workspace, &[a]), workspace_tag(WorkspaceId::from_bytes([2; 32]), &[a]));
+    }
+}

@@ -144,3 +144,58 @@ pub fn sibling_token(scope: &ScopeKey, author: AuthorId, incarnation: Incarnatio
         &[&scope.0, author.as_bytes(), incarnation.as_bytes(), &clock.as_u64().to_le_bytes()],
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slot_opens_for_its_scope_and_its_commitment_only() {
+        let epoch = EpochSecret::from_bytes([1; 32]);
+        let table = TableId::derive("notes", 0);
+        let (whole, tag) = (epoch.scope_key(table, None), epoch.scope_key(table, Some("family")));
+        let (key, other) = (ContentKey::from_bytes([2; 32]), ContentKey::from_bytes([3; 32]));
+        let slot = key.seal_slot(&whole);
+        assert_eq!(ContentKey::open_slot(&whole, &slot, &key.commitment()), Ok(key.clone()));
+        assert_eq!(ContentKey::open_slot(&tag, &slot, &key.commitment()), Err(OpenSlotError));
+        assert_eq!(ContentKey::open_slot(&whole, &slot, &other.commitment()), Err(OpenSlotError));
+        assert_eq!(ContentKey::open_slot(&whole, &other.seal_slot(&whole), &key.commitment()), Err(OpenSlotError));
+    }
+
+    #[test]
+    fn derived_keys_differ_by_every_part() {
+        let (one, two) = (EpochSecret::from_bytes([1; 32]), EpochSecret::from_bytes([2; 32]));
+        let (notes, tasks) = (TableId::derive("notes", 0), TableId::derive("tasks", 0));
+        let keys = [
+            one.scope_key(notes, None),
+            two.scope_key(notes, None),
+            one.scope_key(tasks, None),
+            one.scope_key(notes, Some("")),
+            one.scope_key(notes, Some("a")),
+        ];
+        for (index, key) in keys.iter().enumerate() {
+            assert!(keys[index + 1..].iter().all(|other| other != key));
+        }
+        let author = AuthorId::default();
+        let token = |key, clock| sibling_token(key, author, IncarnationId::default(), Hlc::from_u64(clock));
+        assert_ne!(token(&keys[0], 1), token(&keys[0], 2));
+        assert_ne!(token(&keys[0], 1), token(&keys[1], 1));
+    }
+
+    #[test]
+    fn lanes_are_sets_of_tags() {
+        let blinding = BlindingSecret::from_bytes([1; 32]);
+        let (notes, tasks) = (TableId::derive("notes", 0), TableId::derive("tasks", 0));
+        let (a, b) = (blinding.blind_tag(notes, "a"), blinding.blind_tag(notes, "b"));
+        let table = blinding.blind_table(notes);
+        assert_eq!(BlindingSecret::lane_id(&table, &[a, b]), BlindingSecret::lane_id(&table, &[b, a, b]));
+        assert_ne!(BlindingSecret::lane_id(&table, &[a]), BlindingSecret::lane_id(&table, &[a, b]));
+        assert_ne!(BlindingSecret::lane_id(&table, &[]), BlindingSecret::lane_id(&blinding.blind_table(tasks), &[]));
+        assert_ne!(blinding.blind_tag(tasks, "a"), a);
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug() {
+        assert_eq!(format!("{:?}", ContentKey::from_bytes([7; 32])), "ContentKey(..)");
+    }
+}

@@ -280,3 +280,165 @@ pub fn seal(input: SealInput<'_>) -> Result<SealedEntry, SealError> {
 pub fn open(entry: &SealedEntry, key: &ContentKey) -> Result<Vec<u8>, OpenError> {
     Opener::new().open(entry, key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::TableId;
+    use crate::ids::{BlindedTable, IncarnationId};
+    use crate::keys::EpochSecret;
+
+    fn keys() -> DeviceKeys {
+        DeviceKeys::from_seeds([1; 32], [2; 32], [3; 32])
+    }
+
+    fn seal_payload(sealer: &mut Sealer, payload: &[u8], key: &ContentKey) -> SealedEntry {
+        let scope = EpochSecret::from_bytes([4; 32]).scope_key(TableId::SCHEMA, None);
+        let opening = StreamOpening::seal(key, BlindedTable::default(), &scope, &[]);
+        let keys = keys();
+        let stream = StreamId { author: keys.author(), incarnation: IncarnationId::default(), lane: opening.lane_id() };
+        let input = SealInput {
+            workspace: WorkspaceId::default(),
+            stream,
+            sequence: SequenceNumber::new(1),
+            previous: EntryHash::default(),
+            frontier: vec![],
+            epoch: EpochId::default(),
+            clock: Hlc::default(),
+            opening: Some(opening),
+            payload,
+            content_key: key,
+            keys: &keys,
+            nonce: [5; 24],
+        };
+        sealer.seal(input).unwrap()
+    }
+
+    /// Encrypts a plaintext of the author's own making in place of the sealed one.
+    fn forge_plaintext(entry: &mut SealedEntry, key: &ContentKey, payload_len: u32, frame: &[u8], padded_len: usize) {
+        let sealer = Sealer { frame: frame.to_vec(), ..Sealer::new() };
+        let associated = entry.header.associated_data();
+        if padded_len == 0 {
+            entry.ciphertext = sealer.encrypt(payload_len as usize, key, &[6; 24], &associated).unwrap();
+            return;
+        }
+        let mut out = vec![6; NONCE_LEN];
+        out.extend_from_slice(&payload_len.to_le_bytes());
+        out.extend_from_slice(&(frame.len() as u32).to_le_bytes());
+        out.extend_from_slice(frame);
+        out.resize(NONCE_LEN + padded_len, 0);
+        let tag = XChaCha20Poly1305::new(Key::from_slice(key.as_bytes()))
+            .encrypt_in_place_detached(XNonce::from_slice(&[6; 24]), &associated, &mut out[NONCE_LEN..])
+            .unwrap();
+        out.extend_from_slice(&tag);
+        entry.ciphertext = out;
+    }
+
+    #[test]
+    fn payloads_of_all_sizes_come_back() {
+        let (mut sealer, mut opener) = (Sealer::new(), Opener::new());
+        let key = ContentKey::from_bytes([7; 32]);
+        let mut noise = vec![0; 300_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        for len in [0, 1, 2, 3, 100, 4095, 4096, 131_072, 131_073, 300_000] {
+            for payload in [&noise[..len], &vec![0; len][..]] {
+                let entry = seal_payload(&mut sealer, payload, &key);
+                entry.verify(WorkspaceId::default()).unwrap();
+                assert_eq!(opener.open(&entry, &key).as_deref(), Ok(payload), "{len}");
+            }
+        }
+        let zeros = vec![0; PAYLOAD_BYTES_MAX];
+        let entry = seal_payload(&mut sealer, &zeros, &key);
+        assert!(entry.ciphertext.len() < 20_000, "a payload of the greatest size that compresses to nearly nothing");
+        assert!(opener.open(&entry, &key).unwrap() == zeros);
+    }
+
+    #[test]
+    fn size_shows_little() {
+        let lens: std::collections::BTreeSet<_> = (1..10_000).map(padme).collect();
+        assert!(lens.len() < 170, "{}", lens.len());
+        assert!((9..1_000_000).all(|len| padme(len) >= len && padme(len) * 8 <= len * 9));
+        assert!(PAYLOAD_BYTES_MAX + 4096 + zstd_safe::compress_bound(PAYLOAD_BYTES_MAX) / 32 <= CIPHERTEXT_BYTES_MAX);
+        assert!(NONCE_LEN + padme(8 + zstd_safe::compress_bound(PAYLOAD_BYTES_MAX)) + TAG_LEN <= CIPHERTEXT_BYTES_MAX);
+    }
+
+    #[test]
+    fn other_key_is_refused_before_decryption() {
+        let (key, other) = (ContentKey::from_bytes([7; 32]), ContentKey::from_bytes([8; 32]));
+        let mut entry = seal_payload(&mut Sealer::new(), b"payload", &key);
+        assert_eq!(open(&entry, &other), Err(OpenError::WrongKey));
+        // A header that commits to the other key does not help: the cipher is bound to the header.
+        entry.header.key_commitment = other.commitment();
+        assert_eq!(open(&entry, &key), Err(OpenError::WrongKey));
+        assert_eq!(open(&entry, &other), Err(OpenError::Forged));
+    }
+
+    #[test]
+    fn decompression_bombs_are_refused_before_allocation() {
+        let key = ContentKey::from_bytes([7; 32]);
+        let mut entry = seal_payload(&mut Sealer::new(), b"payload", &key);
+        let small = zstd::bulk::compress(b"payload", 3).unwrap();
+        let large = zstd::bulk::compress(&vec![0; PAYLOAD_BYTES_MAX + 1], 3).unwrap();
+        // Says it is above the limit.
+        forge_plaintext(&mut entry, &key, PAYLOAD_BYTES_MAX as u32 + 1, &large, 0);
+        assert_eq!(open(&entry, &key), Err(OpenError::TooLarge { len: PAYLOAD_BYTES_MAX + 1 }));
+        // Says it is small, and its frame says otherwise.
+        forge_plaintext(&mut entry, &key, 7, &large, 0);
+        assert_eq!(open(&entry, &key), Err(OpenError::Malformed("its frame has another size")));
+        // Says more than a frame of this length can hold.
+        forge_plaintext(&mut entry, &key, PAYLOAD_BYTES_MAX as u32, &small, 0);
+        assert_eq!(open(&entry, &key), Err(OpenError::TooLarge { len: PAYLOAD_BYTES_MAX }));
+        // Several frames, or one and something after it.
+        for more in [&small[..], &[0], &[0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0]] {
+            forge_plaintext(&mut entry, &key, 7, &[&small, more].concat(), 0);
+            assert_eq!(open(&entry, &key), Err(OpenError::Malformed("its frame is not one whole frame")));
+        }
+        // A frame that lies about its own size: its head says 8, its block holds 7.
+        let mut lying = small.clone();
+        assert_eq!(lying[5], 7, "the content size of a single-segment frame");
+        lying[5] = 8;
+        forge_plaintext(&mut entry, &key, 8, &lying, 0);
+        assert!(open(&entry, &key).is_err());
+        lying[5] = 6;
+        forge_plaintext(&mut entry, &key, 6, &lying, 0);
+        assert!(open(&entry, &key).is_err());
+    }
+
+    #[test]
+    fn padding_has_one_form() {
+        let key = ContentKey::from_bytes([7; 32]);
+        let mut entry = seal_payload(&mut Sealer::new(), b"payload", &key);
+        let frame = zstd::bulk::compress(b"payload", 3).unwrap();
+        let padded_len = padme(8 + frame.len());
+        forge_plaintext(&mut entry, &key, 7, &frame, padded_len);
+        assert_eq!(open(&entry, &key).as_deref(), Ok(&b"payload"[..]));
+        for wrong_len in [padded_len + 1, padded_len * 2] {
+            forge_plaintext(&mut entry, &key, 7, &frame, wrong_len);
+            assert_eq!(open(&entry, &key), Err(OpenError::Malformed("its padding is wrong")));
+        }
+        entry.ciphertext.truncate(39);
+        assert_eq!(open(&entry, &key), Err(OpenError::Forged));
+    }
+
+    #[test]
+    fn stream_of_another_device_is_not_sealed() {
+        let key = ContentKey::from_bytes([7; 32]);
+        let header = seal_payload(&mut Sealer::new(), b"payload", &key).header;
+        let other = DeviceKeys::from_seeds([9; 32], [2; 32], [3; 32]);
+        let input = SealInput {
+            workspace: header.workspace,
+            stream: header.stream,
+            sequence: header.sequence,
+            previous: header.previous,
+            frontier: header.frontier,
+            epoch: header.epoch,
+            clock: header.clock,
+            opening: header.opening,
+            payload: b"payload",
+            content_key: &key,
+            keys: &other,
+            nonce: [5; 24],
+        };
+        assert_eq!(seal(input).unwrap_err(), SealError::NotTheAuthor);
+    }
+}

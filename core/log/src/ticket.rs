@@ -278,3 +278,92 @@ impl FromStr for Ticket {
         Ok(ticket)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ticket(addresses: Vec<String>, heads: u8) -> Ticket {
+        Ticket {
+            workspace: WorkspaceId::from_bytes([1; 32]),
+            inviter: AuthorId::from_bytes([2; 32]),
+            role: Role::Writer,
+            secret: InviteSecret::from_bytes([3; 32]),
+            expires_unix_ms: 1_800_000_000_000,
+            addresses,
+            frontier: (0..heads).map(|head| AdminHash::from_bytes([head; 32])).collect(),
+            epoch: EpochId::from_bytes([4; 32]),
+        }
+    }
+
+    #[test]
+    fn every_cut_of_a_ticket_is_called_cut_short() {
+        let text = ticket(vec!["/ip4/192.168.1.7/udp/4001/quic-v1".into()], 2).to_string();
+        assert_eq!(text.parse(), Ok(ticket(vec!["/ip4/192.168.1.7/udp/4001/quic-v1".into()], 2)));
+        for len in 5..text.len() {
+            assert_eq!(text[..len].parse::<Ticket>(), Err(TicketError::CutShort), "{len}");
+        }
+    }
+
+    #[test]
+    fn every_mistyped_character_is_refused() {
+        let text = ticket(vec![], 1).to_string();
+        for index in 0..text.len() {
+            for with in ["a", "q", "7", "0", "é", " "] {
+                let mut changed = text.clone();
+                changed.replace_range(index..=index, with);
+                // A blank for the last character is trimmed away, which is a cut.
+                assert!(changed == text || changed.parse::<Ticket>().is_err(), "{index} {with}");
+            }
+        }
+        assert_eq!(format!("{text}a").parse::<Ticket>(), Err(TicketError::Mistyped));
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        let text = ticket(vec![], 1).to_string();
+        for other in ["", "hello", "https://example.org", "kith", "kithaaaa", "kith0aaaa"] {
+            assert_eq!(other.parse::<Ticket>(), Err(TicketError::NotATicket), "{other}");
+        }
+        let newer = text.replacen("kith1", "kith2", 1);
+        assert_eq!(newer.parse::<Ticket>(), Err(TicketError::NewerVersion { version: 2 }));
+        let middle = text.replacen(&text[60..64], "2222", 1);
+        assert_eq!(middle.parse::<Ticket>(), Err(TicketError::Mistyped));
+        assert_eq!(format!(" {} \n", text.to_uppercase()).parse(), Ok(ticket(vec![], 1)));
+    }
+
+    #[test]
+    fn secret_does_not_show_in_debug() {
+        assert_eq!(format!("{:?}", ticket(vec![], 0)), "Ticket(01010101, writer)");
+    }
+
+    #[test]
+    fn proof_holds_for_its_device_only() {
+        let (secret, keys) = (InviteSecret::from_bytes([1; 32]), DeviceKeys::from_seeds([1; 32], [2; 32], [3; 32]));
+        let workspace = WorkspaceId::from_bytes([9; 32]);
+        let request = secret.request(workspace, &keys, "phone").unwrap();
+        let verify = |author, key| verify_invite_proof(&request.invite_key, workspace, author, key, &request.proof);
+        assert_eq!(verify(request.author, &request.exchange_key), Ok(()));
+        assert!(verify(AuthorId::from_bytes([1; 32]), &request.exchange_key).is_err());
+        assert!(verify(request.author, &ExchangeKey::from_bytes([1; 32])).is_err());
+        assert_eq!(JoinRequest::decode(&request.encode()), Ok(request.clone()));
+        assert!(secret.request(workspace, &keys, "bell \u{7}").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn tickets_come_back(addresses in proptest::collection::vec("[a-z0-9/.]{0,40}", 0..4), heads in 0u8..16, owner: bool, expires: u64) {
+            let role = if owner { Role::Owner } else { Role::Writer };
+            let ticket = Ticket { role, expires_unix_ms: expires, ..ticket(addresses, heads) };
+            prop_assert_eq!(ticket.to_string().parse(), Ok(ticket));
+        }
+
+        #[test]
+        fn whatever_parses_prints_the_same(text in "kith1[a-z2-7]{0,80}") {
+            if let Ok(ticket) = text.parse::<Ticket>() {
+                prop_assert_eq!(ticket.to_string(), text);
+            }
+        }
+    }
+}

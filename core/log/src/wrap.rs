@@ -116,3 +116,68 @@ fn associated_data(workspace: WorkspaceId, recipient: AuthorId) -> [u8; 64] {
     out[32..].copy_from_slice(recipient.as_bytes());
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(seed: u8) -> DeviceKeys {
+        DeviceKeys::from_seeds([seed; 32], [seed + 1; 32], [0; 32])
+    }
+
+    fn wrap(to: &DeviceKeys) -> WrappedSecrets {
+        let (epoch, blinding) = (EpochSecret::from_bytes([1; 32]), BlindingSecret::from_bytes([2; 32]));
+        let workspace = WorkspaceId::from_bytes([3; 32]);
+        wrap_secrets(&epoch, &blinding, workspace, to.author(), &to.exchange_key(), [4; 32]).unwrap()
+    }
+
+    #[test]
+    fn secrets_come_back_to_their_member_only() {
+        let (workspace, epoch) = (WorkspaceId::from_bytes([3; 32]), EpochSecret::from_bytes([1; 32]).id());
+        let (alice, bob) = (device(10), device(20));
+        let (secret, blinding) = unwrap_secrets(&wrap(&alice), &alice, workspace, epoch).unwrap();
+        assert_eq!((secret.as_bytes(), blinding.as_bytes()), (&[1; 32], &[2; 32]));
+        assert_eq!(unwrap_secrets(&wrap(&alice), &bob, workspace, epoch), Err(UnwrapError::NotForUs));
+        assert_eq!(unwrap_secrets(&wrap(&bob), &alice, workspace, epoch), Err(UnwrapError::NotForUs));
+        // The same exchange key under another signing key: swapped between two members that share it.
+        let twin = DeviceKeys::from_seeds([11; 32], [11; 32], [0; 32]);
+        assert_eq!(twin.exchange_key(), alice.exchange_key());
+        assert_eq!(unwrap_secrets(&wrap(&alice), &twin, workspace, epoch), Err(UnwrapError::NotForUs));
+        let elsewhere = WorkspaceId::from_bytes([5; 32]);
+        assert_eq!(unwrap_secrets(&wrap(&alice), &alice, elsewhere, epoch), Err(UnwrapError::NotForUs));
+        let later = EpochId::from_bytes([6; 32]);
+        assert_eq!(
+            unwrap_secrets(&wrap(&alice), &alice, workspace, later),
+            Err(UnwrapError::WrongEpoch { epoch: later })
+        );
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused() {
+        let (workspace, epoch) = (WorkspaceId::from_bytes([3; 32]), EpochSecret::from_bytes([1; 32]).id());
+        let alice = device(10);
+        let mut bytes = *wrap(&alice).as_bytes();
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            // X25519 ignores the highest bit of a public key, but the key derivation takes it in.
+            assert!(unwrap_secrets(&WrappedSecrets::from_bytes(bytes), &alice, workspace, epoch).is_err(), "{bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn small_order_exchange_keys_are_refused_on_both_sides() {
+        let (epoch, blinding) = (EpochSecret::from_bytes([1; 32]), BlindingSecret::from_bytes([2; 32]));
+        let (workspace, alice) = (WorkspaceId::from_bytes([3; 32]), device(10));
+        let mut one = [0; 32];
+        one[0] = 1;
+        for point in [[0; 32], one] {
+            let key = ExchangeKey::from_bytes(point);
+            assert_eq!(wrap_secrets(&epoch, &blinding, workspace, alice.author(), &key, [4; 32]), Err(WrapError));
+            let mut wrapped = *wrap(&alice).as_bytes();
+            wrapped[..32].copy_from_slice(&point);
+            let wrapped = WrappedSecrets::from_bytes(wrapped);
+            assert_eq!(unwrap_secrets(&wrapped, &alice, workspace, epoch.id()), Err(UnwrapError::NotForUs));
+        }
+    }
+}
