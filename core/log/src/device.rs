@@ -281,10 +281,14 @@ mod tests {
 
     #[test]
     fn public_keys_have_one_form() {
-        // y = p + 3 is y = 3 written a second way.
-        let mut point = [0xff; 32];
-        point[0] = 0xf0;
-        point[31] = 0x7f;
-        assert!(!is_signing_key(&point));
+        // The least y coordinates have a second encoding, as p + y.
+        for y in 0..19 {
+            let (mut short, mut long) = ([0; 32], [0xff; 32]);
+            short[0] = y;
+            long[0] = 0xed + y;
+            long[31] = 0x7f;
+            assert!(!is_signing_key(&long), "{y}");
+            assert!(y != 3 || is_signing_key(&short), "a point of large order");
+        }
     }
 }
