@@ -19,7 +19,7 @@ CREATE TABLE kith__streams(num INTEGER PRIMARY KEY, author INTEGER NOT NULL, lan
 CREATE TABLE kith__entries(arrival INTEGER PRIMARY KEY, stream INTEGER NOT NULL, sequence INTEGER NOT NULL, status INTEGER NOT NULL,
   received_unix_ms INTEGER NOT NULL, header BLOB NOT NULL, ciphertext BLOB NOT NULL, note TEXT, UNIQUE(stream, sequence));
 CREATE INDEX kith__entries_waiting ON kith__entries(arrival) WHERE status = 0;
-CREATE TABLE kith__openings(stream INTEGER NOT NULL, epoch BLOB NOT NULL, opening BLOB NOT NULL, PRIMARY KEY(stream, epoch)) WITHOUT ROWID;
+CREATE TABLE kith__openings(stream INTEGER NOT NULL, epoch BLOB NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY(stream, epoch)) WITHOUT ROWID;
 CREATE TABLE kith__admin(n INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, operation BLOB NOT NULL);
 CREATE TABLE kith__peers(replica BLOB PRIMARY KEY, arrival INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE kith_parked(id INTEGER PRIMARY KEY, table_num INTEGER NOT NULL, key BLOB NOT NULL, origin INTEGER NOT NULL, generation INTEGER NOT NULL,

@@ -1,0 +1,454 @@
+//! Applying: stored entries of other devices are opened and merged into the user's tables.
+//!
+//! Invariants:
+//! 1. An entry is checked whole before any of it is merged; one that is not what the format says changes nothing.
+//! 2. The parts of a transaction that this replica can see are merged in one SQLite transaction, or after [`TORN_AFTER_MS`] without
+//!    the missing ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kithdb_log::{
+    ContentKey, EpochId, Hlc, Opener, Operation, PayloadContext, RowsReader, ScopeKey, SealedEntry, SequenceNumber, Step, StreamId,
+    TableId, TableSchema,
+};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::define::CreateOutcome;
+use crate::entries::{EntryStatus, assemble, find_stream};
+use crate::log_error::LogError;
+use crate::merge::{Authors, Merge, MergeError, apply};
+use crate::registry::{Registry, TableInfo, TableState};
+use crate::replica::Replica;
+use crate::seal::SealBudget;
+use crate::storage::{get_meta, put_meta};
+use crate::workspace::Workspace;
+
+/// How long a transaction waits for a part that has not arrived, in milliseconds (10 minutes).
+pub const TORN_AFTER_MS: u64 = 10 * 60 * 1000;
+
+/// How much one call to [`Replica::apply_stored`] does before it commits.
+#[derive(Debug, Clone, Copy)]
+pub struct ApplyBudget {
+    /// Stop taking up further entries after this many bytes of ciphertext.
+    pub bytes: usize,
+}
+
+impl Default for ApplyBudget {
+    fn default() -> Self {
+        Self { bytes: 16 << 20 }
+    }
+}
+
+/// An entry that is stored but will not be merged.
+#[derive(Debug, Clone)]
+pub struct RefusedEntry {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its place in the stream.
+    pub sequence: SequenceNumber,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What [`Replica::apply_stored`] did.
+#[derive(Debug, Clone, Default)]
+pub struct ApplyReport {
+    /// Entries merged.
+    pub entries: u64,
+    /// Operations merged.
+    pub operations: u64,
+    /// Rows written to the user's tables, by table.
+    pub rows_written: BTreeMap<String, u64>,
+    /// Tables that were created from a peer's definition.
+    pub tables_created: Vec<String>,
+    /// Entries that were refused.
+    pub refused: Vec<RefusedEntry>,
+    /// Transactions merged without a part that did not arrive in time.
+    pub torn: u64,
+    /// Entries that wait: for a part, for their table, or for the clock to reach them.
+    pub waiting: u64,
+    /// Whether another call would do more at once.
+    pub more: bool,
+}
+
+/// Opens the content key of a stream in an epoch.
+pub(crate) fn content_key(conn: &Connection, stream: i64, epoch: &EpochId, scope: &ScopeKey) -> Result<ContentKey, LogError> {
+    let signed: Option<Vec<u8>> = conn
+        .prepare_cached(
+            "SELECT e.header FROM kith__openings o JOIN kith__entries e ON e.stream = o.stream AND e.sequence = o.sequence
+             WHERE o.stream = ?1 AND o.epoch = ?2",
+        )?
+        .query_row(params![stream, epoch.as_bytes()], |row| row.get(0))
+        .optional()?;
+    let signed = signed.ok_or(LogError::Damaged { what: "the opening of a stream" })?;
+    let entry = assemble(&signed, Vec::new())?;
+    let opening = entry.header.opening.ok_or(LogError::Damaged { what: "the opening of a stream" })?;
+    Ok(opening.open(scope, &entry.header.key_commitment)?)
+}
+
+/// A stored entry on its way into the tables.
+struct Candidate {
+    arrival: i64,
+    stream: i64,
+    received_unix_ms: u64,
+    entry: SealedEntry,
+    /// The greatest clock of the entry before.
+    after: Hlc,
+}
+
+/// Opens entries; keeps the streams' keys.
+struct Reading<'a> {
+    conn: &'a Connection,
+    workspace: &'a Workspace,
+    opener: Opener,
+    keys: BTreeMap<(i64, EpochId), ContentKey>,
+}
+
+impl Reading<'_> {
+    fn open(&mut self, candidate: &Candidate, scope: TableId) -> Result<Vec<u8>, LogError> {
+        let header = &candidate.entry.header;
+        let slot = (candidate.stream, header.epoch);
+        if !self.keys.contains_key(&slot) {
+            if header.epoch != self.workspace.epoch.id() {
+                return Err(LogError::UnknownEpoch { epoch: header.epoch });
+            }
+            let scope_key = self.workspace.epoch.scope_key(scope, None);
+            self.keys.insert(slot, content_key(self.conn, candidate.stream, &header.epoch, &scope_key)?);
+        }
+        let key = self.keys.get(&slot).ok_or(LogError::Damaged { what: "the list of keys" })?;
+        Ok(self.opener.open(&candidate.entry, key)?)
+    }
+}
+
+fn context_of(candidate: &Candidate) -> PayloadContext {
+    let header = &candidate.entry.header;
+    PayloadContext { author: header.stream.author, incarnation: header.stream.incarnation, after: candidate.after, up_to: header.clock }
+}
+
+/// What an entry needs to be there before it is merged.
+#[derive(Default)]
+struct Needs {
+    siblings: Vec<(StreamId, SequenceNumber)>,
+    continues: bool,
+}
+
+/// Reads a payload to its end without merging, so that a malformed one changes nothing.
+fn check(payload: &[u8], candidate: &Candidate, table: &TableInfo) -> Result<Needs, LogError> {
+    let mut reader = RowsReader::open(payload, context_of(candidate))?;
+    if reader.table() != table.id {
+        return Err(LogError::WrongTable);
+    }
+    cell_map(&reader, table)?;
+    let mut needs = Needs::default();
+    let mut operation = Operation::default();
+    loop {
+        match reader.next(&mut operation)? {
+            Step::Begin(head) => {
+                let stream = candidate.entry.header.stream;
+                needs.siblings.extend(head.siblings.iter().map(|sibling| (StreamId { lane: sibling.lane, ..stream }, sibling.sequence)));
+            }
+            Step::Operation => crate::merge::check_keys(table, &operation)?,
+            Step::End(continues) => needs.continues = continues,
+            Step::Finished => return Ok(needs),
+        }
+    }
+}
+
+fn cell_map(reader: &RowsReader<'_>, table: &TableInfo) -> Result<Vec<u16>, LogError> {
+    reader.columns().iter().map(|column| table.cell_of(*column).map(|cell| cell as u16).ok_or(LogError::UnknownColumn { column: *column })).collect()
+}
+
+impl Replica {
+    /// Merges stored entries, up to the budget; seals local writes first.
+    pub fn apply_stored(&mut self, budget: ApplyBudget) -> Result<ApplyReport, LogError> {
+        let mut report = ApplyReport::default();
+        self.apply_schema(&mut report)?;
+        if !self.has_waiting()? {
+            return Ok(report);
+        }
+        while self.seal(SealBudget::default())?.more {}
+        let foreign_keys = self.conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY)?;
+        self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
+        let outcome = self.apply_rows(budget, &mut report);
+        self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, foreign_keys)?;
+        outcome?;
+        Ok(report)
+    }
+
+    fn has_waiting(&self) -> Result<bool, LogError> {
+        Ok(self.conn.prepare_cached("SELECT EXISTS(SELECT 1 FROM kith__entries WHERE status = 0)")?.query_row([], |row| row.get(0))?)
+    }
+
+    fn apply_rows(&mut self, budget: ApplyBudget, report: &mut ApplyReport) -> Result<(), LogError> {
+        let before = report.clone();
+        match self.durably(|replica| apply_in_transaction(replica, budget, report)) {
+            Err(LogError::Merge(MergeError::RolledBackByTrigger)) => {
+                // A trigger that rolls back would stop every merge: this batch runs without triggers.
+                *report = before;
+                let triggers = self.conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER)?;
+                self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+                let again = self.durably(|replica| apply_in_transaction(replica, budget, report));
+                self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, triggers)?;
+                again
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Creates or registers the tables whose definitions have arrived.
+    fn apply_schema(&mut self, report: &mut ApplyReport) -> Result<(), LogError> {
+        let lane = crate::catalog::lane_of(&self.workspace.blinding, TableId::SCHEMA);
+        let waiting: bool = self
+            .conn
+            .prepare_cached(
+                "SELECT EXISTS(SELECT 1 FROM kith__entries e JOIN kith__streams s ON s.num = e.stream WHERE e.status = 0 AND s.lane = ?1)",
+            )?
+            .query_row([lane.as_bytes()], |row| row.get(0))?;
+        if !waiting {
+            return Ok(());
+        }
+        let now_unix_ms = (self.clock)();
+        self.durably(|replica| {
+            let conn = &replica.conn;
+            let mut reading = Reading { conn, workspace: &replica.workspace, opener: Opener::new(), keys: BTreeMap::new() };
+            for candidate in select_waiting(conn, usize::MAX, now_unix_ms, Some(lane.as_bytes()), report)? {
+                let opened = reading.open(&candidate, TableId::SCHEMA).and_then(|payload| Ok(TableSchema::decode(&payload)?));
+                match opened {
+                    Ok(schema) => {
+                        if crate::define::create_from_schema(conn, &schema)? == CreateOutcome::Created {
+                            report.tables_created.push(schema.name.clone());
+                        }
+                        set_status(conn, candidate.arrival, EntryStatus::Applied, None)?;
+                        report.entries += 1;
+                        observe(conn, candidate.entry.header.clock)?;
+                    }
+                    Err(error) => refuse(conn, &candidate, &error, report)?,
+                }
+            }
+            conn.execute("UPDATE kith__entries SET status = 0 WHERE status = 2", [])?;
+            Ok(())
+        })?;
+        self.reload_registry()?;
+        Ok(())
+    }
+}
+
+fn observe(conn: &Connection, clock: Hlc) -> Result<(), LogError> {
+    let last = get_meta::<i64>(conn, "clock")?.unwrap_or(0);
+    if clock.as_u64() as i64 > last {
+        put_meta(conn, "clock", clock.as_u64() as i64)?;
+    }
+    Ok(())
+}
+
+fn set_status(conn: &Connection, arrival: i64, status: EntryStatus, note: Option<&str>) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE kith__entries SET status = ?2, note = ?3 WHERE arrival = ?1")?
+        .execute(params![arrival, status as i64, note])?;
+    Ok(())
+}
+
+fn refuse(conn: &Connection, candidate: &Candidate, error: &LogError, report: &mut ApplyReport) -> Result<(), LogError> {
+    let mut reason = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        reason = format!("{reason}: {cause}");
+        source = cause.source();
+    }
+    let header = &candidate.entry.header;
+    tracing::warn!(author = %header.stream.author, sequence = header.sequence.get(), reason, "an entry was refused");
+    set_status(conn, candidate.arrival, EntryStatus::Refused, Some(&reason))?;
+    report.refused.push(RefusedEntry { stream: header.stream, sequence: header.sequence, reason });
+    Ok(())
+}
+
+/// Reads waiting entries in order of arrival until `bytes_max`; entries from the future stay where they are.
+fn select_waiting(conn: &Connection, bytes_max: usize, now_unix_ms: u64, lane: Option<&[u8; 32]>, report: &mut ApplyReport) -> Result<Vec<Candidate>, LogError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT e.arrival, e.stream, e.received_unix_ms, e.header, e.ciphertext,
+                (SELECT p.header FROM kith__entries p WHERE p.stream = e.stream AND p.sequence = e.sequence - 1), s.lane
+         FROM kith__entries e JOIN kith__streams s ON s.num = e.stream WHERE e.status = 0 AND (?1 IS NULL OR s.lane = ?1) ORDER BY e.arrival",
+    )?;
+    let mut rows = statement.query([lane])?;
+    let (mut out, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        if bytes >= bytes_max {
+            report.more = true;
+            break;
+        }
+        let entry = assemble(row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?, row.get(4)?)?;
+        if entry.header.clock.is_ahead_of(now_unix_ms) {
+            report.waiting += 1;
+            continue;
+        }
+        let after = match row.get_ref(5)?.as_blob_or_null().map_err(rusqlite::Error::from)? {
+            Some(signed) => assemble(signed, Vec::new())?.header.clock,
+            None => Hlc::ZERO,
+        };
+        bytes += entry.byte_len();
+        let received_unix_ms = row.get::<_, i64>(2)? as u64;
+        out.push(Candidate { arrival: row.get(0)?, stream: row.get(1)?, received_unix_ms, entry, after });
+    }
+    Ok(out)
+}
+
+/// An entry that was opened and found good.
+struct Checked {
+    candidate: Candidate,
+    payload: Vec<u8>,
+    table: u32,
+    needs: Needs,
+}
+
+fn apply_in_transaction(replica: &mut Replica, budget: ApplyBudget, report: &mut ApplyReport) -> Result<(), LogError> {
+    let now_unix_ms = (replica.clock)();
+    let Replica { conn, capture, registry, workspace, .. } = replica;
+    let conn: &Connection = conn;
+    let restore_hook = || capture.install_hook(conn);
+    let mut reading = Reading { conn, workspace, opener: Opener::new(), keys: BTreeMap::new() };
+    let mut checked: BTreeMap<i64, Checked> = BTreeMap::new();
+    for candidate in select_waiting(conn, budget.bytes, now_unix_ms, None, report)? {
+        if let Some(good) = check_candidate(conn, registry, &mut reading, candidate, report)? {
+            checked.insert(good.candidate.arrival, good);
+        }
+    }
+    pull_in_parts(conn, registry, &mut reading, &mut checked, now_unix_ms, report)?;
+
+    let mut merge = Merge::begin(conn, registry, &restore_hook)?;
+    let mut greatest = Hlc::ZERO;
+    for good in checked.values() {
+        let mut reader = RowsReader::open(&good.payload, context_of(&good.candidate))?;
+        let table = registry.by_num(good.table).ok_or(MergeError::UnknownTable(good.table))?;
+        let cells = cell_map(&reader, table)?;
+        let mut operation = Operation::default();
+        let (context, work) = merge.with_table(good.table)?;
+        loop {
+            match reader.next(&mut operation)? {
+                Step::Begin(_) | Step::End(_) => {}
+                Step::Operation => {
+                    apply(context, work, &operation, &cells)?;
+                    report.operations += 1;
+                }
+                Step::Finished => break,
+            }
+        }
+        set_status(conn, good.candidate.arrival, EntryStatus::Applied, None)?;
+        report.entries += 1;
+        greatest = greatest.max(good.candidate.entry.header.clock);
+    }
+    report.rows_written = merge.finish()?;
+    observe(conn, greatest)
+}
+
+fn check_candidate(conn: &Connection, registry: &Registry, reading: &mut Reading<'_>, candidate: Candidate, report: &mut ApplyReport) -> Result<Option<Checked>, LogError> {
+    let table = registry.by_lane(&candidate.entry.header.stream.lane).filter(|table| table.state == TableState::Synced);
+    let Some(table) = table else {
+        set_status(conn, candidate.arrival, EntryStatus::WaitingForTable, None)?;
+        report.waiting += 1;
+        return Ok(None);
+    };
+    let outcome = reading.open(&candidate, table.id).and_then(|payload| {
+        let needs = check(&payload, &candidate, table)?;
+        Ok((payload, needs))
+    });
+    match outcome {
+        Ok((payload, needs)) => Ok(Some(Checked { candidate, payload, table: table.num, needs })),
+        Err(LogError::Sqlite(error)) => Err(error.into()),
+        Err(error) => {
+            refuse(conn, &candidate, &error, report)?;
+            Ok(None)
+        }
+    }
+}
+
+/// Finds the entry of a stream that a part begins or goes on in: its arrival and status, if it is stored.
+fn find_part(conn: &Connection, authors: &mut Authors, stream: &StreamId, sequence: SequenceNumber) -> Result<Option<(i64, i64)>, LogError> {
+    let Some(stream) = find_stream(conn, authors, stream)? else { return Ok(None) };
+    Ok(conn
+        .prepare_cached("SELECT arrival, status FROM kith__entries WHERE stream = ?1 AND sequence = ?2")?
+        .query_row(params![stream.num, sequence.get() as i64], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?)
+}
+
+/// Brings the other parts of every transaction into the batch, and takes out of it what still waits for one.
+fn pull_in_parts(
+    conn: &Connection,
+    registry: &Registry,
+    reading: &mut Reading<'_>,
+    checked: &mut BTreeMap<i64, Checked>,
+    now_unix_ms: u64,
+    report: &mut ApplyReport,
+) -> Result<(), LogError> {
+    let mut authors = Authors::load(conn)?;
+    let mut missing: BTreeSet<i64> = BTreeSet::new();
+    let mut edges: Vec<(i64, i64)> = Vec::new();
+    let mut queue: Vec<i64> = checked.keys().copied().collect();
+    while let Some(arrival) = queue.pop() {
+        let Some(good) = checked.get(&arrival) else { continue };
+        let header = &good.candidate.entry.header;
+        let mut parts = good.needs.siblings.clone();
+        if good.needs.continues {
+            parts.push((header.stream, header.sequence.next()));
+        }
+        // A lane that this replica does not show would make the transaction wait for nothing.
+        parts.retain(|(stream, _)| registry.by_lane(&stream.lane).is_some_and(|table| table.state == TableState::Synced));
+        for (stream, sequence) in parts {
+            match find_part(conn, &mut authors, &stream, sequence)? {
+                Some((_, status)) if status != EntryStatus::Waiting as i64 => {}
+                Some((other, _)) => {
+                    edges.push((arrival, other));
+                    edges.push((other, arrival));
+                    if !checked.contains_key(&other) && !missing.contains(&other) {
+                        match load_candidate(conn, other)?.filter(|part| !part.entry.header.clock.is_ahead_of(now_unix_ms)) {
+                            Some(part) => {
+                                if let Some(good) = check_candidate(conn, registry, reading, part, report)? {
+                                    checked.insert(other, good);
+                                    queue.push(other);
+                                }
+                            }
+                            None => {
+                                missing.insert(other);
+                            }
+                        }
+                    }
+                }
+                None => {
+                    missing.insert(arrival);
+                }
+            }
+        }
+    }
+    // What waits makes its other parts wait, unless it has waited long enough.
+    let overdue = |arrival: i64, checked: &BTreeMap<i64, Checked>| {
+        checked.get(&arrival).is_some_and(|good| good.candidate.received_unix_ms.saturating_add(TORN_AFTER_MS) <= now_unix_ms)
+    };
+    let mut waiting: Vec<i64> = missing.into_iter().collect();
+    let mut held: BTreeSet<i64> = BTreeSet::new();
+    while let Some(arrival) = waiting.pop() {
+        if overdue(arrival, checked) {
+            report.torn += 1;
+            continue;
+        }
+        if held.insert(arrival) {
+            waiting.extend(edges.iter().filter(|(from, to)| *from == arrival && !held.contains(to)).map(|(_, to)| *to));
+        }
+    }
+    for arrival in held {
+        report.waiting += u64::from(checked.remove(&arrival).is_some());
+    }
+    Ok(())
+}
+
+fn load_candidate(conn: &Connection, arrival: i64) -> Result<Option<Candidate>, LogError> {
+    let row: Option<(i64, i64, Vec<u8>, Vec<u8>, Option<Vec<u8>>)> = conn
+        .prepare_cached(
+            "SELECT e.stream, e.received_unix_ms, e.header, e.ciphertext,
+                    (SELECT p.header FROM kith__entries p WHERE p.stream = e.stream AND p.sequence = e.sequence - 1)
+             FROM kith__entries e WHERE e.arrival = ?1",
+        )?
+        .query_row([arrival], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
+        .optional()?;
+    let Some((stream, received, signed, ciphertext, previous)) = row else { return Ok(None) };
+    let after = previous.map(|signed| Ok::<_, LogError>(assemble(&signed, Vec::new())?.header.clock)).transpose()?.unwrap_or(Hlc::ZERO);
+    Ok(Some(Candidate { arrival, stream, received_unix_ms: received as u64, entry: assemble(&signed, ciphertext)?, after }))
+}

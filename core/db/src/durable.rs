@@ -1,0 +1,56 @@
+//! Durable transactions of KithDB's own: invisible to the user's connection state and on disk when they return.
+
+use crate::entries::StreamState;
+use crate::log_error::LogError;
+use crate::replica::Replica;
+
+impl Replica {
+    /// Runs something in one write transaction with `synchronous = FULL`, capture suspended; rolls back on error.
+    pub(crate) fn durably<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, LogError>) -> Result<T, LogError> {
+        let synchronous: i64 = self.conn.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+        let full = 2;
+        if synchronous < full {
+            self.conn.pragma_update(None, "synchronous", full)?;
+        }
+        let outcome = self.quietly(run);
+        if synchronous < full {
+            self.conn.pragma_update(None, "synchronous", synchronous)?;
+        }
+        outcome
+    }
+
+    /// Makes sure that what is cached is true and that this file may be written to.
+    pub(crate) fn prepare_to_write(&mut self) -> Result<(), LogError> {
+        self.reload_registry()?;
+        Ok(())
+    }
+
+    fn quietly<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, LogError>) -> Result<T, LogError> {
+        let suspended = self.capture.suspend();
+        let quiet = self.capture.internal(&self.conn);
+        self.conn.execute_batch("BEGIN IMMEDIATE")?;
+        let outcome = run(self).and_then(|out| {
+            self.conn.execute_batch("COMMIT")?;
+            Ok(out)
+        });
+        if outcome.is_err() && !self.conn.is_autocommit() {
+            self.conn.execute_batch("ROLLBACK")?;
+        }
+        drop(quiet);
+        drop(suspended);
+        outcome
+    }
+
+    /// Notes in the sidecar that entries up to these heads may leave the process.
+    pub(crate) fn note_published(&mut self, heads: &[StreamState]) -> Result<(), LogError> {
+        if heads.is_empty() {
+            return Ok(());
+        }
+        let count = crate::life::published_by_file(&self.conn, self.life.author_num())?;
+        if let Err(error) = self.life.published(count) {
+            // Without the note a restored copy of the file might not be recognised; the entries themselves are safe.
+            tracing::warn!(%error, "cannot update the sidecar beside the database");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! Keeps the user's triggers from writing twice: what they write to synced tables arrives as data of its own.
+//!
+//! While remote writes are applied, each synced table has a TEMP BEFORE trigger that lets the one write through that apply makes and
+//! ignores what triggers nest inside it. Writes of triggers to tables that are not synced happen as they would anywhere.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use rusqlite::config::DbConfig;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::{Connection, params};
+
+use crate::registry::Registry;
+use crate::storage::quote;
+
+const OFF: i64 = -1;
+
+/// The guard of one merge; installed only where the schema has triggers of the user's.
+#[derive(Debug)]
+pub(crate) struct Guard<'c> {
+    conn: &'c Connection,
+    writes: Arc<AtomicI64>,
+    guarded: Vec<u32>,
+}
+
+impl<'c> Guard<'c> {
+    /// Puts the guard in place if the user has triggers.
+    pub(crate) fn install(conn: &'c Connection, registry: &Registry) -> rusqlite::Result<Self> {
+        let writes = Arc::new(AtomicI64::new(OFF));
+        let mut guard = Self { conn, writes, guarded: Vec::new() };
+        let has_triggers: bool = conn
+            .prepare_cached(
+                "SELECT EXISTS(SELECT 1 FROM main.sqlite_master WHERE type = 'trigger' AND name NOT LIKE 'kith\\_\\_%' ESCAPE '\\')
+                   OR EXISTS(SELECT 1 FROM temp.sqlite_master WHERE type = 'trigger' AND name NOT LIKE 'kith\\_\\_%' ESCAPE '\\')",
+            )?
+            .query_row([], |row| row.get(0))?;
+        if !has_triggers {
+            return Ok(guard);
+        }
+        let writes = guard.writes.clone();
+        conn.create_scalar_function("kith__nested", 0, FunctionFlags::SQLITE_UTF8, move |_| {
+            if writes.load(Ordering::Relaxed) == OFF {
+                return Ok(0);
+            }
+            Ok(i64::from(writes.fetch_add(1, Ordering::Relaxed) > 0))
+        })?;
+        for table in registry.tables() {
+            for event in ["INSERT", "UPDATE", "DELETE"] {
+                conn.execute_batch(&format!(
+                    "CREATE TEMP TRIGGER {} BEFORE {event} ON main.{} WHEN kith__nested() BEGIN SELECT RAISE(IGNORE); END",
+                    trigger(table.num, event),
+                    quote(&table.name)
+                ))?;
+            }
+            guard.guarded.push(table.num);
+        }
+        Ok(guard)
+    }
+
+    /// Runs one write of apply's own; what triggers nest inside it on synced tables vanishes.
+    pub(crate) fn write<T>(&self, run: impl FnOnce() -> T) -> T {
+        self.writes.store(0, Ordering::Relaxed);
+        let out = run();
+        self.writes.store(OFF, Ordering::Relaxed);
+        out
+    }
+
+    /// Runs something with every trigger switched off.
+    pub(crate) fn without_triggers<T>(&self, run: impl FnOnce() -> T) -> rusqlite::Result<T> {
+        let before = self.conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER)?;
+        self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+        let out = run();
+        self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, before)?;
+        Ok(out)
+    }
+
+    /// Takes the guard away.
+    pub(crate) fn remove(self) -> rusqlite::Result<()> {
+        for num in &self.guarded {
+            for event in ["INSERT", "UPDATE", "DELETE"] {
+                self.conn.execute_batch(&format!("DROP TRIGGER IF EXISTS temp.{}", trigger(*num, event)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn trigger(num: u32, event: &str) -> String {
+    format!("kith__guard_{num}_{}", event.to_ascii_lowercase())
+}
+
+/// Notes that a shown row breaks a rule that is not enforced on apply.
+pub(crate) fn note_violation(conn: &Connection, table: u32, key: &[u8], kind: &str, detail: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO kith__violations(table_num, key, kind, detail) VALUES(?1, ?2, ?3, ?4)
+         ON CONFLICT(table_num, key, kind) DO UPDATE SET detail = excluded.detail",
+    )?
+    .execute(params![table, key, kind, detail])?;
+    Ok(())
+}
+
+/// Forgets what was noted about a row.
+pub(crate) fn clear_violations(conn: &Connection, table: u32, key: &[u8]) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM kith__violations WHERE table_num = ?1 AND key = ?2")?.execute(params![table, key])?;
+    Ok(())
+}

@@ -1,0 +1,432 @@
+//! One synced table at work: prepared statements, reading a shown row, and the three plain writes that apply makes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use kithdb_log::{Change, DecodeError, Operation, Origin, Reader, Stamp, ValueRef};
+use rusqlite::types::{ToSqlOutput, ValueRef as SqlRef};
+use rusqlite::{Connection, Statement, ffi};
+
+use super::authors::Authors;
+use super::guard::{Guard, clear_violations, note_violation};
+use super::meta::RowMeta;
+use super::parked::{self, Life, Reason};
+use super::MergeError;
+use crate::registry::TableInfo;
+use crate::storage::{quote, rows_table};
+
+/// What became of a write to the user's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// The row is as asked.
+    Done,
+    /// A constraint keeps the row out.
+    Refused(Reason),
+}
+
+/// A synced table during one merge.
+pub(crate) struct TableWork<'c> {
+    pub(crate) info: Arc<TableInfo>,
+    conn: &'c Connection,
+    insert: Option<Statement<'c>>,
+    delete: Option<Statement<'c>>,
+    select: Option<Statement<'c>>,
+    updates: HashMap<Vec<u16>, Statement<'c>>,
+    meta_get: Option<Statement<'c>>,
+    meta_put: Option<Statement<'c>>,
+    meta_insert: Option<Statement<'c>>,
+    meta_delete: Option<Statement<'c>>,
+    has_violations: bool,
+    /// Whether any life of this table may be parked.
+    pub(crate) any_parked: bool,
+    /// Whether lives may be parked although they live.
+    pub(crate) live_parked: bool,
+    /// Whether rows without metadata may exist.
+    pub(crate) existing_rows: bool,
+    /// Keys whose shown life must be worked out again.
+    pub(crate) dirty: BTreeSet<Vec<u8>>,
+    /// Whether UNIQUE claims must be settled again.
+    pub(crate) claims_changed: bool,
+    /// How many rows were written.
+    pub(crate) rows_written: u64,
+    scratch: Vec<u8>,
+}
+
+fn prepared<'s, 'c>(slot: &'s mut Option<Statement<'c>>, conn: &'c Connection, sql: impl FnOnce() -> String) -> rusqlite::Result<&'s mut Statement<'c>> {
+    if slot.is_none() {
+        *slot = Some(conn.prepare(&sql())?);
+    }
+    // Just filled; the alternative to this arm cannot be reached.
+    slot.as_mut().ok_or(rusqlite::Error::InvalidQuery)
+}
+
+fn bind(statement: &mut Statement<'_>, index: usize, value: ValueRef<'_>) -> rusqlite::Result<()> {
+    let sql = match value {
+        ValueRef::Null => SqlRef::Null,
+        ValueRef::Integer(value) | ValueRef::Reference(value, _) => SqlRef::Integer(value),
+        ValueRef::Real(value) => SqlRef::Real(value),
+        ValueRef::Text(bytes) => SqlRef::Text(bytes),
+        ValueRef::Blob(bytes) => SqlRef::Blob(bytes),
+    };
+    statement.raw_bind_parameter(index, ToSqlOutput::Borrowed(sql))
+}
+
+/// Borrows an SQL value as a cell value.
+pub(crate) fn from_sql(value: SqlRef<'_>) -> ValueRef<'_> {
+    match value {
+        SqlRef::Null => ValueRef::Null,
+        SqlRef::Integer(value) => ValueRef::Integer(value),
+        SqlRef::Real(value) => ValueRef::Real(value),
+        SqlRef::Text(bytes) => ValueRef::Text(bytes),
+        SqlRef::Blob(bytes) => ValueRef::Blob(bytes),
+    }
+}
+
+/// Returns the integer of an auto-numbered table's key.
+fn integer_key(key: &[u8]) -> Result<i64, MergeError> {
+    match ValueRef::decode_all(key)? {
+        ValueRef::Integer(id) => Ok(id),
+        _ => Err(MergeError::Decode(DecodeError::NotCanonical { what: "key" })),
+    }
+}
+
+/// Checks that the keys in an operation are ones this table could have.
+pub(crate) fn check_keys(info: &TableInfo, operation: &Operation<'_>) -> Result<(), MergeError> {
+    check_key(info, operation.key)?;
+    match operation.change {
+        Change::Move { to, .. } => check_key(info, to),
+        _ => Ok(()),
+    }
+}
+
+fn check_key(info: &TableInfo, key: &[u8]) -> Result<(), MergeError> {
+    let mut reader = Reader::new(key);
+    let mut canonical = Vec::with_capacity(key.len());
+    for &column in &info.key {
+        if !crate::key::encode_part(ValueRef::decode(&mut reader)?, info.columns[column].collation, &mut canonical) {
+            return Err(MergeError::Decode(DecodeError::NotCanonical { what: "key" }));
+        }
+    }
+    reader.finish("key")?;
+    if canonical != key || (info.is_auto() && !matches!(ValueRef::decode_all(key)?, ValueRef::Integer(_))) {
+        return Err(MergeError::Decode(DecodeError::NotCanonical { what: "key" }));
+    }
+    Ok(())
+}
+
+impl<'c> TableWork<'c> {
+    /// Starts work on a table.
+    pub(crate) fn new(conn: &'c Connection, info: Arc<TableInfo>) -> rusqlite::Result<Self> {
+        let (any, live) = parked::any(conn, info.num)?;
+        let has_violations = conn
+            .prepare_cached("SELECT EXISTS(SELECT 1 FROM kith__violations WHERE table_num = ?1)")?
+            .query_row([info.num], |row| row.get(0))?;
+        Ok(Self {
+            existing_rows: info.existing_rows,
+            info,
+            conn,
+            insert: None,
+            delete: None,
+            select: None,
+            updates: HashMap::new(),
+            meta_get: None,
+            meta_put: None,
+            meta_insert: None,
+            meta_delete: None,
+            has_violations,
+            any_parked: any,
+            live_parked: live,
+            dirty: BTreeSet::new(),
+            claims_changed: false,
+            rows_written: 0,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Returns the number of cells of a row.
+    pub(crate) fn cell_count(&self) -> u16 {
+        self.info.cells.len() as u16
+    }
+
+    fn where_key(&self, first: usize) -> String {
+        let parts: Vec<String> = self
+            .info
+            .key
+            .iter()
+            .enumerate()
+            .map(|(index, &column)| format!("{} = ?{}", quote(&self.info.columns[column].name), first + index))
+            .collect();
+        parts.join(" AND ")
+    }
+
+    fn bind_key(statement: &mut Statement<'_>, first: usize, key: &[u8]) -> Result<(), MergeError> {
+        let mut reader = Reader::new(key);
+        let mut index = first;
+        while !reader.is_empty() {
+            bind(statement, index, ValueRef::decode(&mut reader)?)?;
+            index += 1;
+        }
+        Ok(())
+    }
+
+    // ---- metadata
+
+    /// Reads the metadata that is stored for the shown row under a key.
+    pub(crate) fn stored_meta(&mut self, authors: &Authors, key: &[u8]) -> Result<Option<RowMeta>, MergeError> {
+        let (num, auto) = (self.info.num, self.info.is_auto());
+        let statement = prepared(&mut self.meta_get, self.conn, || format!("SELECT meta FROM {} WHERE key = ?1", rows_table(num)))?;
+        if auto {
+            statement.raw_bind_parameter(1, integer_key(key)?)?;
+        } else {
+            statement.raw_bind_parameter(1, key)?;
+        }
+        let mut rows = statement.raw_query();
+        if let Some(row) = rows.next()? {
+            let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+            return Ok(Some(RowMeta::decode(bytes, authors)?));
+        }
+        drop(rows);
+        Ok(None)
+    }
+
+    /// Reads the metadata of the shown row under a key; for a row from before sync it is made up.
+    pub(crate) fn meta(&mut self, authors: &Authors, key: &[u8]) -> Result<Option<RowMeta>, MergeError> {
+        let stored = self.stored_meta(authors, key)?;
+        if stored.is_some() || !self.existing_rows {
+            return Ok(stored);
+        }
+        let Some(values) = self.row_values(key)? else { return Ok(None) };
+        Ok(Some(RowMeta::born(Stamp::EXISTING, self.origin_of(&values))))
+    }
+
+    /// Works out the origin of a row from its cells at birth.
+    pub(crate) fn origin_of<V: AsRef<[u8]>>(&self, cells: &[V]) -> Origin {
+        if !self.info.is_auto() {
+            return Origin::NATURAL;
+        }
+        let mut content = Vec::new();
+        for cell in cells {
+            content.extend_from_slice(cell.as_ref());
+        }
+        Origin::of_content(&content)
+    }
+
+    /// Writes the metadata of a shown row; `fresh` says that there is none yet.
+    pub(crate) fn put_meta(&mut self, authors: &mut Authors, key: &[u8], meta: &RowMeta, fresh: bool) -> Result<(), MergeError> {
+        if fresh && meta.is_existing() {
+            self.existing_rows = true;
+            return Ok(());
+        }
+        let mut packed = std::mem::take(&mut self.scratch);
+        packed.clear();
+        meta.encode(self.conn, authors, &mut packed)?;
+        let (num, auto) = (self.info.num, self.info.is_auto());
+        let statement = if fresh {
+            prepared(&mut self.meta_insert, self.conn, || format!("INSERT INTO {} VALUES(?1, ?2)", rows_table(num)))?
+        } else {
+            prepared(&mut self.meta_put, self.conn, || {
+                format!("INSERT INTO {} VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET meta = excluded.meta", rows_table(num))
+            })?
+        };
+        if auto {
+            statement.raw_bind_parameter(1, integer_key(key)?)?;
+        } else {
+            statement.raw_bind_parameter(1, key)?;
+        }
+        statement.raw_bind_parameter(2, packed.as_slice())?;
+        statement.raw_execute()?;
+        self.scratch = packed;
+        Ok(())
+    }
+
+    /// Removes the metadata of a row that is no longer shown.
+    pub(crate) fn delete_meta(&mut self, key: &[u8]) -> Result<(), MergeError> {
+        let (num, auto) = (self.info.num, self.info.is_auto());
+        let statement = prepared(&mut self.meta_delete, self.conn, || format!("DELETE FROM {} WHERE key = ?1", rows_table(num)))?;
+        if auto {
+            statement.raw_bind_parameter(1, integer_key(key)?)?;
+        } else {
+            statement.raw_bind_parameter(1, key)?;
+        }
+        statement.raw_execute()?;
+        Ok(())
+    }
+
+    // ---- the user's rows
+
+    /// Reads the encoded cells of the row under a key.
+    pub(crate) fn row_values(&mut self, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, MergeError> {
+        if self.select.is_none() {
+            let columns: Vec<String> = self.info.cells.iter().map(|&column| quote(&self.info.columns[column].name)).collect();
+            let columns = if columns.is_empty() { "1".to_owned() } else { columns.join(", ") };
+            let sql = format!("SELECT {columns} FROM main.{} WHERE {}", quote(&self.info.name), self.where_key(1));
+            self.select = Some(self.conn.prepare(&sql)?);
+        }
+        let count = self.info.cells.len();
+        let statement = self.select.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
+        Self::bind_key(statement, 1, key)?;
+        let mut rows = statement.raw_query();
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let mut values = Vec::with_capacity(count);
+        for cell in 0..count {
+            values.push(from_sql(row.get_ref(cell)?).to_encoded());
+        }
+        Ok(Some(values))
+    }
+
+    /// Reads the shown row under a key as a life.
+    pub(crate) fn shown_life(&mut self, key: &[u8], meta: &RowMeta) -> Result<Life, MergeError> {
+        let mut life = Life::default();
+        life.node.birth = Some(meta.birth);
+        if let Some(values) = self.row_values(key)? {
+            for (cell, value) in values.into_iter().enumerate() {
+                let cell = cell as u16;
+                let value = with_reference(value, meta.reference_of(cell))?;
+                life.node.join_cell(cell, meta.stamp_of(cell), &value);
+            }
+        }
+        Ok(life)
+    }
+
+    /// Inserts the row under a key from its encoded cells.
+    pub(crate) fn insert<'v>(&mut self, guard: &Guard<'_>, key: &[u8], cell: impl Fn(u16) -> Option<&'v [u8]>) -> Result<Written, MergeError> {
+        if self.insert.is_none() {
+            self.insert = Some(self.conn.prepare(&self.insert_sql("ABORT"))?);
+        }
+        let statement = self.insert.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
+        bind_row(&self.info, statement, key, cell)?;
+        run(self.conn, guard, statement, self.info.num, key, &mut self.has_violations).inspect(|_| self.rows_written += 1)
+    }
+
+    /// Inserts a row and lets it displace whatever stands in its way; only ever inside something that is undone.
+    pub(crate) fn replace<'v>(&self, key: &[u8], cell: impl Fn(u16) -> Option<&'v [u8]>) -> Result<(), MergeError> {
+        let mut statement = self.conn.prepare(&self.insert_sql("REPLACE"))?;
+        bind_row(&self.info, &mut statement, key, cell)?;
+        match settle(statement.raw_execute())? {
+            Written::Done | Written::Refused(_) => Ok(()),
+        }
+    }
+
+    fn insert_sql(&self, conflict: &str) -> String {
+        let names: Vec<String> = self.info.columns.iter().map(|column| quote(&column.name)).collect();
+        let marks: Vec<String> = (1..=names.len()).map(|index| format!("?{index}")).collect();
+        format!("INSERT OR {conflict} INTO main.{}({}) VALUES({})", quote(&self.info.name), names.join(", "), marks.join(", "))
+    }
+
+    /// Updates cells of the row under a key; `cells` in ascending order.
+    pub(crate) fn update(&mut self, guard: &Guard<'_>, key: &[u8], cells: &[(u16, &[u8])]) -> Result<Written, MergeError> {
+        let columns: Vec<u16> = cells.iter().map(|(cell, _)| *cell).collect();
+        if !self.updates.contains_key(&columns) {
+            let sets: Vec<String> = columns
+                .iter()
+                .enumerate()
+                .map(|(index, &cell)| format!("{} = ?{}", quote(&self.info.columns[self.info.cells[usize::from(cell)]].name), index + 1))
+                .collect();
+            let sql = format!(
+                "UPDATE OR ABORT main.{} SET {} WHERE {}",
+                quote(&self.info.name),
+                sets.join(", "),
+                self.where_key(columns.len() + 1)
+            );
+            self.updates.insert(columns.clone(), self.conn.prepare(&sql)?);
+        }
+        let statement = self.updates.get_mut(&columns).ok_or(rusqlite::Error::InvalidQuery)?;
+        for (index, (_, value)) in cells.iter().enumerate() {
+            bind(statement, index + 1, ValueRef::decode_all(value)?)?;
+        }
+        Self::bind_key(statement, cells.len() + 1, key)?;
+        run(self.conn, guard, statement, self.info.num, key, &mut self.has_violations).inspect(|_| self.rows_written += 1)
+    }
+
+    /// Deletes the row under a key.
+    pub(crate) fn delete(&mut self, guard: &Guard<'_>, key: &[u8]) -> Result<(), MergeError> {
+        if self.delete.is_none() {
+            let sql = format!("DELETE FROM main.{} WHERE {}", quote(&self.info.name), self.where_key(1));
+            self.delete = Some(self.conn.prepare(&sql)?);
+        }
+        let statement = self.delete.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
+        Self::bind_key(statement, 1, key)?;
+        run(self.conn, guard, statement, self.info.num, key, &mut self.has_violations)?;
+        if self.has_violations {
+            clear_violations(self.conn, self.info.num, key)?;
+        }
+        self.rows_written += 1;
+        Ok(())
+    }
+}
+
+fn bind_row<'v>(info: &TableInfo, statement: &mut Statement<'_>, key: &[u8], cell: impl Fn(u16) -> Option<&'v [u8]>) -> Result<(), MergeError> {
+    let mut reader = Reader::new(key);
+    for &column in &info.key {
+        let value = ValueRef::decode(&mut reader)?;
+        if info.columns[column].cell.is_none() {
+            bind(statement, column + 1, value)?;
+        }
+    }
+    for (index, &column) in info.cells.iter().enumerate() {
+        let value = cell(index as u16).map(ValueRef::decode_all).transpose()?.unwrap_or(ValueRef::Null);
+        bind(statement, column + 1, value)?;
+    }
+    Ok(())
+}
+
+/// Puts the origin back into a value that refers to an auto-numbered row.
+pub(crate) fn with_reference(value: Vec<u8>, origin: Option<Origin>) -> Result<Vec<u8>, MergeError> {
+    match (origin, ValueRef::decode_all(&value)?) {
+        (Some(origin), ValueRef::Integer(id)) => Ok(ValueRef::Reference(id, origin).to_encoded()),
+        _ => Ok(value),
+    }
+}
+
+/// Runs one write. CHECK and triggers that raise never keep a row out: it is written all the same and the violation noted.
+fn run(conn: &Connection, guard: &Guard<'_>, statement: &mut Statement<'_>, table: u32, key: &[u8], noted: &mut bool) -> Result<Written, MergeError> {
+    let mut note = |kind: &str, detail: &str| {
+        *noted = true;
+        note_violation(conn, table, key, kind, detail)
+    };
+    match guard.write(|| statement.raw_execute()) {
+        Ok(0) => {
+            // Either a BEFORE trigger of the user's said RAISE(IGNORE), or another program removed the row.
+            if guard.without_triggers(|| statement.raw_execute())?? > 0 {
+                note("trigger", "a trigger ignored the row; it was applied with triggers off")?;
+            }
+            Ok(Written::Done)
+        }
+        Err(rusqlite::Error::SqliteFailure(error, message)) if error.extended_code == ffi::SQLITE_CONSTRAINT_CHECK => {
+            conn.pragma_update(None, "ignore_check_constraints", true)?;
+            let again = guard.write(|| statement.raw_execute());
+            conn.pragma_update(None, "ignore_check_constraints", false)?;
+            note("check", message.as_deref().unwrap_or("CHECK constraint failed"))?;
+            settle(again)
+        }
+        Err(rusqlite::Error::SqliteFailure(error, message)) if error.extended_code == ffi::SQLITE_CONSTRAINT_TRIGGER => {
+            if conn.is_autocommit() {
+                // RAISE(ROLLBACK): the whole merge is gone and must run again without triggers.
+                return Err(MergeError::RolledBackByTrigger);
+            }
+            let again = guard.without_triggers(|| statement.raw_execute())?;
+            note("trigger", message.as_deref().unwrap_or("a trigger raised an error"))?;
+            settle(again)
+        }
+        Ok(_) if *noted => {
+            clear_violations(conn, table, key)?;
+            Ok(Written::Done)
+        }
+        outcome => settle(outcome),
+    }
+}
+
+fn settle(outcome: rusqlite::Result<usize>) -> Result<Written, MergeError> {
+    match outcome {
+        Ok(_) => Ok(Written::Done),
+        Err(rusqlite::Error::SqliteFailure(error, message)) => match error.extended_code {
+            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
+                Ok(Written::Refused(Reason::Unique))
+            }
+            ffi::SQLITE_CONSTRAINT_NOTNULL => Ok(Written::Refused(Reason::NotNull)),
+            ffi::SQLITE_CONSTRAINT_DATATYPE | ffi::SQLITE_MISMATCH => Ok(Written::Refused(Reason::WrongType)),
+            _ => Err(rusqlite::Error::SqliteFailure(error, message).into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
