@@ -2,6 +2,13 @@
 
 use kithdb_log::*;
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+
+/// Keeps cases that failed beside this file.
+fn config() -> ProptestConfig {
+    let failure_persistence = Some(Box::new(FileFailurePersistence::WithSource("regressions")) as _);
+    ProptestConfig { failure_persistence, ..ProptestConfig::default() }
+}
 
 fn keys() -> DeviceKeys {
     DeviceKeys::from_seeds([1; 32], [2; 32], [3; 32])
@@ -237,6 +244,8 @@ fn headers() -> impl Strategy<Value = EntryHeader> {
 }
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn headers_come_back(header in headers()) {
         let bytes = header.encode();

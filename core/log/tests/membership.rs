@@ -2,9 +2,16 @@
 
 use kithdb_log::*;
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 const NOW: u64 = 1_800_000_000_000;
 const LATER: u64 = NOW + 3_600_000;
+
+/// Keeps cases that failed beside this file.
+fn config(cases: u32) -> ProptestConfig {
+    let failure_persistence = Some(Box::new(FileFailurePersistence::WithSource("regressions")) as _);
+    ProptestConfig { cases, failure_persistence, ..ProptestConfig::default() }
+}
 
 fn device(seed: u8) -> DeviceKeys {
     DeviceKeys::from_seeds([seed; 32], [seed ^ 0x80; 32], [seed; 32])
@@ -343,7 +350,7 @@ fn shown(membership: &Membership) -> (Vec<Member>, [u8; 32], Vec<AdminHash>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(config(64))]
 
     #[test]
     fn concurrent_uses_of_a_ticket_end_alike_in_any_order(order in Just((0..6).collect::<Vec<usize>>()).prop_shuffle()) {
