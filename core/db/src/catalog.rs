@@ -1,0 +1,168 @@
+//! Builds the registry: each replicated definition beside the local table that holds its rows.
+//!
+//! Invariants:
+//! 1. Columns, cells and so the bytes of a row at birth are in the order of the replicated definition, whatever the local order.
+//! 2. A table whose local form lost a column or its key is quarantined here, whatever its stored state.
+
+use std::collections::HashMap;
+
+use kithdb_log::ids::fold_name;
+use kithdb_log::{BlindingSecret, KeyKind, LaneId, TableId, TableSchema};
+use rusqlite::Connection;
+
+use crate::definition::{LocalTable, read_table};
+use crate::error::TableError;
+use crate::key;
+use crate::registry::{ColumnInfo, Registry, TableInfo, TableState};
+use crate::storage::get_meta;
+
+pub(crate) fn parse_state(text: &str) -> TableState {
+    match text {
+        "synced" => TableState::Synced,
+        "unsynced" => TableState::Unsynced,
+        _ => TableState::Quarantined,
+    }
+}
+
+pub(crate) fn damaged(error: kithdb_log::DecodeError) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
+}
+
+/// Names the value of `kith__meta` that says why a table is quarantined.
+pub(crate) fn quarantine_name(num: u32) -> String {
+    format!("quarantine_{num}")
+}
+
+/// Computes the one lane of a table without tags.
+pub(crate) fn lane_of(blinding: &BlindingSecret, table: TableId) -> LaneId {
+    BlindingSecret::lane_id(&blinding.blind_table(table), &[])
+}
+
+struct Stored {
+    num: u32,
+    id: TableId,
+    name: String,
+    schema: TableSchema,
+    state: TableState,
+    existing_rows: bool,
+}
+
+/// The registry, and why tables that should be synced are not.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    pub registry: Registry,
+    pub quarantined: Vec<(u32, String)>,
+}
+
+/// Reads the registry.
+pub(crate) fn load(conn: &Connection, blinding: &BlindingSecret) -> rusqlite::Result<Catalog> {
+    let mut statement =
+        conn.prepare_cached("SELECT num, id, name, schema, state, existing_rows FROM kith__tables ORDER BY num")?;
+    let stored = statement
+        .query_map([], |row| {
+            let schema: Vec<u8> = row.get(3)?;
+            let state: String = row.get(4)?;
+            Ok(Stored {
+                num: row.get(0)?,
+                id: TableId::from_bytes(row.get(1)?),
+                name: row.get(2)?,
+                schema: TableSchema::decode(&schema).map_err(damaged)?,
+                state: parse_state(&state),
+                existing_rows: row.get(5)?,
+            })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    // A reference is replicated with the row it means only where the parent's numbers are handed out by SQLite.
+    let parents: HashMap<String, (TableId, String)> = stored
+        .iter()
+        .filter(|table| table.schema.key_kind == KeyKind::Auto)
+        .filter_map(|table| {
+            let key = table.schema.columns.get(usize::from(*table.schema.key.first()?))?;
+            Some((fold_name(&table.name), (table.id, key.name.clone())))
+        })
+        .collect();
+    let mut catalog = Catalog::default();
+    let mut tables = Vec::with_capacity(stored.len());
+    for table in stored {
+        let local = match read_table(conn, &table.name) {
+            Ok(local) => match local.misfit(&table.schema) {
+                None => Ok(local),
+                Some(difference) => Err(format!("the table was changed by another program: {difference}")),
+            },
+            Err(TableError::Sqlite(error)) => return Err(error),
+            Err(reason) => Err(reason.to_string()),
+        };
+        let mut state = table.state;
+        if state == TableState::Quarantined {
+            let reason = get_meta::<Option<String>>(conn, &quarantine_name(table.num))?.flatten();
+            catalog.quarantined.push((table.num, reason.unwrap_or_default()));
+        } else if let (Err(reason), TableState::Synced) = (&local, state) {
+            catalog.quarantined.push((table.num, reason.clone()));
+            state = TableState::Quarantined;
+        }
+        let lane = lane_of(blinding, table.id);
+        tables.push(table_info(Stored { state, ..table }, lane, local.as_ref().ok(), &parents));
+    }
+    catalog.registry = Registry::new(tables);
+    Ok(catalog)
+}
+
+fn table_info(
+    table: Stored,
+    lane: LaneId,
+    local: Option<&LocalTable>,
+    parents: &HashMap<String, (TableId, String)>,
+) -> TableInfo {
+    let ids = table.schema.column_ids();
+    let key: Vec<usize> = table.schema.key.iter().map(|&column| usize::from(column)).collect();
+    let mut columns = Vec::with_capacity(ids.len());
+    let mut cells = Vec::new();
+    for (index, (column, id)) in table.schema.columns.iter().zip(&ids).enumerate() {
+        let position = local.and_then(|local| local.position(&column.name));
+        let here = position.and_then(|position| local.map(|local| &local.columns[position]));
+        let is_cell = !key.contains(&index) || key::is_ambiguous(column.affinity, column.collation);
+        let references = position.and_then(|position| reference(local?, position, parents));
+        columns.push(ColumnInfo {
+            id: *id,
+            name: here.map_or_else(|| column.name.clone(), |here| here.name.clone()),
+            affinity: column.affinity,
+            collation: column.collation,
+            // Without a local column the table is quarantined and the index is not used.
+            table_index: here.map_or(index, |here| here.table_index),
+            cell: is_cell.then_some(cells.len()),
+            references,
+        });
+        if is_cell {
+            cells.push(index);
+        }
+    }
+    let unique_cells =
+        cells.iter().map(|&cell| local.is_some_and(|local| is_unique(local, &columns[cell].name))).collect();
+    TableInfo {
+        num: table.num,
+        id: table.id,
+        lane,
+        name: local.map_or(table.name, |local| local.name.clone()),
+        state: table.state,
+        existing_rows: table.existing_rows,
+        key,
+        cell_ids: cells.iter().map(|&cell| ids[cell]).collect(),
+        columns,
+        cells,
+        unique_cells,
+        without_rowid: local.is_some_and(|local| local.without_rowid),
+        schema: table.schema,
+    }
+}
+
+fn is_unique(local: &LocalTable, column: &str) -> bool {
+    let Some(position) = local.position(column) else { return false };
+    local.unique.iter().any(|index| index.columns.as_ref().is_none_or(|columns| columns.contains(&position)))
+}
+
+fn reference(local: &LocalTable, column: usize, parents: &HashMap<String, (TableId, String)>) -> Option<TableId> {
+    let declared = local.references.iter().find(|reference| reference.column == column)?;
+    let (id, key) = parents.get(&fold_name(&declared.parent))?;
+    let is_key = declared.parent_column.as_ref().is_none_or(|name| name.eq_ignore_ascii_case(key));
+    is_key.then_some(*id)
+}

@@ -1,0 +1,169 @@
+//! Looks at a database file before it is opened for good, so that every way it can be unfit has its own sentence.
+//!
+//! Invariants:
+//! 1. Looking never writes to the file: it is opened read-only, so a newer format stays as it is.
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kithdb_log::WorkspaceId;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::error::FileError;
+use crate::storage::{FILE_FORMAT, get_meta};
+
+const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// What a path holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileKind {
+    /// Nothing yet; the folder is there.
+    Missing,
+    /// An SQLite database that KithDB has not touched, or an empty file.
+    Plain,
+    /// A replica of a workspace.
+    Replica(WorkspaceId),
+    /// A file that waits to be admitted to a workspace.
+    Joining,
+}
+
+/// A file that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileLook {
+    /// The path with symbolic links resolved.
+    pub path: PathBuf,
+    /// What it holds.
+    pub kind: FileKind,
+    /// Whether it may not be written to.
+    pub read_only: bool,
+}
+
+/// Appends to the file name: `notes.db` and `-kith-key` make `notes.db-kith-key`.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path.as_os_str());
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Looks at a file without writing to it.
+pub fn look(path: &Path, busy_timeout: Duration) -> Result<FileLook, FileError> {
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return look_at_missing(path),
+        Err(error) => return Err(io_error(path, error)),
+    };
+    if metadata.is_dir() {
+        return Err(FileError::Folder { path: path.to_owned() });
+    }
+    if !metadata.is_file() {
+        return Err(FileError::NotSqlite { path: path.to_owned() });
+    }
+    let path = &path.canonicalize().map_err(|error| io_error(path, error))?;
+    let mut magic = Vec::with_capacity(SQLITE_MAGIC.len());
+    let file = std::fs::File::open(path).map_err(|error| io_error(path, error))?;
+    file.take(SQLITE_MAGIC.len() as u64).read_to_end(&mut magic).map_err(|error| io_error(path, error))?;
+    let read_only = metadata.permissions().readonly();
+    // SQLite takes an empty file for an empty database.
+    if magic.is_empty() {
+        return Ok(FileLook { path: path.clone(), kind: FileKind::Plain, read_only });
+    }
+    if magic != SQLITE_MAGIC {
+        return Err(FileError::NotSqlite { path: path.clone() });
+    }
+    let kind = look_inside(path, busy_timeout)?;
+    Ok(FileLook { path: path.clone(), kind, read_only })
+}
+
+fn look_at_missing(path: &Path) -> Result<FileLook, FileError> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let name = path.file_name().ok_or_else(|| FileError::Folder { path: path.to_owned() })?;
+    let folder = folder.canonicalize().map_err(|_| FileError::MissingFolder { path: folder.to_owned() })?;
+    Ok(FileLook { path: folder.join(name), kind: FileKind::Missing, read_only: false })
+}
+
+fn look_inside(path: &Path, busy_timeout: Duration) -> Result<FileKind, FileError> {
+    let classify = |error| sqlite_error(path, error);
+    let conn = open_to_read(path, busy_timeout).map_err(classify)?;
+    let ours: bool = conn
+        .query_row(
+            "SELECT EXISTS(SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'kith__meta')",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(classify)?;
+    if !ours {
+        return Ok(FileKind::Plain);
+    }
+    let format = get_meta::<i64>(&conn, "format").map_err(classify)?;
+    let found = format.unwrap_or(0);
+    if found > FILE_FORMAT {
+        return Err(FileError::NewerFormat { path: path.to_owned(), found, known: FILE_FORMAT });
+    }
+    if get_meta::<String>(&conn, "joining").map_err(classify)?.is_some() {
+        return Ok(FileKind::Joining);
+    }
+    let workspace = get_meta::<[u8; 32]>(&conn, "workspace").map_err(classify)?;
+    match workspace {
+        Some(workspace) => Ok(FileKind::Replica(WorkspaceId::from_bytes(workspace))),
+        None => Err(FileError::Corrupt { path: path.to_owned(), detail: "it names no workspace".to_owned() }),
+    }
+}
+
+/// Opens a file read-only; a write-ahead log that cannot be shared here is left aside if there is nothing in it.
+pub(crate) fn open_to_read(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
+    let try_open = || {
+        let conn =
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        conn.busy_timeout(busy_timeout)?;
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok::<_, rusqlite::Error>(conn)
+    };
+    match try_open() {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && wal_is_empty(path) => {
+            let mut uri = String::from("file:");
+            for byte in path.as_os_str().as_encoded_bytes() {
+                match byte {
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+                    other => uri.push_str(&format!("%{other:02x}")),
+                }
+            }
+            uri.push_str("?immutable=1");
+            Connection::open_with_flags(
+                uri,
+                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            )
+        }
+        other => other,
+    }
+}
+
+fn wal_is_empty(path: &Path) -> bool {
+    std::fs::metadata(beside(path, "-wal")).map_or(true, |metadata| metadata.len() == 0)
+}
+
+fn io_error(path: &Path, source: std::io::Error) -> FileError {
+    let path = path.to_owned();
+    match source.kind() {
+        ErrorKind::PermissionDenied => FileError::Unreadable { path },
+        ErrorKind::NotFound => FileError::Missing { path },
+        _ => FileError::Io { path, source },
+    }
+}
+
+/// Finds the sentence for what SQLite said about a file.
+pub(crate) fn sqlite_error(path: &Path, source: rusqlite::Error) -> FileError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => FileError::NotSqlite { path },
+        Some(ErrorCode::DatabaseCorrupt) => FileError::Corrupt { path, detail: source.to_string() },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => FileError::Locked { path },
+        Some(ErrorCode::ReadOnly) => FileError::ReadOnly { path },
+        Some(ErrorCode::PermissionDenied) => FileError::Unreadable { path },
+        _ => FileError::Sqlite { path, source },
+    }
+}

@@ -1,0 +1,65 @@
+//! SQL functions that every connection of a replica has.
+
+use std::ffi::CString;
+
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::{Connection, Error};
+
+use crate::define;
+
+/// What our connections answer to `sqlite_compileoption_used`, so that the triggers for other programs stay silent.
+const CAPTURE_OPTION: &str = "KITH_CAPTURE";
+
+/// Registers the functions; those that change something cannot be called from a schema.
+pub(crate) fn register(conn: &Connection) -> rusqlite::Result<()> {
+    let direct = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
+    let pure = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    conn.create_scalar_function("kith_version", 0, pure, |_| Ok(env!("CARGO_PKG_VERSION")))?;
+    conn.create_scalar_function("sqlite_compileoption_used", 1, pure, compile_option_used)?;
+    conn.create_scalar_function("kith_sync", 1, direct, |context| {
+        let name = table_argument(context)?;
+        with_connection(context, |conn| match define::sync(conn, &name) {
+            Ok(report) => Ok(report.to_json()),
+            Err(error) => Err(user_error(error)),
+        })
+    })?;
+    conn.create_scalar_function("kith_sync", 2, direct, |context| {
+        let table = table_argument(context)?;
+        Err::<String, _>(user_error(crate::error::SyncTableError::OptionsNotSupported { table }))
+    })?;
+    conn.create_scalar_function("kith_unsync", 1, direct, |context| {
+        let name = table_argument(context)?;
+        with_connection(context, |conn| define::unsync(conn, &name).map_err(user_error))
+    })
+}
+
+fn table_argument(context: &Context<'_>) -> rusqlite::Result<String> {
+    match context.get_raw(0) {
+        rusqlite::types::ValueRef::Text(text) => Ok(String::from_utf8_lossy(text).into_owned()),
+        _ => Err(Error::UserFunctionError("the first argument is the table's name, as text".into())),
+    }
+}
+
+fn user_error(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::UserFunctionError(Box::new(error))
+}
+
+fn with_connection<T>(
+    context: &Context<'_>,
+    run: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    // SAFETY: the reference lives no longer than this call, and stays on the thread that runs the statement.
+    let conn = unsafe { context.get_connection() }?;
+    run(&conn)
+}
+
+fn compile_option_used(context: &Context<'_>) -> rusqlite::Result<Option<bool>> {
+    let rusqlite::types::ValueRef::Text(name) = context.get_raw(0) else { return Ok(None) };
+    if name.eq_ignore_ascii_case(CAPTURE_OPTION.as_bytes()) {
+        return Ok(Some(true));
+    }
+    let Ok(name) = CString::new(name) else { return Ok(Some(false)) };
+    // SAFETY: the argument is a terminated string that outlives the call, which only compares it.
+    let used = unsafe { rusqlite::ffi::sqlite3_compileoption_used(name.as_ptr()) };
+    Ok(Some(used != 0))
+}
