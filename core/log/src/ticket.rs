@@ -248,6 +248,7 @@ impl FromStr for Ticket {
         let digits_len = body.bytes().take_while(u8::is_ascii_digit).count();
         let (digits, body) = body.split_at(digits_len);
         match digits.parse() {
+            _ if digits.starts_with('0') => return Err(TicketError::NotATicket),
             Ok(version) if version == u32::from(FORMAT_VERSION) => {}
             Ok(version) if version > u32::from(FORMAT_VERSION) => return Err(TicketError::NewerVersion { version }),
             _ => return Err(TicketError::NotATicket),
@@ -328,6 +329,8 @@ mod tests {
         }
         let newer = text.replacen("kith1", "kith2", 1);
         assert_eq!(newer.parse::<Ticket>(), Err(TicketError::NewerVersion { version: 2 }));
+        // Found by fuzzing: a second text of one ticket.
+        assert_eq!(text.replacen("kith1", "kith01", 1).parse::<Ticket>(), Err(TicketError::NotATicket));
         let middle = text.replacen(&text[60..64], "2222", 1);
         assert_eq!(middle.parse::<Ticket>(), Err(TicketError::Mistyped));
         assert_eq!(format!(" {} \n", text.to_uppercase()).parse(), Ok(ticket(vec![], 1)));
