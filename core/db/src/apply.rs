@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kithdb_log::{
-    ContentKey, EpochId, Hlc, Opener, Operation, PayloadContext, RowsReader, ScopeKey, SealedEntry, SequenceNumber, Step, StreamId,
+    ContentKey, EpochId, EpochSecret, Hlc, Opener, Operation, PayloadContext, RowsReader, ScopeKey, SealedEntry, SequenceNumber, Step, StreamId,
     TableId, TableSchema,
 };
 use rusqlite::config::DbConfig;
@@ -22,7 +22,7 @@ use crate::registry::{Registry, TableInfo, TableState};
 use crate::replica::Replica;
 use crate::seal::SealBudget;
 use crate::storage::{get_meta, put_meta};
-use crate::workspace::Workspace;
+
 
 /// How long a transaction waits for a part that has not arrived, in milliseconds (10 minutes).
 pub const TORN_AFTER_MS: u64 = 10 * 60 * 1000;
@@ -88,32 +88,38 @@ pub(crate) fn content_key(conn: &Connection, stream: i64, epoch: &EpochId, scope
 }
 
 /// A stored entry on its way into the tables.
-struct Candidate {
+pub(crate) struct Candidate {
     arrival: i64,
     stream: i64,
     received_unix_ms: u64,
-    entry: SealedEntry,
+    pub(crate) entry: SealedEntry,
     /// The greatest clock of the entry before.
     after: Hlc,
 }
 
+impl Candidate {
+    pub(crate) const fn arrival(&self) -> i64 {
+        self.arrival
+    }
+}
+
 /// Opens entries; keeps the streams' keys.
-struct Reading<'a> {
-    conn: &'a Connection,
-    workspace: &'a Workspace,
-    opener: Opener,
-    keys: BTreeMap<(i64, EpochId), ContentKey>,
+pub(crate) struct Reading<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) epoch: &'a EpochSecret,
+    pub(crate) opener: Opener,
+    pub(crate) keys: BTreeMap<(i64, EpochId), ContentKey>,
 }
 
 impl Reading<'_> {
-    fn open(&mut self, candidate: &Candidate, scope: TableId) -> Result<Vec<u8>, LogError> {
+    pub(crate) fn open(&mut self, candidate: &Candidate, scope: TableId) -> Result<Vec<u8>, LogError> {
         let header = &candidate.entry.header;
         let slot = (candidate.stream, header.epoch);
         if !self.keys.contains_key(&slot) {
-            if header.epoch != self.workspace.epoch.id() {
+            if header.epoch != self.epoch.id() {
                 return Err(LogError::UnknownEpoch { epoch: header.epoch });
             }
-            let scope_key = self.workspace.epoch.scope_key(scope, None);
+            let scope_key = self.epoch.scope_key(scope, None);
             self.keys.insert(slot, content_key(self.conn, candidate.stream, &header.epoch, &scope_key)?);
         }
         let key = self.keys.get(&slot).ok_or(LogError::Damaged { what: "the list of keys" })?;
@@ -121,7 +127,7 @@ impl Reading<'_> {
     }
 }
 
-fn context_of(candidate: &Candidate) -> PayloadContext {
+pub(crate) fn context_of(candidate: &Candidate) -> PayloadContext {
     let header = &candidate.entry.header;
     PayloadContext { author: header.stream.author, incarnation: header.stream.incarnation, after: candidate.after, up_to: header.clock }
 }
@@ -155,7 +161,7 @@ fn check(payload: &[u8], candidate: &Candidate, table: &TableInfo) -> Result<Nee
     }
 }
 
-fn cell_map(reader: &RowsReader<'_>, table: &TableInfo) -> Result<Vec<u16>, LogError> {
+pub(crate) fn cell_map(reader: &RowsReader<'_>, table: &TableInfo) -> Result<Vec<u16>, LogError> {
     reader.columns().iter().map(|column| table.cell_of(*column).map(|cell| cell as u16).ok_or(LogError::UnknownColumn { column: *column })).collect()
 }
 
@@ -168,11 +174,7 @@ impl Replica {
             return Ok(report);
         }
         while self.seal(SealBudget::default())?.more {}
-        let foreign_keys = self.conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY)?;
-        self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
-        let outcome = self.apply_rows(budget, &mut report);
-        self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, foreign_keys)?;
-        outcome?;
+        self.apply_rows(budget, &mut report)?;
         Ok(report)
     }
 
@@ -211,7 +213,7 @@ impl Replica {
         let now_unix_ms = (self.clock)();
         self.durably(|replica| {
             let conn = &replica.conn;
-            let mut reading = Reading { conn, workspace: &replica.workspace, opener: Opener::new(), keys: BTreeMap::new() };
+            let mut reading = Reading { conn, epoch: &replica.workspace.epoch, opener: Opener::new(), keys: BTreeMap::new() };
             for candidate in select_waiting(conn, usize::MAX, now_unix_ms, Some(lane.as_bytes()), report)? {
                 let opened = reading.open(&candidate, TableId::SCHEMA).and_then(|payload| Ok(TableSchema::decode(&payload)?));
                 match opened {
@@ -305,7 +307,7 @@ fn apply_in_transaction(replica: &mut Replica, budget: ApplyBudget, report: &mut
     let Replica { conn, capture, registry, workspace, .. } = replica;
     let conn: &Connection = conn;
     let restore_hook = || capture.install_hook(conn);
-    let mut reading = Reading { conn, workspace, opener: Opener::new(), keys: BTreeMap::new() };
+    let mut reading = Reading { conn, epoch: &workspace.epoch, opener: Opener::new(), keys: BTreeMap::new() };
     let mut checked: BTreeMap<i64, Checked> = BTreeMap::new();
     for candidate in select_waiting(conn, budget.bytes, now_unix_ms, None, report)? {
         if let Some(good) = check_candidate(conn, registry, &mut reading, candidate, report)? {
@@ -439,7 +441,7 @@ fn pull_in_parts(
     Ok(())
 }
 
-fn load_candidate(conn: &Connection, arrival: i64) -> Result<Option<Candidate>, LogError> {
+pub(crate) fn load_candidate(conn: &Connection, arrival: i64) -> Result<Option<Candidate>, LogError> {
     let row: Option<(i64, i64, Vec<u8>, Vec<u8>, Option<Vec<u8>>)> = conn
         .prepare_cached(
             "SELECT e.stream, e.received_unix_ms, e.header, e.ciphertext,

@@ -1,19 +1,30 @@
 //! Durable transactions of KithDB's own: invisible to the user's connection state and on disk when they return.
 
+use rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY;
+
 use crate::entries::StreamState;
 use crate::log_error::LogError;
 use crate::replica::Replica;
 
 impl Replica {
-    /// Runs something in one write transaction with `synchronous = FULL`, capture suspended; rolls back on error.
+    /// Runs something in one write transaction with `synchronous = FULL`, capture suspended and foreign keys not enforced (a
+    /// cascade arrives as data of its own); rolls back on error.
     pub(crate) fn durably<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, LogError>) -> Result<T, LogError> {
+        const FULL: i64 = 2;
         let synchronous: i64 = self.conn.pragma_query_value(None, "synchronous", |row| row.get(0))?;
-        let full = 2;
-        if synchronous < full {
-            self.conn.pragma_update(None, "synchronous", full)?;
+        let foreign_keys = self.conn.db_config(SQLITE_DBCONFIG_ENABLE_FKEY)?;
+        let raise = synchronous < FULL && self.path.is_some();
+        if raise {
+            self.conn.pragma_update(None, "synchronous", FULL)?;
+        }
+        if foreign_keys {
+            self.conn.set_db_config(SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
         }
         let outcome = self.quietly(run);
-        if synchronous < full {
+        if foreign_keys {
+            self.conn.set_db_config(SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+        }
+        if raise {
             self.conn.pragma_update(None, "synchronous", synchronous)?;
         }
         outcome

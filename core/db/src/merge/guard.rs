@@ -24,10 +24,14 @@ pub(crate) struct Guard<'c> {
 }
 
 impl<'c> Guard<'c> {
+    /// Makes a guard that guards nothing.
+    pub(crate) fn none(conn: &'c Connection) -> Self {
+        Self { conn, writes: Arc::new(AtomicI64::new(OFF)), guarded: Vec::new() }
+    }
+
     /// Puts the guard in place if the user has triggers.
     pub(crate) fn install(conn: &'c Connection, registry: &Registry) -> rusqlite::Result<Self> {
-        let writes = Arc::new(AtomicI64::new(OFF));
-        let mut guard = Self { conn, writes, guarded: Vec::new() };
+        let mut guard = Self::none(conn);
         let has_triggers: bool = conn
             .prepare_cached(
                 "SELECT EXISTS(SELECT 1 FROM main.sqlite_master WHERE type = 'trigger' AND name NOT LIKE 'kith\\_\\_%' ESCAPE '\\')

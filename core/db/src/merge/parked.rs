@@ -230,6 +230,12 @@ pub(crate) fn set_reason(conn: &Connection, table: u32, id: &LifeId, reason: Rea
     Ok(())
 }
 
+/// Takes every life under a key out of the parked ones.
+pub(crate) fn remove_under_key(conn: &Connection, table: u32, key: &[u8]) -> Result<(), MergeError> {
+    conn.prepare_cached("DELETE FROM kith_parked WHERE table_num = ?1 AND key = ?2")?.execute(params![table, key])?;
+    Ok(())
+}
+
 /// Takes a life out of the parked ones, because it is shown now.
 pub(crate) fn remove(conn: &Connection, table: u32, id: &LifeId) -> Result<(), MergeError> {
     conn.prepare_cached("DELETE FROM kith_parked WHERE table_num = ?1 AND key = ?2 AND origin = ?3 AND generation = ?4")?

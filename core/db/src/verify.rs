@@ -1,0 +1,290 @@
+//! `kith verify`: proves that tables, metadata, parked rows and log agree, and names rows that another program changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kithdb_log::{EntryHash, Generation, Origin, Reader, SequenceNumber, ValueRef};
+
+use crate::entries::assemble;
+use crate::log_error::LogError;
+use crate::merge::{Life, LifeId, Merge, Reason, RowMeta, parked};
+use crate::registry::{TableInfo, TableState};
+use crate::replay::replay;
+use crate::replica::Replica;
+use crate::seal::SealBudget;
+
+/// How many problems of one kind are named before the rest are only counted.
+const NAMED_MAX: usize = 100;
+
+/// Something that does not agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// SQLite's own check found damage.
+    File {
+        /// What SQLite says.
+        detail: String,
+    },
+    /// An entry of the log is damaged or forged.
+    Entry {
+        /// Which entry and what is wrong.
+        detail: String,
+    },
+    /// A row is not what the log says: another program wrote to the table.
+    ChangedElsewhere {
+        /// The table.
+        table: String,
+        /// The row's key.
+        key: String,
+        /// What is different.
+        detail: String,
+    },
+    /// KithDB's own tables contradict the log.
+    State {
+        /// The table.
+        table: String,
+        /// The row's key.
+        key: String,
+        /// What is different.
+        detail: String,
+    },
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File { detail } => write!(f, "the file: {detail}"),
+            Self::Entry { detail } => write!(f, "the log: {detail}"),
+            Self::ChangedElsewhere { table, key, detail } => write!(f, "table {table}, row {key}: {detail} by another program"),
+            Self::State { table, key, detail } => write!(f, "table {table}, row {key}: {detail}"),
+        }
+    }
+}
+
+/// What [`Replica::verify`] looked at and found.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyReport {
+    /// Entries whose signature, chain and content were checked.
+    pub entries: u64,
+    /// Shown rows that were compared with the log.
+    pub rows: u64,
+    /// Lives of rows that are parked.
+    pub parked: u64,
+    /// What does not agree; empty if all is well.
+    pub problems: Vec<Problem>,
+    /// How many further problems are not named.
+    pub unnamed: u64,
+}
+
+impl VerifyReport {
+    /// Tells whether everything agrees.
+    pub fn is_clean(&self) -> bool {
+        self.problems.is_empty() && self.unnamed == 0
+    }
+
+    fn note(&mut self, problem: Problem) {
+        if self.problems.len() < NAMED_MAX { self.problems.push(problem) } else { self.unnamed += 1 }
+    }
+}
+
+/// Shows a canonical key the way SQL writes its values.
+pub fn display_key(key: &[u8]) -> String {
+    let mut reader = Reader::new(key);
+    let mut parts = Vec::new();
+    while !reader.is_empty() {
+        parts.push(match ValueRef::decode(&mut reader) {
+            Ok(ValueRef::Integer(value) | ValueRef::Reference(value, _)) => value.to_string(),
+            Ok(ValueRef::Real(value)) => format!("{value:?}"),
+            Ok(ValueRef::Text(bytes)) => format!("'{}'", String::from_utf8_lossy(bytes).replace('\'', "''")),
+            Ok(ValueRef::Blob(bytes)) => format!("x'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+            Ok(ValueRef::Null) => "NULL".to_owned(),
+            Err(_) => return "(damaged key)".to_owned(),
+        });
+    }
+    parts.join(", ")
+}
+
+impl Replica {
+    /// Checks everything against everything; seals pending writes first. `progress` is called with (done, total) entries.
+    pub fn verify(&mut self, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, LogError> {
+        let mut report = VerifyReport::default();
+        let mut check = self.conn.prepare("PRAGMA integrity_check")?;
+        let found: Vec<String> = check.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        drop(check);
+        // A row that breaks CHECK or NOT NULL is listed as a violation, it is no damage.
+        for detail in found.into_iter().filter(|detail| detail != "ok" && !detail.starts_with("CHECK constraint failed in")) {
+            report.note(Problem::File { detail });
+        }
+        while self.seal(SealBudget::default())?.more {}
+        self.verify_entries(&mut report, &mut progress)?;
+        for table in self.registry.tables().to_vec() {
+            if table.state == TableState::Synced {
+                self.verify_table(&table, &mut report)?;
+            }
+        }
+        Ok(report)
+    }
+
+    fn verify_entries(&self, report: &mut VerifyReport, progress: &mut dyn FnMut(u64, u64)) -> Result<(), LogError> {
+        let total: i64 = self.conn.query_row("SELECT count(*) FROM kith__entries", [], |row| row.get(0))?;
+        let mut select = self.conn.prepare(
+            "SELECT e.stream, e.sequence, e.header, e.ciphertext, s.height, s.head FROM kith__entries e JOIN kith__streams s ON s.num = e.stream ORDER BY e.stream, e.sequence",
+        )?;
+        let mut rows = select.query([])?;
+        let mut place: (i64, SequenceNumber, EntryHash) = (-1, SequenceNumber::default(), EntryHash::default());
+        while let Some(row) = rows.next()? {
+            let (stream, sequence): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let mut bad = |detail: String| report.note(Problem::Entry { detail: format!("entry {sequence} of stream {stream} {detail}") });
+            if stream != place.0 {
+                place = (stream, SequenceNumber::default(), EntryHash::default());
+            }
+            match assemble(row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?, row.get(3)?) {
+                Err(error) => bad(format!("does not decode: {error}")),
+                Ok(entry) => {
+                    if let Err(error) = entry.verify(self.workspace.id) {
+                        bad(format!("is not what its author signed: {error}"));
+                    } else if let Err(error) = self.workspace.membership.allowed_at(entry.header.stream.author, &entry.header.frontier) {
+                        bad(format!("was not its author's to write: {error}"));
+                    }
+                    if entry.header.sequence != place.1.next() || entry.header.previous != place.2 || entry.header.sequence.get() != sequence as u64 {
+                        bad("does not follow the one before it".to_owned());
+                    }
+                    place = (stream, entry.header.sequence, entry.hash());
+                    let (height, head): (i64, [u8; 32]) = (row.get(4)?, row.get(5)?);
+                    if height == sequence && head != *place.2.as_bytes() || height < sequence {
+                        bad("is not the head that its stream names".to_owned());
+                    }
+                }
+            }
+            report.entries += 1;
+            progress(report.entries, total as u64);
+        }
+        Ok(())
+    }
+
+    fn verify_table(&self, table: &Arc<TableInfo>, report: &mut VerifyReport) -> Result<(), LogError> {
+        let expected = match replay(self, table) {
+            Ok(expected) => expected,
+            Err(error @ (LogError::Sqlite(_) | LogError::Merge(_))) => return Err(error),
+            Err(error) => {
+                report.note(Problem::Entry { detail: format!("the log of table {} cannot be read: {error}", table.name) });
+                return Ok(());
+            }
+        };
+        let no_hook = || {};
+        let mut merge = Merge::inspect(&self.conn, &self.registry, &no_hook)?;
+        let (context, work) = merge.with_table(table.num)?;
+        let changed = |key: &[u8], detail: &str| Problem::ChangedElsewhere { table: table.name.clone(), key: display_key(key), detail: detail.to_owned() };
+        let wrong = |key: &[u8], detail: &str| Problem::State { table: table.name.clone(), key: display_key(key), detail: detail.to_owned() };
+        let mut parked: BTreeMap<LifeId, (Reason, Life)> =
+            parked::all(&self.conn, &context.authors, table.num)?.into_iter().map(|life| (life.id, (life.reason, life.life))).collect();
+        report.parked += parked.len() as u64;
+        let mut latest: BTreeMap<(&[u8], Origin), Generation> = BTreeMap::new();
+        for id in expected.keys() {
+            let entry = latest.entry((&id.key, id.origin)).or_insert(id.generation);
+            *entry = id.generation.max(*entry);
+        }
+        let mut shown: BTreeSet<Vec<u8>> = BTreeSet::new();
+        for (id, life) in &expected {
+            let candidate = life.is_complete(table.cells.len()) && latest.get(&(id.key.as_slice(), id.origin)) == Some(&id.generation);
+            if let Some((reason, there)) = parked.remove(id) {
+                if there != *life {
+                    report.note(wrong(&id.key, "a parked life differs from the log"));
+                }
+                if candidate == matches!(reason, Reason::Past | Reason::PartMissing) {
+                    report.note(wrong(&id.key, "a life is parked for a reason that does not hold"));
+                }
+                continue;
+            }
+            let stored = work.stored_meta(&context.authors, &id.key)?;
+            let values = work.row_values(&id.key)?;
+            let existing = RowMeta::born(kithdb_log::Stamp::EXISTING, id.origin);
+            let meta = match stored {
+                Some(meta) if meta.origin == id.origin && meta.generation == id.generation => meta,
+                None if work.existing_rows && id.generation == Generation::FIRST && life.node.birth == Some(kithdb_log::Stamp::EXISTING) => existing,
+                _ => {
+                    report.note(wrong(&id.key, "a life that the log speaks of is neither shown nor parked"));
+                    continue;
+                }
+            };
+            shown.insert(id.key.clone());
+            report.rows += 1;
+            if values.is_none() {
+                report.note(changed(&id.key, "the row was deleted"));
+            } else if !candidate {
+                report.note(wrong(&id.key, "a life is shown that should not be"));
+            } else {
+                let there = work.shown_life(&id.key, &meta)?;
+                for (cell, content) in &life.node.cells {
+                    let name = &table.columns[table.cells[usize::from(*cell)]].name;
+                    match there.node.cells.get(cell) {
+                        Some(known) if known.value != content.value => report.note(changed(&id.key, &format!("column {name} was changed"))),
+                        Some(known) if known.stamp != content.stamp => report.note(wrong(&id.key, &format!("the stamp of column {name} differs from the log"))),
+                        _ => {}
+                    }
+                }
+                if there.node.birth != life.node.birth {
+                    report.note(wrong(&id.key, "the row's birth differs from the log"));
+                }
+            }
+        }
+        for id in parked.keys() {
+            report.note(wrong(&id.key, "a life is parked that the log does not speak of"));
+        }
+        self.verify_strangers(table, &shown, report)
+    }
+
+    /// Finds rows of the user's table that the log does not know.
+    fn verify_strangers(&self, table: &TableInfo, shown: &BTreeSet<Vec<u8>>, report: &mut VerifyReport) -> Result<(), LogError> {
+        let uptake: bool = self.conn.query_row("SELECT uptake IS NOT NULL FROM kith__tables WHERE num = ?1", [table.num], |row| row.get(0))?;
+        let columns: Vec<String> = table.key.iter().map(|&column| crate::storage::quote(&table.columns[column].name)).collect();
+        let mut select = self.conn.prepare(&format!("SELECT {} FROM main.{}", columns.join(", "), crate::storage::quote(&table.name)))?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let mut values = Vec::with_capacity(table.key.len());
+            for index in 0..table.key.len() {
+                values.push(crate::merge::from_sql(row.get_ref(index)?));
+            }
+            // Rows from before sync that have not been taken up yet are in no entry.
+            match table.encode_key(values) {
+                Some(key) if !shown.contains(&key) && !uptake => report.note(Problem::ChangedElsewhere {
+                    table: table.name.clone(),
+                    key: display_key(&key),
+                    detail: "the row was added".to_owned(),
+                }),
+                Some(_) => {}
+                None => report.note(Problem::ChangedElsewhere {
+                    table: table.name.clone(),
+                    key: "(NULL)".to_owned(),
+                    detail: "a row without key was added".to_owned(),
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Works one row out again from the log alone and shows what comes of it; what another program wrote there is lost.
+    pub fn rebuild_row(&mut self, table: &str, key: &[u8]) -> Result<(), LogError> {
+        while self.seal(SealBudget::default())?.more {}
+        let Some(table) = self.registry.by_name(table).cloned() else { return Ok(()) };
+        let expected = replay(self, &table)?;
+        self.durably(|replica| {
+            let conn = &replica.conn;
+            let restore_hook = || replica.capture.install_hook(conn);
+            let mut merge = Merge::begin(conn, &replica.registry, &restore_hook)?;
+            let (context, work) = merge.with_table(table.num)?;
+            work.delete(&context.guard, key)?;
+            work.delete_meta(key)?;
+            parked::remove_under_key(conn, table.num, key)?;
+            for (id, life) in expected.iter().filter(|(id, _)| id.key == key) {
+                parked::put(conn, &mut context.authors, table.num, id, Reason::Past, life)?;
+            }
+            work.any_parked = true;
+            work.live_parked = true;
+            work.claims_changed = true;
+            work.dirty.insert(key.to_vec());
+            merge.finish()?;
+            Ok(())
+        })
+    }
+}

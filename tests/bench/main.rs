@@ -1,0 +1,32 @@
+//! `cargo xtask bench`: what sync costs against plain SQLite, measured in alternation in one run.
+//!
+//! Every figure is a median over rounds; ratios are taken round by round, because these machines drift. CPU time is the process' own
+//! (user and system, all threads), wall time what a clock on the wall says.
+
+mod arms;
+mod measure;
+mod report;
+
+use anyhow::Result;
+
+fn main() -> Result<()> {
+    let mut rows = 100_000;
+    let mut rounds = 7;
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match (arg.as_str(), args.next().and_then(|value| value.parse().ok())) {
+            ("--rows", Some(value)) => rows = value,
+            ("--rounds", Some(value)) => rounds = value,
+            _ => anyhow::bail!("usage: bench [--rows N] [--rounds N]"),
+        }
+    }
+    let folder = tempfile::tempdir()?;
+    println!("{}", report::machine());
+    println!("{rows} rows, {rounds} rounds, SQLite {}, WAL, synchronous=NORMAL\n", rusqlite::version());
+    let mut lines = Vec::new();
+    arms::writes(folder.path(), rows, rounds, &mut lines)?;
+    arms::reads(folder.path(), rows, rounds, &mut lines)?;
+    arms::transfer(folder.path(), rows, rounds, &mut lines)?;
+    report::print(&lines);
+    Ok(())
+}
