@@ -200,7 +200,7 @@ impl Engine {
             }
             (Phase::Proven(_), frame) if session.meeting.summary_received.is_some() => match frame {
                 Frame::Have { arrival, complete, heads } => self.on_have(id, arrival, complete, &heads),
-                Frame::Caught { digest, undisturbed } => self.on_caught(id, digest, undisturbed),
+                Frame::Caught { arrival, digest, undisturbed } => self.on_caught(id, arrival, digest, undisturbed),
                 Frame::Want { id: want, stream, from, credit } => self.on_want(id, want, stream, from, credit),
                 Frame::Cancel { id: want } => self.on_cancel(id, want),
                 Frame::Credit { bytes } => self.on_credit(id, bytes),
@@ -227,7 +227,10 @@ impl Engine {
             self.note(id);
         }
         self.flush_outboxes();
-        let next = self.sessions.values().filter_map(Session::deadline).chain(self.paused_until).min();
+        self.send_marks();
+        let announced = self.announced;
+        let deadlines = self.sessions.values().filter_map(|session| session.deadline(announced));
+        let next = deadlines.chain(self.paused_until).min();
         if let Some(next) = next {
             let at_elapsed_ms = next.max(self.now.elapsed_ms + 1);
             if self.scheduled.is_none_or(|known| known <= self.now.elapsed_ms || at_elapsed_ms < known) {
@@ -242,7 +245,8 @@ impl Engine {
         if self.paused_until.is_some_and(|until| until <= now) {
             self.resume();
         }
-        let due: Vec<_> = self.sessions.iter().filter(|(_, s)| s.deadline().is_some_and(|at| at <= now)).collect();
+        let due: Vec<_> =
+            self.sessions.iter().filter(|(_, s)| s.deadline(self.announced).is_some_and(|at| at <= now)).collect();
         let due: Vec<_> = due.into_iter().map(|(id, _)| *id).collect();
         for id in due {
             self.touched.insert(id);

@@ -75,6 +75,8 @@ pub enum Frame<'a> {
     },
     /// Says that the sender has stored everything it was told of.
     Caught {
+        /// With this frame the receiver was told of everything up to this arrival.
+        arrival: ArrivalNumber,
         /// A hash of all streams and admin operations of the sender.
         digest: Digest,
         /// Whether nothing but this session changed the sender since its summary.
@@ -202,8 +204,9 @@ impl Frame<'_> {
                     out.extend_from_slice(head.head.as_bytes());
                 }
             }
-            Self::Caught { digest, undisturbed } => {
+            Self::Caught { arrival, digest, undisturbed } => {
                 out.push(CAUGHT);
+                put_varint(&mut out, arrival.get());
                 out.extend_from_slice(digest.as_bytes());
                 out.push(u8::from(*undisturbed));
             }
@@ -308,6 +311,7 @@ impl<'a> Frame<'a> {
                 heads: read_heads(reader)?,
             },
             CAUGHT => Self::Caught {
+                arrival: ArrivalNumber::new(reader.varint("arrival")?),
                 digest: Digest::from_bytes(reader.array("digest")?),
                 undisturbed: read_bool(reader, "undisturbed")?,
             },

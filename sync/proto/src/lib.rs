@@ -51,10 +51,10 @@ mod store;
 mod streams;
 mod types;
 
-//TEST#[cfg(test)]
-//TESTmod testkit;
-//TEST#[cfg(test)]
-//TESTmod tests;
+#[cfg(test)]
+mod testkit;
+#[cfg(test)]
+mod tests;
 
 pub use engine::{Engine, EngineConfig};
 pub use frame::{Frame, WantId};

@@ -71,6 +71,8 @@ impl Engine {
             session.meeting.is_told = true;
             session.meeting.told = arrival;
             session.meeting.is_caught_up = true;
+            session.meeting.has_told = true;
+            session.set_marked(self.arrival, self.now.elapsed_ms);
             // Both know that they are equal, so neither has to say so.
             session.meeting.caught_sent = true;
             self.streams.raise_all(id);
@@ -93,6 +95,9 @@ impl Engine {
     pub(crate) fn on_changes(&mut self, request: RequestId, streams: Vec<StreamHead>) {
         let Some(LoadPurpose::Changes(id)) = self.loads.remove(&request) else { return };
         let heads: Vec<_> = streams.iter().filter_map(|head| self.head_for(id, &head.id)).collect();
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.meeting.has_told = true;
+        }
         self.send_heads(id, &heads, Some(true), self.arrival);
     }
 
@@ -112,6 +117,9 @@ impl Engine {
         complete: Option<bool>,
         arrival: ArrivalNumber,
     ) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.set_marked(arrival, self.now.elapsed_ms);
+        }
         let mut rest = heads;
         loop {
             let (now, later) = rest.split_at(rest.len().min(HEADS_MAX));
@@ -175,7 +183,14 @@ impl Engine {
         self.refresh(&head.id);
     }
 
-    pub(crate) fn on_caught(&mut self, id: SessionId, digest: Digest, undisturbed: bool) -> Result<(), Reason> {
+    pub(crate) fn on_caught(
+        &mut self,
+        id: SessionId,
+        arrival: ArrivalNumber,
+        digest: Digest,
+        undisturbed: bool,
+    ) -> Result<(), Reason> {
+        self.take_told(id, arrival, false);
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
         session.meeting.caught_count += 1;
         if session.meeting.caught_count > CAUGHT_MAX {
@@ -198,8 +213,11 @@ impl Engine {
         let undisturbed = !session.meeting.disturbed;
         self.report(Event::CaughtUp { session: id });
         if say {
-            let digest = self.digest();
-            self.send(id, &Frame::Caught { digest, undisturbed });
+            let (digest, arrival) = (self.digest(), self.mark());
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.set_marked(arrival, self.now.elapsed_ms);
+            }
+            self.send(id, &Frame::Caught { arrival, digest, undisturbed });
             self.compare_after(id);
         }
     }

@@ -66,6 +66,7 @@ impl Engine {
             match last {
                 Some(last) if claimed == before && session.serve.credit >= bytes as u64 && session.has_met() => {
                     session.serve.credit -= bytes as u64;
+                    session.set_marked(arrival, self.now.elapsed_ms);
                     stream.raise_claim(*session_id, last);
                     pushed.push(*session_id);
                     if last < height {
@@ -87,7 +88,7 @@ impl Engine {
     }
 
     /// Returns the arrival up to which live peers know everything once the outboxes are empty.
-    fn mark(&mut self) -> ArrivalNumber {
+    pub(crate) fn mark(&mut self) -> ArrivalNumber {
         if self.pushes_loading == 0 {
             self.announced = self.arrival;
         }
@@ -107,6 +108,16 @@ impl Engine {
                 let arrival = self.mark();
                 self.send_heads(id, &heads, None, arrival);
             }
+        }
+    }
+
+    /// Tells peers now and then how far they were told everything, so that they need not hear it again after a cut: what
+    /// came from a peer raises the count here and is never sent back.
+    pub(crate) fn send_marks(&mut self) {
+        let (arrival, now) = (self.mark(), self.now.elapsed_ms);
+        let due = self.sessions.iter().filter(|(_, s)| s.mark_deadline(arrival).is_some_and(|at| at <= now));
+        for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.send_heads(id, &[], None, arrival);
         }
     }
 

@@ -129,6 +129,11 @@ pub(crate) struct Meeting {
     /// The last note of `told`.
     pub noted: ArrivalNumber,
     pub noted_at: Option<u64>,
+    /// Our arrival up to which the peer knows that it was told everything, and when it was told that.
+    pub marked: ArrivalNumber,
+    pub marked_at: Option<u64>,
+    /// We have answered the peer's summary, or it was equal to ours.
+    pub has_told: bool,
     pub is_caught_up: bool,
     pub caught_sent: bool,
     pub caught_received: Option<(Digest, bool)>,
@@ -273,15 +278,28 @@ impl Session {
     }
 
     /// Returns the next moment at which this session wants to be looked at.
-    pub fn deadline(&self) -> Option<u64> {
+    pub fn deadline(&self, announced: ArrivalNumber) -> Option<u64> {
         let moments = [
             self.hello_deadline,
             self.receive.batch_deadline,
             self.receive.stall_deadline,
             self.serve.idle_deadline,
             self.note_deadline(),
+            self.mark_deadline(announced),
         ];
         moments.into_iter().flatten().min()
+    }
+
+    /// Returns when the peer is next to hear how far it was told everything, if it does not know.
+    pub fn mark_deadline(&self, announced: ArrivalNumber) -> Option<u64> {
+        let is_due = self.meeting.has_told && announced > self.meeting.marked;
+        is_due.then(|| self.meeting.marked_at.map_or(0, |at| at.saturating_add(crate::limits::REMEMBER_INTERVAL_MS)))
+    }
+
+    /// Notes that the peer hears this now.
+    pub fn set_marked(&mut self, arrival: ArrivalNumber, elapsed_ms: u64) {
+        self.meeting.marked = self.meeting.marked.max(arrival);
+        self.meeting.marked_at = Some(elapsed_ms);
     }
 
     /// Tells whether this session may be waiting for memory that others hold.

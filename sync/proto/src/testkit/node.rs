@@ -1,0 +1,234 @@
+//! One replica: an engine, a store in memory, and the driver between them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kithdb_log::*;
+
+use super::TestWorkspace;
+use crate::{
+    Engine, EngineConfig, Event, Input, JoinFault, Now, Output, SessionId, StoreError, StoreOutcome, StreamHead,
+};
+
+/// What a replica keeps; it survives when the engine is dropped and started again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Store {
+    pub entries: BTreeMap<StreamId, Vec<SealedEntry>>,
+    pub changed_at: BTreeMap<StreamId, u64>,
+    pub arrival: u64,
+    pub memory: BTreeMap<ReplicaId, ArrivalNumber>,
+    pub fails_with: Option<StoreError>,
+    pub stores: usize,
+    pub remembered: usize,
+}
+
+impl Store {
+    pub fn head(&self, id: &StreamId) -> Option<StreamHead> {
+        let last = self.entries.get(id)?.last()?;
+        Some(StreamHead { id: *id, height: last.header.sequence, head: last.hash() })
+    }
+
+    pub fn heads(&self) -> Vec<StreamHead> {
+        self.entries.keys().filter_map(|id| self.head(id)).collect()
+    }
+
+    /// Stores an entry and checks what the engine has promised about it.
+    pub fn put(&mut self, entry: SealedEntry, workspace: WorkspaceId) -> StoreOutcome {
+        entry.verify(workspace).expect("only verified entries are stored");
+        let id = entry.header.stream;
+        let stream = self.entries.entry(id).or_default();
+        let height = stream.len() as u64;
+        if entry.header.sequence.get() <= height {
+            return StoreOutcome::AlreadyThere;
+        }
+        assert_eq!(entry.header.sequence.get(), height + 1, "entries are stored without gaps");
+        assert_eq!(entry.header.previous, stream.last().map_or(EntryHash::default(), SealedEntry::hash));
+        stream.push(entry);
+        self.arrival += 1;
+        self.changed_at.insert(id, self.arrival);
+        StoreOutcome::Stored
+    }
+
+    fn changes_since(&self, since: ArrivalNumber) -> Vec<StreamHead> {
+        let changed = self.changed_at.iter().filter(|(_, at)| **at > since.get());
+        changed.filter_map(|(id, _)| self.head(id)).collect()
+    }
+
+    fn load(&self, stream: &StreamId, from: SequenceNumber, bytes_max: usize) -> Vec<SealedEntry> {
+        let mut size = 0;
+        let entries = self.entries.get(stream).into_iter().flatten();
+        let entries = entries.skip(from.get().saturating_sub(1).min(usize::MAX as u64) as usize).enumerate();
+        let fits = entries.take_while(|(index, entry)| {
+            size += entry.byte_len();
+            *index == 0 || size <= bytes_max
+        });
+        fits.map(|(_, entry)| entry.clone()).collect()
+    }
+}
+
+/// One replica.
+pub(crate) struct Node {
+    pub keys: DeviceKeys,
+    pub replica: ReplicaId,
+    pub incarnation: IncarnationId,
+    pub membership: Membership,
+    pub store: Store,
+    pub engine: Engine,
+    pub events: Vec<Event>,
+    pub disconnects: Vec<(SessionId, crate::Reason)>,
+    pub scheduled: Option<u64>,
+    /// Delivers frames of sessions; taken by the world.
+    pub outgoing: VecDeque<(SessionId, Vec<u8>)>,
+    /// Keeps its answers to these kinds of question until it is told to give them.
+    pub withhold_stores: bool,
+    pub withheld: Vec<Input>,
+    pub applies: usize,
+}
+
+impl Node {
+    pub fn new(keys: DeviceKeys, number: u8, membership: Membership) -> Self {
+        let replica = ReplicaId::from_bytes([number; 16]);
+        let incarnation = IncarnationId::from_bytes([number; 16]);
+        let store = Store::default();
+        let engine = Self::start(&keys, replica, incarnation, &membership, &store);
+        Self {
+            keys,
+            replica,
+            incarnation,
+            membership,
+            store,
+            engine,
+            events: Vec::new(),
+            disconnects: Vec::new(),
+            scheduled: None,
+            outgoing: VecDeque::new(),
+            withhold_stores: false,
+            withheld: Vec::new(),
+            applies: 0,
+        }
+    }
+
+    fn start(
+        keys: &DeviceKeys,
+        replica: ReplicaId,
+        incarnation: IncarnationId,
+        membership: &Membership,
+        store: &Store,
+    ) -> Engine {
+        Engine::new(EngineConfig {
+            keys: keys.clone(),
+            membership: membership.clone(),
+            replica,
+            incarnation,
+            arrival: ArrivalNumber::new(store.arrival),
+            streams: store.heads(),
+        })
+    }
+
+    /// Drops the engine and starts another on what is stored.
+    pub fn restart(&mut self) {
+        self.engine = Self::start(&self.keys, self.replica, self.incarnation, &self.membership, &self.store);
+        self.scheduled = None;
+        self.outgoing.clear();
+        self.withheld.clear();
+    }
+
+    /// Seals an entry here and tells the engine.
+    pub fn write(&mut self, workspace: &TestWorkspace, lane: u8, payload: &[u8], now: Now) {
+        let entry = self.seal(workspace, lane, payload, Hlc::from_ms(now.unix_ms));
+        let id = entry.header.stream;
+        assert_eq!(self.store.put(entry, workspace.id()), StoreOutcome::Stored);
+        let heads = self.store.head(&id).into_iter().collect();
+        self.feed(workspace, Input::LocalHeads { arrival: ArrivalNumber::new(self.store.arrival), heads }, now);
+    }
+
+    /// Seals the entry that would come next here.
+    pub fn seal(&self, workspace: &TestWorkspace, lane: u8, payload: &[u8], clock: Hlc) -> SealedEntry {
+        let probe = workspace.seal(&self.keys, &self.membership, self.incarnation, lane, None, &[], clock);
+        let last = self.store.entries.get(&probe.header.stream).and_then(|entries| entries.last());
+        workspace.seal(&self.keys, &self.membership, self.incarnation, lane, last, payload, clock)
+    }
+
+    /// Gives the engine an input and does what it asks for until there is nothing left to do but to send.
+    pub fn feed(&mut self, workspace: &TestWorkspace, input: Input, now: Now) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for output in self.engine.handle(input, now) {
+                if let Some(answer) = self.obey(workspace, output, now) {
+                    inputs.push_back(answer);
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, workspace: &TestWorkspace, output: Output, now: Now) -> Option<Input> {
+        match output {
+            Output::Send { session, frame } => {
+                assert!(frame.len() <= crate::limits::FRAME_BYTES_MAX);
+                self.outgoing.push_back((session, frame));
+            }
+            Output::Disconnect { session, reason } => self.disconnects.push((session, reason)),
+            Output::Recall { session, replica } => {
+                let remembered = self.store.memory.get(&replica).copied().unwrap_or_default();
+                return Some(Input::Recalled { session, remembered });
+            }
+            Output::Remember { replica, arrival } => {
+                self.store.remembered += 1;
+                self.store.memory.insert(replica, arrival);
+            }
+            Output::LoadChanges { request, since } => {
+                return Some(Input::Changes { request, streams: self.store.changes_since(since) });
+            }
+            Output::Load { request, stream, from, bytes_max } => {
+                let entries = self.store.load(&stream, from, bytes_max);
+                return Some(Input::Loaded { request, entries });
+            }
+            Output::Store { request, entries } => {
+                if let Some(error) = self.store.fails_with {
+                    return Some(Input::StoreError { request, error });
+                }
+                self.store.stores += 1;
+                let outcomes = entries.into_iter().map(|entry| self.store.put(entry, workspace.id())).collect();
+                let answer = Input::StoreDone { request, arrival: ArrivalNumber::new(self.store.arrival), outcomes };
+                if self.withhold_stores {
+                    self.withheld.push(answer);
+                    return None;
+                }
+                return Some(answer);
+            }
+            Output::StoreAdmin { request, operations } => {
+                for operation in operations {
+                    assert_eq!(self.membership.add(operation), Ok(Added::Added));
+                }
+                return Some(Input::AdminStored { request });
+            }
+            Output::Apply => self.applies += 1,
+            Output::AskAdmit { session, request } => {
+                let owner = self.keys.clone();
+                return Some(match workspace.admit(&owner, &mut self.membership, &request, now.unix_ms) {
+                    Ok(operation) => Input::Admitted { session, operations: vec![operation] },
+                    Err(error) => Input::AdmitRefused { session, fault: fault_of(&error) },
+                });
+            }
+            Output::Schedule { at_elapsed_ms } => self.scheduled = Some(at_elapsed_ms),
+            Output::Joined { .. } => panic!("an engine does not join"),
+            Output::Event(event) => self.events.push(event),
+        }
+        None
+    }
+
+    pub fn has_event(&self, matches: impl Fn(&Event) -> bool) -> bool {
+        self.events.iter().any(matches)
+    }
+}
+
+fn fault_of(error: &AdminError) -> JoinFault {
+    match error {
+        AdminError::InviteExpired { .. } => JoinFault::Expired,
+        AdminError::InviteUsed => JoinFault::Used,
+        AdminError::InviteUnknown => JoinFault::Unknown,
+        AdminError::Proof => JoinFault::Proof,
+        AdminError::AlreadyMember { .. } => JoinFault::AlreadyMember,
+        AdminError::NotAnOwner { .. } => JoinFault::NotAnOwner,
+        _ => JoinFault::Busy,
+    }
+}
