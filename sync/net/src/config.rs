@@ -49,8 +49,9 @@ impl NetConfig {
 
 /// Bounds what peers can make this process hold.
 ///
-/// The memory for the network stays below about `connections_max` x 3 MiB + `sessions_max` x (`queue_bytes_max` + 1.1 MiB)
-/// + `events_max` x 1.1 MiB; far less in practice, since only busy connections fill their windows.
+/// The memory for the network stays below the sum of `connections_max` times 3 MiB, `sessions_max` times (`queue_bytes_max` and 1.1 MiB),
+/// and `events_max` times 1.1 MiB; far less in practice, since only busy connections fill their windows. Yamux's window on a TCP connection
+/// may grow further, but only as far as this side reads what comes (twice the bandwidth-delay product).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NetLimits {
     /// The most connections at a time, in both directions.

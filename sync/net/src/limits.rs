@@ -26,8 +26,8 @@ pub(crate) const GOSSIP_UNJUDGED_MAX: usize = 1024;
 /// How many notices may wait for a slow application before hints (gossip, discovery) are dropped.
 pub(crate) const NOTICES_MAX: usize = 1024;
 
-/// How long a connection may take to be made and authenticated.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may take to be made and authenticated; a dial of a silent address fails after it.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long a peer may take to open or answer a session.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,6 +74,10 @@ pub(crate) const PENDING_CONNECTIONS_MAX: u32 = 64;
 /// How many sessions a peer may be opening with us at one time; more are dropped.
 pub(crate) const HANDSHAKES_PER_PEER_MAX: usize = 4;
 
+/// How many sessions of one peer may be running, counting those that are ending: a peer that replaces its session over and over while the
+/// application is slow must not take everybody's room.
+pub(crate) const SESSIONS_PER_PEER_MAX: usize = 3;
+
 /// How many bytes of small frames are written in one go, and how much of a frame is allocated ahead of its bytes.
 pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -81,4 +85,6 @@ pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 pub(crate) const FRAME_OVERHEAD_BYTES: usize = 64;
 
 /// How long shutdown waits for the sockets to be released.
-pub(crate) const PORT_RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
+///
+/// QUIC holds its socket for three probe timeouts after a close: milliseconds, but 3.1 s if a connection was closed before its first round trip.
+pub(crate) const PORT_RELEASE_TIMEOUT: Duration = Duration::from_secs(5);

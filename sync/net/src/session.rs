@@ -126,17 +126,25 @@ impl Session {
         let mut reader = BufReader::with_capacity(CHUNK_BYTES, reader);
         let mut writing = Box::pin(write_frames(&mut writer, &mut queued, &self.progress));
         let mut told_to_close = false;
+        let moving = async {
+            // In turns, so that a flood in one direction does not hold up the other.
+            tokio::select! {
+                reason = receive(self.id, &mut reader, &self.events, &self.progress) => reason,
+                written = &mut writing => match written {
+                    Err(error) => lost(&error),
+                    // Only this task takes the queue away, below.
+                    Ok(()) => CloseReason::Shutdown,
+                },
+            }
+        };
         let reason = tokio::select! {
-            reason = receive(self.id, &mut reader, &self.events, &self.progress) => reason,
-            written = &mut writing => match written {
-                Err(error) => lost(&error),
-                // Only this task takes the queue away, below.
-                Ok(()) => CloseReason::Shutdown,
-            },
+            // A reason that was given comes before what it leads to.
+            biased;
             reason = &mut self.close => {
                 told_to_close = true;
                 reason.unwrap_or(CloseReason::Shutdown)
             }
+            reason = moving => reason,
         };
         self.registry.remove(self.id);
 
@@ -166,10 +174,24 @@ impl Session {
         if shutdown {
             // Who shuts down may not read events any more.
             let _ = self.events.try_send(closed);
-        } else {
+            return true;
+        }
+        // The event is owed whatever else happens, except that a shutdown does not wait for a full channel.
+        loop {
             tokio::select! {
-                _ = self.events.send(closed) => {}
-                _ = &mut self.close, if !told_to_close => {}
+                biased;
+                permit = self.events.reserve() => {
+                    if let Ok(permit) = permit {
+                        permit.send(closed);
+                    }
+                    break;
+                }
+                told = &mut self.close, if !told_to_close => {
+                    told_to_close = true;
+                    if matches!(told, Ok(CloseReason::Shutdown) | Err(_)) {
+                        break;
+                    }
+                }
             }
         }
         true

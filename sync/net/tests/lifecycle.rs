@@ -2,10 +2,10 @@
 
 mod common;
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use common::*;
-use kithdb_net::{Address, CloseReason, NetConfig, NetEvent, Network, Path, StartError};
+use kithdb_net::{Address, CloseReason, NetConfig, NetEvent, Network, Path, SessionId, StartError};
 use tokio::time::timeout;
 
 #[tokio::test]
@@ -125,26 +125,65 @@ fn start_outside_a_runtime_is_an_error() {
     assert!(matches!(error, StartError::Runtime(_)), "{error}");
 }
 
-/// Kills a peer in another process, without any chance to say goodbye.
-async fn kill_is_reported(path: Path) {
-    let mut left = start(only(path)).await;
+/// A peer in another process, with which there is a session; killed when dropped.
+struct OtherProcess(Child);
+
+impl Drop for OtherProcess {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn other_process(left: &mut Peer, path: Path) -> (OtherProcess, SessionId) {
     let address = left.address(path).await;
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "peer_in_another_process", "--nocapture"])
         .env("KITHDB_NET_TEST_DIAL", address.to_string())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
+    let other = OtherProcess(child);
     let (session, dialer, _) = left.opened().await;
     assert!(!dialer);
     assert_eq!(left.frame(session).await, b"alive");
-    child.kill().unwrap();
-    child.wait().unwrap();
+    (other, session)
+}
+
+/// Kills a peer in another process, without any chance to say goodbye.
+async fn kill_is_reported(path: Path) {
+    let mut left = start(only(path)).await;
+    let (other, session) = other_process(&mut left, path).await;
+    drop(other);
     let reason = left.closed(session).await;
     assert!(
         matches!(reason, CloseReason::ClosedByPeer | CloseReason::Lost { .. } | CloseReason::Unresponsive),
         "{reason}"
     );
+}
+
+/// Freezes a peer in another process: its system keeps the TCP connection, only pings can tell. That takes longer than idle connections are
+/// kept, so it also shows that a session without traffic lives on.
+#[cfg(unix)]
+#[tokio::test]
+async fn frozen_peer_is_reported_and_quiet_sessions_live_on() {
+    let (quic, at_quic, mut quic_end, at_quic_end) = pair(Path::Quic).await;
+    let (tcp, at_tcp, mut tcp_end, at_tcp_end) = pair(Path::Tcp).await;
+
+    let mut left = start(only(Path::Tcp)).await;
+    let (other, session) = other_process(&mut left, Path::Tcp).await;
+    let pid = other.0.id().to_string();
+    let frozen = Command::new("kill").args(["-STOP", &pid]).status().unwrap();
+    assert!(frozen.success());
+    let since = std::time::Instant::now();
+    assert_eq!(left.closed(session).await, CloseReason::Unresponsive);
+    assert!(since.elapsed().as_secs() > 10, "longer than the idle timeout");
+
+    quic.net.send(at_quic, b"still".to_vec()).await.unwrap();
+    assert_eq!(quic_end.frame(at_quic_end).await, b"still");
+    tcp.net.send(at_tcp, b"here".to_vec()).await.unwrap();
+    assert_eq!(tcp_end.frame(at_tcp_end).await, b"here");
 }
 
 #[tokio::test]
@@ -157,7 +196,7 @@ async fn killed_peer_is_reported_over_tcp() {
     kill_is_reported(Path::Tcp).await;
 }
 
-/// The process that `kill_is_reported` starts and kills; without its variable it has nothing to do.
+/// The process that `other_process` starts; without its variable it has nothing to do.
 #[tokio::test]
 async fn peer_in_another_process() {
     let Ok(address) = std::env::var("KITHDB_NET_TEST_DIAL") else {

@@ -244,3 +244,29 @@ async fn sessions_over_the_limit_are_refused_with_the_reason() {
     first.net.send(at_first, vec![1]).await.unwrap();
     assert_eq!(full.frame(at_full).await, [1]);
 }
+
+#[tokio::test]
+async fn peer_that_does_not_listen_can_dial() {
+    let mut both = start(kithdb_net::NetConfig::loopback(secret(), 0)).await;
+    for path in [Path::Quic, Path::Tcp] {
+        let mut config = only(path);
+        config.listen.clear();
+        let mut left = start(config).await;
+        let (at_left, at_both) = connect(&mut left, &mut both, path).await;
+        both.net.send(at_both, vec![3]).await.unwrap();
+        assert_eq!(left.frame(at_left).await, [3]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sides_that_close_at_once_are_each_told_once() {
+    let mut left = start(kithdb_net::NetConfig::loopback(secret(), 0)).await;
+    let mut right = start(kithdb_net::NetConfig::loopback(secret(), 0)).await;
+    for round in 0..30 {
+        let path = if round % 2 == 0 { Path::Quic } else { Path::Tcp };
+        let (at_left, at_right) = connect(&mut left, &mut right, path).await;
+        left.net.close(at_left, "done");
+        right.net.close(at_right, "done");
+        tokio::join!(left.closed(at_left), right.closed(at_right));
+    }
+}

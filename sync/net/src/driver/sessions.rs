@@ -14,7 +14,7 @@ use crate::event::{CloseReason, NetEvent, SessionId};
 use crate::frame::Progress;
 use crate::handshake::{self, Preface, Reply};
 use crate::identity::PeerId;
-use crate::limits::{COLLISION_WAIT, HANDSHAKES_PER_PEER_MAX, OPEN_TRIES_MAX};
+use crate::limits::{COLLISION_WAIT, HANDSHAKES_PER_PEER_MAX, OPEN_TRIES_MAX, SESSIONS_PER_PEER_MAX};
 use crate::session::Session;
 use crate::substream::{HandlerEvent, SubstreamEvent};
 
@@ -154,7 +154,8 @@ impl Driver {
         let Some(remote) = self.remote(peer, connection) else {
             return;
         };
-        let room = self.running.len() < self.limits.sessions_max;
+        let of_peer = self.running.values().filter(|r| r.peer == peer).count();
+        let room = self.running.len() < self.limits.sessions_max && of_peer < SESSIONS_PER_PEER_MAX;
         let inbound = self.arbiter.inbound(peer, preface, room);
         match inbound.accepted {
             Some((session, replaced)) => {
