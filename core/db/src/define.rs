@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::catalog::{damaged, parse_state, quarantine_name};
 use crate::definition::{LocalTable, read_table, user_tables};
 use crate::error::{SyncTableError, TableError, UnsyncTableError};
+use crate::functions::CAPTURE_OPTION;
 use crate::registry::TableState;
 use crate::storage::{self, get_meta, put_meta, quote};
 use crate::vet::vet;
@@ -430,7 +431,8 @@ const DIRTY_EVENTS: [(&str, &str); 3] = [("i", "INSERT"), ("u", "UPDATE"), ("d",
 
 /// Creates the triggers that note writes of other programs.
 ///
-/// A program without KithDB answers 0 to `sqlite_compileoption_used('KITH_CAPTURE')`; our connections answer 1.
+/// A program without KithDB answers 0 to `sqlite_compileoption_used('KITH_CAPTURE_5')`; our connections answer 1 while capture
+/// follows table 5, so a connection that has not heard of the table yet leaves notes like any other program.
 fn create_dirty_triggers(conn: &Connection, num: u32, table: &LocalTable) -> rusqlite::Result<()> {
     let key = |row: &str| match table.key.as_slice() {
         [column] => format!("{row}.{}", quote(&table.columns[*column].name)),
@@ -462,7 +464,7 @@ fn create_dirty_triggers(conn: &Connection, num: u32, table: &LocalTable) -> rus
         };
         conn.execute_batch(&format!(
             "CREATE TRIGGER main.kith__dirty_{num}_{letter} AFTER {event} ON {}
-             WHEN NOT sqlite_compileoption_used('KITH_CAPTURE') BEGIN {body}; END",
+             WHEN NOT sqlite_compileoption_used('{CAPTURE_OPTION}{num}') BEGIN {body}; END",
             quote(&table.name)
         ))?;
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use kithdb_log::{AdminError, AuthorId, KeyFileError, WorkspaceId};
 
+use crate::capture::CaptureError;
 use crate::storage::quote;
 
 /// Reports a database file that is not fit to be opened.
@@ -188,6 +189,9 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Capture could not be set up.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
     /// SQLite refused.
     #[error("the database could not be opened: {0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -249,6 +253,9 @@ pub enum JoinError {
     /// The admission is not there yet.
     #[error("the workspace has not admitted this device yet; wait for an owner to come online")]
     NotAdmitted,
+    /// Another device was faster.
+    #[error("another device joined with this ticket; ask the inviter for a new ticket")]
+    TicketUsed,
     /// The role differs.
     #[error(
         "the workspace admitted this device with another role than the ticket says; ask the inviter for a new ticket"
@@ -455,6 +462,9 @@ pub enum SyncTableError {
         /// The table.
         table: String,
     },
+    /// Capture could not be told.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
     /// SQLite refused.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
@@ -470,6 +480,9 @@ pub enum UnsyncTableError {
         /// The name given.
         table: String,
     },
+    /// Capture could not be told.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
     /// SQLite refused.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),

@@ -6,30 +6,45 @@ use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::{Connection, Error};
 
 use crate::define;
+use crate::error::SyncTableError;
+use crate::follow::{Captured, Follow};
 
-/// What our connections answer to `sqlite_compileoption_used`, so that the triggers for other programs stay silent.
-const CAPTURE_OPTION: &str = "KITH_CAPTURE";
+/// What our connections say yes to, with a table's number behind it, so that the triggers for other programs stay silent.
+pub(crate) const CAPTURE_OPTION: &str = "KITH_CAPTURE_";
 
 /// Registers the functions; those that change something cannot be called from a schema.
-pub(crate) fn register(conn: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn register(conn: &Connection, follow: &Follow) -> rusqlite::Result<()> {
     let direct = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
     let pure = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     conn.create_scalar_function("kith_version", 0, pure, |_| Ok(env!("CARGO_PKG_VERSION")))?;
-    conn.create_scalar_function("sqlite_compileoption_used", 1, pure, compile_option_used)?;
-    conn.create_scalar_function("kith_sync", 1, direct, |context| {
+    let captured = follow.captured();
+    let innocuous = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
+    conn.create_scalar_function("sqlite_compileoption_used", 1, innocuous, move |context| {
+        compile_option_used(context, &captured)
+    })?;
+    let shared = follow.share();
+    conn.create_scalar_function("kith_sync", 1, direct, move |context| {
         let name = table_argument(context)?;
-        with_connection(context, |conn| match define::sync(conn, &name) {
-            Ok(report) => Ok(report.to_json()),
-            Err(error) => Err(user_error(error)),
+        with_connection(context, |conn| {
+            let _quiet = shared.capture.internal(conn);
+            let report = define::sync(conn, &name).map_err(user_error)?;
+            shared.reload(conn).map_err(user_error)?;
+            Ok(report.to_json())
         })
     })?;
     conn.create_scalar_function("kith_sync", 2, direct, |context| {
         let table = table_argument(context)?;
-        Err::<String, _>(user_error(crate::error::SyncTableError::OptionsNotSupported { table }))
+        Err::<String, _>(user_error(SyncTableError::OptionsNotSupported { table }))
     })?;
-    conn.create_scalar_function("kith_unsync", 1, direct, |context| {
+    let shared = follow.share();
+    conn.create_scalar_function("kith_unsync", 1, direct, move |context| {
         let name = table_argument(context)?;
-        with_connection(context, |conn| define::unsync(conn, &name).map_err(user_error))
+        with_connection(context, |conn| {
+            let _quiet = shared.capture.internal(conn);
+            let table = define::unsync(conn, &name).map_err(user_error)?;
+            shared.reload(conn).map_err(user_error)?;
+            Ok(table)
+        })
     })
 }
 
@@ -53,10 +68,11 @@ fn with_connection<T>(
     run(&conn)
 }
 
-fn compile_option_used(context: &Context<'_>) -> rusqlite::Result<Option<bool>> {
+fn compile_option_used(context: &Context<'_>, captured: &Captured) -> rusqlite::Result<Option<bool>> {
     let rusqlite::types::ValueRef::Text(name) = context.get_raw(0) else { return Ok(None) };
-    if name.eq_ignore_ascii_case(CAPTURE_OPTION.as_bytes()) {
-        return Ok(Some(true));
+    if let Some(num) = name.strip_prefix(CAPTURE_OPTION.as_bytes()) {
+        let num = std::str::from_utf8(num).ok().and_then(|num| num.parse().ok());
+        return Ok(Some(num.is_some_and(|num| captured.contains(num))));
     }
     let Ok(name) = CString::new(name) else { return Ok(Some(false)) };
     // SAFETY: the argument is a terminated string that outlives the call, which only compares it.

@@ -1,18 +1,31 @@
 //! A KithDB replica: one SQLite file whose writes are captured, sealed, merged and inspected.
 
+pub mod apply;
+pub mod capture;
 mod catalog;
+pub mod changes;
 pub mod define;
 mod definition;
+mod durable;
+pub mod entries;
 pub mod error;
 pub mod file;
+mod follow;
 mod functions;
+pub mod join;
 pub mod key;
 pub mod keyfile;
 pub mod life;
+pub mod log_error;
+pub mod merge;
 pub mod pending;
 pub mod registry;
+mod replay;
 pub mod replica;
+pub mod seal;
 pub mod sources;
 pub mod storage;
+mod uptake;
+pub mod verify;
 mod vet;
 pub mod workspace;

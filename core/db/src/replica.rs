@@ -11,10 +11,11 @@ use std::time::Duration;
 use kithdb_log::{AuthorId, DeviceKeys, TableSchema};
 use rusqlite::{Connection, OpenFlags, Params, Row};
 
-use crate::catalog;
+use crate::capture::{Capture, CaptureError};
 use crate::define::{self, CreateOutcome, SyncReport};
 use crate::error::{FileError, InitError, KeyError, OpenError, StatementError, SyncTableError, UnsyncTableError};
 use crate::file::{self, FileKind};
+use crate::follow::Follow;
 use crate::functions;
 use crate::keyfile;
 use crate::life::Life;
@@ -77,6 +78,8 @@ struct TablesVersion {
 /// One SQLite connection whose synced tables are recorded and merged; it may move between threads.
 pub struct Replica {
     pub(crate) conn: Connection,
+    pub(crate) capture: Capture,
+    pub(crate) follow: Follow,
     pub(crate) registry: Registry,
     pub(crate) quarantined: Vec<(u32, String)>,
     pub(crate) workspace: Workspace,
@@ -150,10 +153,10 @@ impl Replica {
         let keys = load_keys(&conn, &path)?;
         let mut replica = Self::assemble(conn, Some(path.clone()), look.read_only, keys, options)?;
         if !replica.read_only {
-            if let Some(reason) = replica.life.check_sidecar(&replica.conn, &path)? {
-                replica.start_incarnation(&reason)?;
+            match replica.life.check_sidecar(&replica.conn, &path)? {
+                Some(reason) => replica.start_incarnation(&reason)?,
+                None => replica.bind_life()?,
             }
-            replica.bind_life()?;
         }
         Ok(replica)
     }
@@ -174,9 +177,14 @@ impl Replica {
         let author = keys.author();
         let workspace = Workspace::load(&conn, keys)?;
         let life = Life::load(&conn, author)?;
-        functions::register(&conn)?;
+        let capture = Capture::install(&conn, options.clock.clone())?;
+        let follow = Follow::new(capture.share(), workspace.blinding.clone());
+        functions::register(&conn, &follow)?;
+        crate::changes::register(&conn, &workspace)?;
         let mut replica = Self {
             conn,
+            capture,
+            follow,
             registry: Registry::default(),
             quarantined: Vec::new(),
             workspace,
@@ -233,29 +241,39 @@ impl Replica {
 
     /// Reads the registry, the membership and the incarnation again if anything about them changed, in this process or another.
     ///
-    /// Costs one small query when nothing did.
+    /// Costs one small query when nothing did. Whoever runs SQL on [`Self::conn`] calls it before a transaction begins, and
+    /// whenever [`Self::is_stale`] says so.
     pub fn reload_registry(&mut self) -> Result<bool, OpenError> {
         let now = tables_version(&self.conn)?;
-        if self.version == Some(now) {
+        if self.version == Some(now) && !self.follow.is_stale() {
             return Ok(false);
         }
-        let catalog = catalog::load(&self.conn, &self.workspace.blinding)?;
-        let follows_own_change = self.version.is_some_and(|version| version.schema != now.schema);
+        let first = self.registry.tables().is_empty() && self.version.is_none();
+        let catalog = self.follow.reload(&self.conn)?;
         self.registry = catalog.registry;
         self.quarantined = catalog.quarantined;
-        if self.version.is_some() {
+        if !first {
             self.workspace.reload(&self.conn)?;
             self.life.reload(&self.conn, self.workspace.author())?;
         }
-        // Inside a transaction the schema may yet be rolled back to another under the same number, so look again next time.
-        self.version = (self.conn.is_autocommit() || !follows_own_change).then_some(now);
+        self.version = Some(now);
         Ok(true)
+    }
+
+    /// Tells whether the synced tables, as known here, may have been rolled back or changed; looks at two flags only.
+    pub fn is_stale(&self) -> bool {
+        self.follow.is_stale()
     }
 
     /// Begins a new incarnation of this file, for the reason given.
     pub fn start_incarnation(&mut self, reason: &str) -> Result<(), OpenError> {
         let author = self.workspace.author();
-        self.life.start_incarnation(&self.conn, author, &self.entropy, reason)
+        {
+            let _quiet = self.capture.internal(&self.conn);
+            self.life.start_incarnation(&self.conn, author, &self.entropy, reason)?;
+        }
+        // Should the surrounding transaction not commit, the sidecar is ahead and the next open begins yet another life.
+        self.bind_life()
     }
 
     /// Notes in the sidecar that `count` entries of this incarnation are about to leave the process.
@@ -263,7 +281,7 @@ impl Replica {
         self.life.published(count)
     }
 
-    fn bind_life(&mut self) -> Result<(), OpenError> {
+    pub(crate) fn bind_life(&mut self) -> Result<(), OpenError> {
         match &self.path {
             Some(path) => self.life.bind(&self.conn, path),
             None => Ok(()),
@@ -279,40 +297,50 @@ impl Replica {
 
     /// Takes in a table, or with `*` all tables that are fit; the same as `SELECT kith_sync(name)`.
     pub fn sync_table(&mut self, name: &str) -> Result<SyncReport, SyncTableError> {
-        let report = define::sync(&self.conn, name)?;
-        self.reload_after_change()?;
+        let report = {
+            let _quiet = self.capture.internal(&self.conn);
+            define::sync(&self.conn, name)?
+        };
+        self.follow_change()?;
         Ok(report)
     }
 
     /// Takes a table out; the same as `SELECT kith_unsync(name)`.
     pub fn unsync_table(&mut self, name: &str) -> Result<(), UnsyncTableError> {
-        define::unsync(&self.conn, name)?;
-        self.reload_after_change()?;
-        Ok(())
+        {
+            let _quiet = self.capture.internal(&self.conn);
+            define::unsync(&self.conn, name)?;
+        }
+        Ok(self.follow_change()?)
     }
 
     /// Makes the table that a peer defined, or takes in the one that is there.
-    pub fn create_from_schema(&mut self, schema: &TableSchema) -> rusqlite::Result<CreateOutcome> {
-        let outcome = define::create_from_schema(&self.conn, schema)?;
-        self.reload_after_change()?;
+    pub fn create_from_schema(&mut self, schema: &TableSchema) -> Result<CreateOutcome, CaptureError> {
+        let outcome = {
+            let _quiet = self.capture.internal(&self.conn);
+            define::create_from_schema(&self.conn, schema)?
+        };
+        self.follow_change()?;
         Ok(outcome)
     }
 
-    fn reload_after_change(&mut self) -> rusqlite::Result<()> {
-        match self.reload_registry() {
-            Ok(_) => Ok(()),
-            Err(OpenError::Sqlite(error)) => Err(error),
-            Err(error) => Err(rusqlite::Error::UserFunctionError(Box::new(error))),
-        }
+    fn follow_change(&mut self) -> Result<(), CaptureError> {
+        let catalog = self.follow.reload(&self.conn)?;
+        self.registry = catalog.registry;
+        self.quarantined = catalog.quarantined;
+        self.version = Some(tables_version(&self.conn)?);
+        Ok(())
     }
 
     /// Runs one statement of the application's.
     pub fn execute(&mut self, sql: &str, params: impl Params) -> Result<usize, StatementError> {
+        self.before_statement()?;
         self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute(params)).map_err(|e| self.refusal(e))
     }
 
     /// Runs several statements of the application's.
     pub fn execute_batch(&mut self, sql: &str) -> Result<(), StatementError> {
+        self.before_statement()?;
         self.conn.execute_batch(sql).map_err(|error| self.refusal(error))
     }
 
@@ -323,6 +351,7 @@ impl Replica {
         params: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StatementError> {
+        self.before_statement()?;
         let result = self
             .conn
             .prepare_cached(sql)
@@ -330,8 +359,21 @@ impl Replica {
         result.map_err(|error| self.refusal(error))
     }
 
+    fn before_statement(&mut self) -> Result<(), StatementError> {
+        // A reason that nobody asked for belongs to an earlier statement.
+        self.capture.take_refusal();
+        match self.reload_registry() {
+            Ok(_) => Ok(()),
+            Err(OpenError::Sqlite(error)) => Err(error.into()),
+            Err(error) => Err(StatementError::Refused { message: error.to_string() }),
+        }
+    }
+
     /// Finds the reason behind a statement that failed.
     fn refusal(&self, error: rusqlite::Error) -> StatementError {
+        if let Some(refusal) = self.capture.take_refusal() {
+            return StatementError::Refused { message: refusal.message };
+        }
         if let (Some(path), Some(rusqlite::ErrorCode::ReadOnly)) = (&self.path, error.sqlite_error_code()) {
             return StatementError::Refused { message: FileError::ReadOnly { path: path.clone() }.to_string() };
         }

@@ -268,6 +268,7 @@ impl Replica {
         report.missing.dedup();
         if !added.is_empty() {
             let conn = &self.conn;
+            let _quiet = self.capture.internal(conn);
             crate::define::in_savepoint(conn, || {
                 renew_tables_version(conn)?;
                 insert_admin(conn, added.iter().copied())
