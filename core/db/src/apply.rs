@@ -175,6 +175,7 @@ impl Replica {
         }
         while self.seal(SealBudget::default())?.more {}
         self.apply_rows(budget, &mut report)?;
+        self.reload_registry()?;
         Ok(report)
     }
 

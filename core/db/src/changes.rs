@@ -45,7 +45,7 @@ pub struct ChangeRecord {
 /// What is needed to read the log: the secrets, without anything that changes.
 pub(crate) struct LogKeys {
     epoch: EpochSecret,
-    blinding: BlindingSecret,
+    pub(crate) blinding: BlindingSecret,
 }
 
 impl LogKeys {

@@ -168,6 +168,11 @@ impl Replica {
         })
     }
 
+    /// Returns the number of the last arrival.
+    pub fn arrival(&self) -> Result<ArrivalNumber, LogError> {
+        Ok(last_arrival(&self.conn)?)
+    }
+
     /// Lists the streams that have grown since an arrival.
     pub fn changes_since(&self, arrival: ArrivalNumber) -> Result<Vec<StreamState>, LogError> {
         Ok(read_states(&self.conn, arrival)?)

@@ -6,6 +6,7 @@ mod catalog;
 pub mod changes;
 pub mod define;
 mod definition;
+pub mod dump;
 mod durable;
 pub mod entries;
 pub mod error;

@@ -107,6 +107,7 @@ pub fn display_key(key: &[u8]) -> String {
 impl Replica {
     /// Checks everything against everything; seals pending writes first. `progress` is called with (done, total) entries.
     pub fn verify(&mut self, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, LogError> {
+        self.reload_registry()?;
         let mut report = VerifyReport::default();
         let mut check = self.conn.prepare("PRAGMA integrity_check")?;
         let found: Vec<String> = check.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;

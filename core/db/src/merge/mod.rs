@@ -106,6 +106,7 @@ impl<'c> Merge<'c> {
         for table in self.tables.values_mut() {
             materialise::materialise(&mut self.context, table)?;
             if table.existing_rows && !table.info.existing_rows {
+                crate::define::renew_tables_version(self.context.conn)?;
                 self.context
                     .conn
                     .prepare_cached("UPDATE kith__tables SET existing_rows = 1 WHERE num = ?1")?

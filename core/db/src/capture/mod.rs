@@ -1,0 +1,233 @@
+//! Capture: every committed change of a synced table is in `kith__pending`, written in the transaction that made it.
+//!
+//! SQLite's preupdate hook reports each row change into a journal (`hook.rs`). A virtual table that SQLite enlists in the same
+//! transaction (`vtab.rs`) keeps the journal in step with savepoints and failed statements and writes it out when SQLite is
+//! about to commit (`flush.rs`). What it does is invisible to the user's SQL (`counters.rs`), but for what the authorizer
+//! refuses (`authorizer.rs`).
+//!
+//! Invariants:
+//! 1. A transaction commits with all of its changes in `kith__pending`, or it does not commit.
+//! 2. What is rolled back, to a savepoint or as a failed statement too, is in no record.
+//! 3. The hooks and the authorizer of the connection belong to capture: nothing else may set them, SQLite's session extension
+//!    included.
+
+mod authorizer;
+mod buffer;
+mod counters;
+mod flush;
+mod hook;
+mod journal;
+mod reasons;
+mod selftest;
+mod shape;
+mod state;
+#[cfg(test)]
+mod tests;
+mod vtab;
+
+use std::ffi::c_int;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use rusqlite::{Connection, ffi};
+
+pub use state::CommitListener;
+
+use crate::registry::Registry;
+use crate::sources::ClockSource;
+use counters::{Saved, real_counts};
+use shape::Shapes;
+use state::State;
+
+/// Reports why capture cannot be installed or renewed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// SQLite was compiled without the hook.
+    #[error("SQLite was compiled without SQLITE_ENABLE_PREUPDATE_HOOK; build with LIBSQLITE3_FLAGS=-DSQLITE_ENABLE_PREUPDATE_HOOK")]
+    NoPreupdateHook,
+    /// The mechanism does not work on the SQLite that is linked.
+    #[error("capturing writes does not work on SQLite {version} ({detail}); use a release of KithDB with its own SQLite", version = rusqlite::version())]
+    SelfTest {
+        /// What went wrong.
+        detail: String,
+    },
+    /// The connection is not the one capture was installed on.
+    #[error("capture was installed on another connection")]
+    OtherConnection,
+    /// SQLite refused.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// Says why a COMMIT or a statement was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// One sentence with the remedy.
+    pub message: String,
+}
+
+/// Captures the writes of one connection; a clone is a further handle on the same capture.
+#[derive(Clone)]
+pub struct Capture {
+    state: Arc<State>,
+}
+
+// SAFETY: the state is shared with the connection's callbacks only, which run on the thread that uses the connection. What a
+// `Capture` does without being given the connection touches atomics and mutexes only. Whatever else it touches, it does while
+// borrowing the connection (`Connection` is not `Sync`, so the borrower is on the connection's thread) and after having checked
+// that it is the same one and open. The reference count is atomic, and by the time the last reference goes, the connection is
+// closed and `inner` is empty, or the reference is SQLite's own.
+unsafe impl Send for Capture {}
+
+impl std::fmt::Debug for Capture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Capture").finish_non_exhaustive()
+    }
+}
+
+impl Capture {
+    /// Installs hooks, module, functions and authorizer on a connection, after a test of the mechanism once per process.
+    pub fn install(conn: &Connection, clock: ClockSource) -> Result<Self, CaptureError> {
+        if !hook::is_compiled_in() {
+            return Err(CaptureError::NoPreupdateHook);
+        }
+        selftest::run()?;
+        Self::install_untested(conn, clock)
+    }
+
+    fn install_untested(conn: &Connection, clock: ClockSource) -> Result<Self, CaptureError> {
+        // SAFETY: the handle is only kept for calls made while the connection is open.
+        let db = unsafe { conn.handle() };
+        let state = Arc::new(State::new(db, hook::missing_value(), clock));
+        vtab::install(conn, &state)?;
+        let pointer = Arc::as_ptr(&state);
+        // SAFETY: from `vtab::install` on SQLite itself holds a reference to the state until the connection is closed. The inner
+        // connection does not own the handle and is dropped when the close begins.
+        unsafe {
+            counters::install_functions(conn, pointer)?;
+            let inner = Connection::from_handle(db)?;
+            inner.prepare(vtab::WATCH)?;
+            *state.inner.borrow_mut() = Some(inner);
+            authorizer::install(conn, pointer)?;
+            hook::install(conn, pointer);
+        }
+        Ok(Self { state })
+    }
+
+    /// Returns another handle to the same capture, for SQL functions of the same connection.
+    pub(crate) fn share(&self) -> Self {
+        Self { state: Arc::clone(&self.state) }
+    }
+
+    /// Registers the hooks again, after something else on this connection took their place.
+    pub fn install_hook(&self, conn: &Connection) {
+        if self.check_connection(conn).is_ok() {
+            // SAFETY: the connection is the one that holds a reference to the state until it is closed.
+            unsafe { hook::install(conn, Arc::as_ptr(&self.state)) };
+        }
+    }
+
+    fn check_connection(&self, conn: &Connection) -> Result<(), CaptureError> {
+        // SAFETY: the handle is only compared.
+        let is_same = unsafe { conn.handle() } == self.state.db;
+        if is_same && !self.state.is_closed.load(Ordering::Acquire) { Ok(()) } else { Err(CaptureError::OtherConnection) }
+    }
+
+    /// Takes over which tables are synced; cheap when nothing changed.
+    pub fn set_tables(&self, conn: &Connection, registry: &Registry) -> Result<(), CaptureError> {
+        self.check_connection(conn)?;
+        if !self.state.shapes.borrow().are_of(registry) {
+            let encoding: String = conn.query_row("PRAGMA encoding", [], |row| row.get(0))?;
+            self.state.is_utf16.set(encoding != "UTF-8");
+            let shapes = Shapes::of_registry(conn, registry)?;
+            *self.state.shapes.borrow_mut() = shapes;
+        }
+        Ok(())
+    }
+
+    /// Tells, once, that a statement was prepared that changes the schema, so that the registry may be out of date.
+    pub fn needs_refresh(&self) -> bool {
+        self.state.schema_touched.swap(false, Ordering::Relaxed)
+    }
+
+    /// Makes the hook and the authorizer ignore what this connection does until the guard is dropped.
+    pub fn suspend(&self) -> SuspendGuard {
+        self.state.suspended.fetch_add(1, Ordering::Relaxed);
+        SuspendGuard { state: Arc::clone(&self.state) }
+    }
+
+    /// Keeps what is done until the guard is dropped out of `last_insert_rowid()`, `changes()` and `total_changes()`, and lets it
+    /// write to KithDB's tables.
+    ///
+    /// The guard borrows nothing, so that the connection's owner stays free to be changed; it must go before the connection does.
+    pub fn internal(&self, conn: &Connection) -> InternalGuard {
+        self.state.internal.fetch_add(1, Ordering::Relaxed);
+        let saved = self.check_connection(conn).is_ok().then(|| self.state.counters.begin(conn));
+        InternalGuard { state: Arc::clone(&self.state), saved }
+    }
+
+    /// Tells whether a statement of ours is running, for trace callbacks that must not show it.
+    pub fn is_internal(&self) -> bool {
+        self.state.is_ours()
+    }
+
+    /// Returns how many rows the user's last INSERT, UPDATE or DELETE changed.
+    pub fn changes(&self, conn: &Connection) -> i64 {
+        let (changes, total) = real_counts(conn);
+        match self.check_connection(conn) {
+            Ok(()) => self.state.counters.changes(changes, total),
+            Err(_) => changes,
+        }
+    }
+
+    /// Returns how many rows the user has changed since the connection was opened.
+    pub fn total_changes(&self, conn: &Connection) -> i64 {
+        let (_, total) = real_counts(conn);
+        match self.check_connection(conn) {
+            Ok(()) => self.state.counters.total_changes(total),
+            Err(_) => total,
+        }
+    }
+
+    /// Returns, once, why the last COMMIT or statement was refused.
+    pub fn take_refusal(&self) -> Option<Refusal> {
+        self.state.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Has a function called after each commit that wrote changes to the log; it must not use the connection.
+    pub fn set_commit_listener(&self, listener: Option<CommitListener>) {
+        *self.state.listener.lock().unwrap_or_else(PoisonError::into_inner) = listener;
+    }
+}
+
+/// See [`Capture::suspend`].
+pub struct SuspendGuard {
+    state: Arc<State>,
+}
+
+impl Drop for SuspendGuard {
+    fn drop(&mut self) {
+        self.state.suspended.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// See [`Capture::internal`].
+pub struct InternalGuard {
+    state: Arc<State>,
+    saved: Option<Saved>,
+}
+
+impl Drop for InternalGuard {
+    fn drop(&mut self) {
+        if let (Some(saved), Some(conn)) = (&self.saved, self.state.inner.borrow().as_ref()) {
+            self.state.counters.end(conn, saved);
+        }
+        self.state.internal.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Turns a result code into a result.
+fn check(code: c_int) -> rusqlite::Result<()> {
+    if code == ffi::SQLITE_OK { Ok(()) } else { Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)) }
+}

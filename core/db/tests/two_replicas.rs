@@ -1,0 +1,193 @@
+//! Two replicas of one workspace: what one writes, the other shows.
+
+use kithdb_core::apply::ApplyBudget;
+use kithdb_core::entries::Stored;
+use kithdb_core::join::JoinOptions;
+use kithdb_core::replica::{InitOptions, OpenOptions, Replica};
+use kithdb_core::seal::SealBudget;
+use kithdb_core::sources::Entropy;
+use kithdb_log::{Role, SequenceNumber};
+
+const NOW: u64 = 1_800_000_000_000;
+
+fn options(seed: u64) -> OpenOptions {
+    let now = std::sync::atomic::AtomicU64::new(NOW + seed);
+    let clock = std::sync::Arc::new(move || now.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    OpenOptions { entropy: Entropy::seeded(seed), clock, ..OpenOptions::default() }
+}
+
+fn pair() -> (Replica, Replica) {
+    let mut one = Replica::open_memory(InitOptions { device_name: "one".into(), open: options(1) }).unwrap();
+    let ticket = one.invite(Role::Writer, NOW * 2, Vec::new()).unwrap();
+    let pending = Replica::prepare_join_memory(&ticket, JoinOptions { open: options(2), ..JoinOptions::new("two") }).unwrap();
+    one.admit(&pending.request().unwrap(), NOW).unwrap();
+    let operations: Vec<_> = one.membership().operations().cloned().collect();
+    (one, pending.complete(&operations).unwrap())
+}
+
+fn seal(replica: &mut Replica) {
+    while replica.seal(SealBudget::default()).unwrap().more {}
+}
+
+/// Carries over all that `to` lacks and applies it.
+fn pull(from: &mut Replica, to: &mut Replica) {
+    seal(from);
+    let known = to.sync_state().unwrap();
+    for stream in from.sync_state().unwrap().streams {
+        let height = known.streams.iter().find(|known| known.id == stream.id).map_or(SequenceNumber::default(), |known| known.height);
+        if height < stream.height {
+            let entries = from.load_entries(&stream.id, height.next(), usize::MAX).unwrap();
+            let report = to.store_entries(&entries).unwrap();
+            assert!(report.outcomes.iter().all(|outcome| *outcome == Stored::New), "{report:?}");
+        }
+    }
+    loop {
+        let report = to.apply_stored(ApplyBudget::default()).unwrap();
+        assert!(report.refused.is_empty(), "{:?}", report.refused);
+        if !report.more {
+            break;
+        }
+    }
+}
+
+fn settle(one: &mut Replica, two: &mut Replica) {
+    pull(one, two);
+    pull(two, one);
+    for replica in [one, two] {
+        let report = replica.verify(|_, _| {}).unwrap();
+        assert!(report.is_clean(), "{:?}", report.problems);
+    }
+}
+
+fn dump(replica: &mut Replica, sql: &str) -> Vec<String> {
+    replica.query(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[track_caller]
+fn check(one: &mut Replica, two: &mut Replica, sql: &str, expected: &[&str]) {
+    settle(one, two);
+    assert_eq!(dump(one, sql), expected, "on one");
+    assert_eq!(dump(two, sql), expected, "on two");
+}
+
+const NOTES: &str = "SELECT id || ':' || ifnull(body, '-') || ':' || ifnull(done, '-') FROM notes ORDER BY id";
+
+fn notes() -> (Replica, Replica) {
+    let (mut one, two) = pair();
+    one.execute_batch("CREATE TABLE notes(id TEXT PRIMARY KEY, body TEXT, done INT)").unwrap();
+    one.sync_table("notes").unwrap();
+    (one, two)
+}
+
+#[test]
+fn rows_written_on_one_replica_are_shown_on_the_other() {
+    let (mut one, mut two) = notes();
+    one.execute_batch("INSERT INTO notes VALUES('a', 'x', 0), ('b', 'y', 1); UPDATE notes SET done = 1 WHERE id = 'a'; DELETE FROM notes WHERE id = 'b'").unwrap();
+    check(&mut one, &mut two, NOTES, &["a:x:1"]);
+    two.execute_batch("INSERT INTO notes VALUES('c', NULL, 3); UPDATE notes SET body = 'z' WHERE id = 'a'").unwrap();
+    check(&mut one, &mut two, NOTES, &["a:z:1", "c:-:3"]);
+}
+
+#[test]
+fn different_cells_merge_and_the_later_write_of_one_cell_wins() {
+    let (mut one, mut two) = notes();
+    one.execute_batch("INSERT INTO notes VALUES('a', 'x', 0)").unwrap();
+    settle(&mut one, &mut two);
+    one.execute_batch("UPDATE notes SET body = 'one' WHERE id = 'a'").unwrap();
+    two.execute_batch("UPDATE notes SET done = 2 WHERE id = 'a'").unwrap();
+    check(&mut one, &mut two, NOTES, &["a:one:2"]);
+    one.execute_batch("UPDATE notes SET body = 'first' WHERE id = 'a'").unwrap();
+    two.execute_batch("UPDATE notes SET body = 'second' WHERE id = 'a'; UPDATE notes SET body = 'third' WHERE id = 'a'; UPDATE notes SET body = 'last' WHERE id = 'a'").unwrap();
+    settle(&mut one, &mut two);
+    assert_eq!(dump(&mut one, NOTES), dump(&mut two, NOTES));
+}
+
+#[test]
+fn deleted_rows_stay_dead_and_a_later_life_starts_afresh() {
+    let (mut one, mut two) = notes();
+    one.execute_batch("INSERT INTO notes VALUES('a', 'x', 0)").unwrap();
+    settle(&mut one, &mut two);
+    one.execute_batch("DELETE FROM notes WHERE id = 'a'").unwrap();
+    two.execute_batch("UPDATE notes SET body = 'late' WHERE id = 'a'").unwrap();
+    check(&mut one, &mut two, NOTES, &[]);
+    two.execute_batch("INSERT INTO notes VALUES('a', 'again', 1)").unwrap();
+    check(&mut one, &mut two, NOTES, &["a:again:1"]);
+}
+
+#[test]
+fn late_edits_follow_a_changed_key() {
+    let (mut one, mut two) = notes();
+    one.execute_batch("INSERT INTO notes VALUES('a', 'x', 0)").unwrap();
+    settle(&mut one, &mut two);
+    one.execute_batch("UPDATE notes SET id = 'b' WHERE id = 'a'").unwrap();
+    two.execute_batch("UPDATE notes SET body = 'late' WHERE id = 'a'").unwrap();
+    check(&mut one, &mut two, NOTES, &["b:late:0"]);
+}
+
+#[test]
+fn first_claim_of_a_unique_value_keeps_it_and_the_other_row_waits() {
+    let (mut one, mut two) = pair();
+    one.execute_batch("CREATE TABLE users(id TEXT PRIMARY KEY, name TEXT UNIQUE)").unwrap();
+    one.sync_table("users").unwrap();
+    settle(&mut one, &mut two);
+    one.execute_batch("INSERT INTO users VALUES('1', 'ada')").unwrap();
+    two.execute_batch("INSERT INTO users VALUES('0', 'bob'), ('2', 'ada')").unwrap();
+    let sql = "SELECT id || name FROM users ORDER BY id";
+    settle(&mut one, &mut two);
+    assert_eq!(dump(&mut one, sql), dump(&mut two, sql));
+    let parked = "SELECT count(*) || '' FROM kith_parked WHERE reason = 3";
+    assert_eq!(dump(&mut one, parked), ["1"]);
+    assert_eq!(dump(&mut two, parked), ["1"]);
+    one.execute_batch("UPDATE users SET name = 'eve' WHERE name = 'ada'").unwrap();
+    settle(&mut one, &mut two);
+    assert_eq!(dump(&mut one, "SELECT name FROM users ORDER BY name"), ["ada", "bob", "eve"]);
+    assert_eq!(dump(&mut two, "SELECT name FROM users ORDER BY name"), ["ada", "bob", "eve"]);
+    assert_eq!(dump(&mut one, parked), ["0"]);
+}
+
+#[test]
+fn rows_born_apart_under_one_id_are_two_rows_unless_equal() {
+    let (mut one, mut two) = pair();
+    one.execute_batch("CREATE TABLE items(id INTEGER PRIMARY KEY, name TEXT)").unwrap();
+    one.sync_table("items").unwrap();
+    settle(&mut one, &mut two);
+    one.execute_batch("INSERT INTO items(name) VALUES('same'), ('mine')").unwrap();
+    two.execute_batch("INSERT INTO items(name) VALUES('same'), ('yours')").unwrap();
+    settle(&mut one, &mut two);
+    let sql = "SELECT id || name FROM items ORDER BY id";
+    assert_eq!(dump(&mut one, sql), dump(&mut two, sql));
+    assert_eq!(dump(&mut one, sql).len(), 2);
+    assert_eq!(dump(&mut one, "SELECT count(*) || '' FROM kith_parked WHERE reason = 2"), ["1"]);
+}
+
+#[test]
+fn rows_from_before_sync_are_taken_up_and_merge() {
+    let (mut one, mut two) = pair();
+    one.execute_batch(
+        "CREATE TABLE old(id INTEGER, part TEXT COLLATE NOCASE, v, PRIMARY KEY(part, id)) WITHOUT ROWID;
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) INSERT INTO old SELECT i, 'Part' || i % 7, i * 0.5 FROM n",
+    )
+    .unwrap();
+    one.sync_table("old").unwrap();
+    one.execute_batch("UPDATE old SET v = 'changed' WHERE id = 9; DELETE FROM old WHERE id = 10").unwrap();
+    settle(&mut one, &mut two);
+    let sql = "SELECT id || part || quote(v) FROM old ORDER BY id";
+    assert_eq!(dump(&mut one, sql), dump(&mut two, sql));
+    assert_eq!(dump(&mut two, "SELECT count(*) || '' FROM old"), ["499"]);
+    two.execute_batch("UPDATE old SET v = v || '!' WHERE id < 20; UPDATE old SET part = 'PART3' WHERE id = 3; DELETE FROM old WHERE id > 400").unwrap();
+    settle(&mut one, &mut two);
+    assert_eq!(dump(&mut one, sql), dump(&mut two, sql));
+}
+
+#[test]
+fn changes_list_what_every_device_wrote() {
+    let (mut one, mut two) = notes();
+    one.execute_batch("INSERT INTO notes VALUES('a', 'x', 0)").unwrap();
+    settle(&mut one, &mut two);
+    two.execute_batch("UPDATE notes SET done = 7 WHERE id = 'a'; DELETE FROM notes").unwrap();
+    settle(&mut one, &mut two);
+    let sql = "SELECT operation || ' ' || row_key || ' ' || ifnull(column_name, '-') || ' ' || quote(value) FROM kith_changes";
+    let expected = ["insert 'a' body 'x'", "insert 'a' done 0", "update 'a' done 7", "delete 'a' - NULL"];
+    assert_eq!(dump(&mut one, sql), expected);
+    assert_eq!(dump(&mut two, sql), expected);
+}
