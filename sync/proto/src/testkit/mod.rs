@@ -1,12 +1,14 @@
 //! Engines wired to stores in memory and to each other, all in one thread, with nothing random but a seed.
 
 mod node;
+mod puppet;
 mod workspace;
 mod world;
 
-pub(crate) use node::{Node, Store};
-pub(crate) use workspace::TestWorkspace;
-pub(crate) use world::{Sent, World};
+pub(crate) use node::Node;
+pub(crate) use puppet::Puppet;
+pub(crate) use workspace::{TestWorkspace, device};
+pub(crate) use world::World;
 
 /// Bounded pseudo-random numbers from a seed (SplitMix64).
 #[derive(Debug, Clone)]

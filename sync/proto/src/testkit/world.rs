@@ -6,7 +6,7 @@ use kithdb_log::Role;
 use kithdb_log::ids::HelloNonce;
 
 use super::workspace::START_UNIX_MS;
-use super::{Node, TestWorkspace};
+use super::{Node, Rng, TestWorkspace};
 use crate::{Event, Input, Now, SessionId};
 
 /// A channel: its two ends, and what is under way in each direction.
@@ -92,11 +92,6 @@ impl World {
         self.links[link].up
     }
 
-    /// Returns the name a channel has at its dialling (0) or listening (1) end.
-    pub fn session(&self, link: usize, end: usize) -> SessionId {
-        self.links[link].ends[end].1
-    }
-
     pub fn feed(&mut self, node: usize, input: Input) {
         self.nodes[node].feed(&self.workspace, input, self.now);
         self.collect(node);
@@ -123,12 +118,30 @@ impl World {
         self.nodes[node].restart();
     }
 
-    /// Puts a message on a channel as if the end (0 dials, 1 listens) had sent it.
-    pub fn inject(&mut self, link: usize, end: usize, bytes: Vec<u8>) {
-        self.links[link].queues[end].push_back(bytes);
+    /// Does something bad to the next message that an end has sent: changes, repeats, drops or cuts it short.
+    pub fn mutate(&mut self, link: usize, end: usize, rng: &mut Rng) {
+        let queue = &mut self.links[link].queues[end];
+        let Some(mut bytes) = queue.pop_front().filter(|bytes| !bytes.is_empty()) else { return };
+        match rng.below(5) {
+            0 => {
+                let at = rng.below(bytes.len());
+                bytes[at] ^= 1 << rng.below(8);
+                queue.push_front(bytes);
+            }
+            1 => {
+                queue.push_front(bytes.clone());
+                queue.push_front(bytes);
+            }
+            2 => queue.push_back(bytes),
+            3 => {
+                bytes.truncate(rng.below(bytes.len()));
+                queue.push_front(bytes);
+            }
+            _ => {}
+        }
     }
 
-    /// Lets the other side's answers go.
+    /// Lets the answers that a driver kept to itself go.
     pub fn release(&mut self, node: usize) {
         self.nodes[node].withhold_stores = false;
         for input in std::mem::take(&mut self.nodes[node].withheld) {
@@ -196,6 +209,15 @@ impl World {
         }
     }
 
+    /// Lets time pass and timers fire, and delivers nothing.
+    pub fn pass_only(&mut self, ms: u64) {
+        self.now.unix_ms += ms;
+        self.now.elapsed_ms += ms;
+        for node in 0..self.nodes.len() {
+            self.feed(node, Input::Timer);
+        }
+    }
+
     /// Lets time pass and timers fire, and delivers what comes of it.
     pub fn pass(&mut self, ms: u64) {
         let end = self.now.elapsed_ms + ms;
@@ -214,10 +236,6 @@ impl World {
             }
         }
         self.run();
-    }
-
-    pub fn bytes_since(&self, mark: usize) -> usize {
-        self.log[mark..].iter().map(|sent| sent.bytes.len()).sum()
     }
 
     /// Asserts that these replicas hold the same, and know it.

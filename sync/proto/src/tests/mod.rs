@@ -1,3 +1,10 @@
 //! Tests of whole sessions.
 
+mod admin;
+mod frames;
+mod hostile;
+mod joining;
+mod limits;
 mod meeting;
+mod random;
+mod stranger;
