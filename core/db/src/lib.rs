@@ -13,6 +13,7 @@ pub mod error;
 pub mod file;
 mod follow;
 mod functions;
+mod inspect;
 pub mod join;
 pub mod key;
 pub mod keyfile;

@@ -180,6 +180,7 @@ impl Replica {
         let capture = Capture::install(&conn, options.clock.clone())?;
         let follow = Follow::new(capture.share(), workspace.blinding.clone());
         functions::register(&conn, &follow)?;
+        crate::inspect::register(&conn, &workspace)?;
         crate::changes::register(&conn, &workspace)?;
         let mut replica = Self {
             conn,
@@ -245,7 +246,7 @@ impl Replica {
     /// whenever [`Self::is_stale`] says so.
     pub fn reload_registry(&mut self) -> Result<bool, OpenError> {
         let now = tables_version(&self.conn)?;
-        if self.version == Some(now) && !self.follow.is_stale() {
+        if !self.follow.is_stale() && self.version == Some(now) {
             return Ok(false);
         }
         let first = self.registry.tables().is_empty() && self.version.is_none();

@@ -90,7 +90,7 @@ impl Workspace {
     }
 }
 
-fn load_membership(conn: &Connection, workspace: WorkspaceId) -> Result<Membership, OpenError> {
+pub(crate) fn load_membership(conn: &Connection, workspace: WorkspaceId) -> Result<Membership, OpenError> {
     let damaged = |detail: String| OpenError::Damaged { detail };
     let mut statement = conn.prepare_cached("SELECT operation FROM kith__admin ORDER BY n")?;
     let mut rows = statement.query([])?;
