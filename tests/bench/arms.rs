@@ -1,12 +1,14 @@
 //! The work that is measured, done by plain SQLite and by a replica.
 
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use kithdb_core::apply::ApplyBudget;
+use kithdb_core::join::JoinOptions;
 use kithdb_core::replica::{InitOptions, Replica};
 use kithdb_core::seal::SealBudget;
-use kithdb_log::{SealedEntry, SequenceNumber};
+use kithdb_log::{AdminOperation, Role, SealedEntry, SequenceNumber};
 use rusqlite::{Connection, params};
 
 use crate::measure::{Took, timed};
@@ -192,7 +194,7 @@ pub fn transfer(folder: &Path, rows: usize, rounds: usize, lines: &mut Vec<Line>
             return Ok(timed(|| insert(&conn, 0, rows, rows))?.0);
         }
         let mut source = ours(folder, "ours")?;
-        let mut target = crate::arms::join(&mut source, &fresh(folder, "peer")?)?;
+        let mut target = join(&mut source, &fresh(folder, "peer")?)?;
         pull(&source, &mut target)?;
         insert(source.conn(), 0, rows, rows)?;
         let (sealed, ()) = timed(|| {
@@ -200,8 +202,8 @@ pub fn transfer(folder: &Path, rows: usize, rounds: usize, lines: &mut Vec<Line>
             Ok(())
         })?;
         let (applied, ()) = timed(|| pull(&source, &mut target))?;
-        let count: usize = target.conn().query_row("SELECT count(*) FROM t", [], |row| row.get(0))?;
-        anyhow::ensure!(count == rows, "the peer has {count} of {rows} rows");
+        let count: i64 = target.conn().query_row("SELECT count(*) FROM t", [], |row| row.get(0))?;
+        anyhow::ensure!(usize::try_from(count)? == rows, "the peer has {count} of {rows} rows");
         sealing.push(sealed);
         applying.push(applied);
         Ok(Took { wall_s: sealed.wall_s + applied.wall_s, cpu_s: sealed.cpu_s + applied.cpu_s })
@@ -239,6 +241,10 @@ fn pull(source: &Replica, target: &mut Replica) -> Result<()> {
 
 /// Makes a second member's replica, as `kith invite` and `kith join` do.
 fn join(source: &mut Replica, path: &Path) -> Result<Replica> {
-    let _ = (source, path);
-    None.context("joining is wired up once it lands")
+    let ticket = source.invite(Role::Writer, u64::MAX, Vec::new())?;
+    let pending = Replica::prepare_join(path, &ticket, JoinOptions::new("peer"))?;
+    let now_unix_ms = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+    source.admit(&pending.request()?, now_unix_ms)?;
+    let operations: Vec<AdminOperation> = source.membership().operations().cloned().collect();
+    pending.complete(&operations).map_err(|error| anyhow::anyhow!("{error}"))
 }

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kithdb_log::{
-    ContentKey, EpochId, EpochSecret, Hlc, Opener, Operation, PayloadContext, RowsReader, ScopeKey, SealedEntry, SequenceNumber, Step, StreamId,
-    TableId, TableSchema,
+    ContentKey, EpochId, EpochSecret, Hlc, Opener, Operation, PayloadContext, RowsReader, ScopeKey, SealedEntry,
+    SequenceNumber, Step, StreamId, TableId, TableSchema,
 };
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -22,7 +22,6 @@ use crate::registry::{Registry, TableInfo, TableState};
 use crate::replica::Replica;
 use crate::seal::SealBudget;
 use crate::storage::{get_meta, put_meta};
-
 
 /// How long a transaction waits for a part that has not arrived, in milliseconds (10 minutes).
 pub const TORN_AFTER_MS: u64 = 10 * 60 * 1000;
@@ -73,7 +72,12 @@ pub struct ApplyReport {
 }
 
 /// Opens the content key of a stream in an epoch.
-pub(crate) fn content_key(conn: &Connection, stream: i64, epoch: &EpochId, scope: &ScopeKey) -> Result<ContentKey, LogError> {
+pub(crate) fn content_key(
+    conn: &Connection,
+    stream: i64,
+    epoch: &EpochId,
+    scope: &ScopeKey,
+) -> Result<ContentKey, LogError> {
     let signed: Option<Vec<u8>> = conn
         .prepare_cached(
             "SELECT e.header FROM kith__openings o JOIN kith__entries e ON e.stream = o.stream AND e.sequence = o.sequence
@@ -129,7 +133,12 @@ impl Reading<'_> {
 
 pub(crate) fn context_of(candidate: &Candidate) -> PayloadContext {
     let header = &candidate.entry.header;
-    PayloadContext { author: header.stream.author, incarnation: header.stream.incarnation, after: candidate.after, up_to: header.clock }
+    PayloadContext {
+        author: header.stream.author,
+        incarnation: header.stream.incarnation,
+        after: candidate.after,
+        up_to: header.clock,
+    }
 }
 
 /// What an entry needs to be there before it is merged.
@@ -152,7 +161,9 @@ fn check(payload: &[u8], candidate: &Candidate, table: &TableInfo) -> Result<Nee
         match reader.next(&mut operation)? {
             Step::Begin(head) => {
                 let stream = candidate.entry.header.stream;
-                needs.siblings.extend(head.siblings.iter().map(|sibling| (StreamId { lane: sibling.lane, ..stream }, sibling.sequence)));
+                needs.siblings.extend(
+                    head.siblings.iter().map(|sibling| (StreamId { lane: sibling.lane, ..stream }, sibling.sequence)),
+                );
             }
             Step::Operation => crate::merge::check_keys(table, &operation)?,
             Step::End(continues) => needs.continues = continues,
@@ -162,7 +173,11 @@ fn check(payload: &[u8], candidate: &Candidate, table: &TableInfo) -> Result<Nee
 }
 
 pub(crate) fn cell_map(reader: &RowsReader<'_>, table: &TableInfo) -> Result<Vec<u16>, LogError> {
-    reader.columns().iter().map(|column| table.cell_of(*column).map(|cell| cell as u16).ok_or(LogError::UnknownColumn { column: *column })).collect()
+    reader
+        .columns()
+        .iter()
+        .map(|column| table.cell_of(*column).map(|cell| cell as u16).ok_or(LogError::UnknownColumn { column: *column }))
+        .collect()
 }
 
 impl Replica {
@@ -180,7 +195,10 @@ impl Replica {
     }
 
     fn has_waiting(&self) -> Result<bool, LogError> {
-        Ok(self.conn.prepare_cached("SELECT EXISTS(SELECT 1 FROM kith__entries WHERE status = 0)")?.query_row([], |row| row.get(0))?)
+        Ok(self
+            .conn
+            .prepare_cached("SELECT EXISTS(SELECT 1 FROM kith__entries WHERE status = 0)")?
+            .query_row([], |row| row.get(0))?)
     }
 
     fn apply_rows(&mut self, budget: ApplyBudget, report: &mut ApplyReport) -> Result<(), LogError> {
@@ -214,9 +232,11 @@ impl Replica {
         let now_unix_ms = (self.clock)();
         self.durably(|replica| {
             let conn = &replica.conn;
-            let mut reading = Reading { conn, epoch: &replica.workspace.epoch, opener: Opener::new(), keys: BTreeMap::new() };
+            let mut reading =
+                Reading { conn, epoch: &replica.workspace.epoch, opener: Opener::new(), keys: BTreeMap::new() };
             for candidate in select_waiting(conn, usize::MAX, now_unix_ms, Some(lane.as_bytes()), report)? {
-                let opened = reading.open(&candidate, TableId::SCHEMA).and_then(|payload| Ok(TableSchema::decode(&payload)?));
+                let opened =
+                    reading.open(&candidate, TableId::SCHEMA).and_then(|payload| Ok(TableSchema::decode(&payload)?));
                 match opened {
                     Ok(schema) => {
                         if crate::define::create_from_schema(conn, &schema)? == CreateOutcome::Created {
@@ -246,12 +266,20 @@ fn observe(conn: &Connection, clock: Hlc) -> Result<(), LogError> {
 }
 
 fn set_status(conn: &Connection, arrival: i64, status: EntryStatus, note: Option<&str>) -> rusqlite::Result<()> {
-    conn.prepare_cached("UPDATE kith__entries SET status = ?2, note = ?3 WHERE arrival = ?1")?
-        .execute(params![arrival, status as i64, note])?;
+    conn.prepare_cached("UPDATE kith__entries SET status = ?2, note = ?3 WHERE arrival = ?1")?.execute(params![
+        arrival,
+        status as i64,
+        note
+    ])?;
     Ok(())
 }
 
-fn refuse(conn: &Connection, candidate: &Candidate, error: &LogError, report: &mut ApplyReport) -> Result<(), LogError> {
+fn refuse(
+    conn: &Connection,
+    candidate: &Candidate,
+    error: &LogError,
+    report: &mut ApplyReport,
+) -> Result<(), LogError> {
     let mut reason = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -266,7 +294,13 @@ fn refuse(conn: &Connection, candidate: &Candidate, error: &LogError, report: &m
 }
 
 /// Reads waiting entries in order of arrival until `bytes_max`; entries from the future stay where they are.
-fn select_waiting(conn: &Connection, bytes_max: usize, now_unix_ms: u64, lane: Option<&[u8; 32]>, report: &mut ApplyReport) -> Result<Vec<Candidate>, LogError> {
+fn select_waiting(
+    conn: &Connection,
+    bytes_max: usize,
+    now_unix_ms: u64,
+    lane: Option<&[u8; 32]>,
+    report: &mut ApplyReport,
+) -> Result<Vec<Candidate>, LogError> {
     let mut statement = conn.prepare_cached(
         "SELECT e.arrival, e.stream, e.received_unix_ms, e.header, e.ciphertext,
                 (SELECT p.header FROM kith__entries p WHERE p.stream = e.stream AND p.sequence = e.sequence - 1), s.lane
@@ -343,7 +377,13 @@ fn apply_in_transaction(replica: &mut Replica, budget: ApplyBudget, report: &mut
     observe(conn, greatest)
 }
 
-fn check_candidate(conn: &Connection, registry: &Registry, reading: &mut Reading<'_>, candidate: Candidate, report: &mut ApplyReport) -> Result<Option<Checked>, LogError> {
+fn check_candidate(
+    conn: &Connection,
+    registry: &Registry,
+    reading: &mut Reading<'_>,
+    candidate: Candidate,
+    report: &mut ApplyReport,
+) -> Result<Option<Checked>, LogError> {
     let table = registry.by_lane(&candidate.entry.header.stream.lane).filter(|table| table.state == TableState::Synced);
     let Some(table) = table else {
         set_status(conn, candidate.arrival, EntryStatus::WaitingForTable, None)?;
@@ -365,7 +405,12 @@ fn check_candidate(conn: &Connection, registry: &Registry, reading: &mut Reading
 }
 
 /// Finds the entry of a stream that a part begins or goes on in: its arrival and status, if it is stored.
-fn find_part(conn: &Connection, authors: &mut Authors, stream: &StreamId, sequence: SequenceNumber) -> Result<Option<(i64, i64)>, LogError> {
+fn find_part(
+    conn: &Connection,
+    authors: &mut Authors,
+    stream: &StreamId,
+    sequence: SequenceNumber,
+) -> Result<Option<(i64, i64)>, LogError> {
     let Some(stream) = find_stream(conn, authors, stream)? else { return Ok(None) };
     Ok(conn
         .prepare_cached("SELECT arrival, status FROM kith__entries WHERE stream = ?1 AND sequence = ?2")?
@@ -394,7 +439,9 @@ fn pull_in_parts(
             parts.push((header.stream, header.sequence.next()));
         }
         // A lane that this replica does not show would make the transaction wait for nothing.
-        parts.retain(|(stream, _)| registry.by_lane(&stream.lane).is_some_and(|table| table.state == TableState::Synced));
+        parts.retain(|(stream, _)| {
+            registry.by_lane(&stream.lane).is_some_and(|table| table.state == TableState::Synced)
+        });
         for (stream, sequence) in parts {
             match find_part(conn, &mut authors, &stream, sequence)? {
                 Some((_, status)) if status != EntryStatus::Waiting as i64 => {}
@@ -402,7 +449,9 @@ fn pull_in_parts(
                     edges.push((arrival, other));
                     edges.push((other, arrival));
                     if !checked.contains_key(&other) && !missing.contains(&other) {
-                        match load_candidate(conn, other)?.filter(|part| !part.entry.header.clock.is_ahead_of(now_unix_ms)) {
+                        match load_candidate(conn, other)?
+                            .filter(|part| !part.entry.header.clock.is_ahead_of(now_unix_ms))
+                        {
                             Some(part) => {
                                 if let Some(good) = check_candidate(conn, registry, reading, part, report)? {
                                     checked.insert(other, good);
@@ -423,7 +472,9 @@ fn pull_in_parts(
     }
     // What waits makes its other parts wait, unless it has waited long enough.
     let overdue = |arrival: i64, checked: &BTreeMap<i64, Checked>| {
-        checked.get(&arrival).is_some_and(|good| good.candidate.received_unix_ms.saturating_add(TORN_AFTER_MS) <= now_unix_ms)
+        checked
+            .get(&arrival)
+            .is_some_and(|good| good.candidate.received_unix_ms.saturating_add(TORN_AFTER_MS) <= now_unix_ms)
     };
     let mut waiting: Vec<i64> = missing.into_iter().collect();
     let mut held: BTreeSet<i64> = BTreeSet::new();
@@ -452,6 +503,15 @@ pub(crate) fn load_candidate(conn: &Connection, arrival: i64) -> Result<Option<C
         .query_row([arrival], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
         .optional()?;
     let Some((stream, received, signed, ciphertext, previous)) = row else { return Ok(None) };
-    let after = previous.map(|signed| Ok::<_, LogError>(assemble(&signed, Vec::new())?.header.clock)).transpose()?.unwrap_or(Hlc::ZERO);
-    Ok(Some(Candidate { arrival, stream, received_unix_ms: received as u64, entry: assemble(&signed, ciphertext)?, after }))
+    let after = previous
+        .map(|signed| Ok::<_, LogError>(assemble(&signed, Vec::new())?.header.clock))
+        .transpose()?
+        .unwrap_or(Hlc::ZERO);
+    Ok(Some(Candidate {
+        arrival,
+        stream,
+        received_unix_ms: received as u64,
+        entry: assemble(&signed, ciphertext)?,
+        after,
+    }))
 }

@@ -7,7 +7,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use kithdb_log::{
-    AuthorId, BlindingSecret, CellRef, Change, EpochSecret, Opener, Operation, RowsReader, SequenceNumber, Stamp, Step, ValueRef,
+    AuthorId, BlindingSecret, CellRef, Change, EpochSecret, Opener, Operation, RowsReader, SequenceNumber, Stamp, Step,
+    ValueRef,
 };
 use rusqlite::types::Value;
 use rusqlite::vtab::{Context, Filters, IndexInfo, Module, VTab, VTabConnection, VTabCursor};
@@ -68,7 +69,12 @@ fn to_value(encoded: &[u8]) -> Result<Value, LogError> {
 }
 
 /// Reads the changes in one entry; none if its table is not known here.
-fn of_entry(conn: &Connection, keys: &LogKeys, registry: &Registry, candidate: &Candidate) -> Result<Vec<ChangeRecord>, LogError> {
+fn of_entry(
+    conn: &Connection,
+    keys: &LogKeys,
+    registry: &Registry,
+    candidate: &Candidate,
+) -> Result<Vec<ChangeRecord>, LogError> {
     let header = &candidate.entry.header;
     let Some(table) = registry.by_lane(&header.stream.lane) else { return Ok(Vec::new()) };
     let mut reading = Reading { conn, epoch: &keys.epoch, opener: Opener::new(), keys: BTreeMap::new() };
@@ -264,7 +270,8 @@ pub fn iso_time(unix_ms: u64) -> String {
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
-    let (day, month) = (day_of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
+    let (day, month) =
+        (day_of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")

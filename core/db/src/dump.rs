@@ -42,11 +42,15 @@ impl Replica {
                 reason: life.reason,
                 birth: life.life.node.birth,
                 death: life.life.node.death,
-                cells: cells.map(|(cell, content)| (table.cell_ids[usize::from(cell)], content.stamp, content.value)).collect(),
+                cells: cells
+                    .map(|(cell, content)| (table.cell_ids[usize::from(cell)], content.stamp, content.value))
+                    .collect(),
                 moved_to: life.life.links,
             });
         }
-        out.sort_by(|left, right| (&left.key, left.origin, left.generation).cmp(&(&right.key, right.origin, right.generation)));
+        out.sort_by(|left, right| {
+            (&left.key, left.origin, left.generation).cmp(&(&right.key, right.origin, right.generation))
+        });
         Ok(out)
     }
 }

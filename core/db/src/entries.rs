@@ -5,8 +5,8 @@
 //! 2. What [`Replica::store_entries`] reports as stored is on disk when it returns.
 
 use kithdb_log::{
-    ArrivalNumber, AuthorId, EntryHash, EntryHeader, Hlc, IncarnationId, LaneId, ReplicaId, SealedEntry, SequenceNumber,
-    Signature, StreamId,
+    ArrivalNumber, AuthorId, EntryHash, EntryHeader, Hlc, IncarnationId, LaneId, ReplicaId, SealedEntry,
+    SequenceNumber, Signature, StreamId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -83,7 +83,11 @@ pub(crate) struct StreamRow {
 }
 
 /// Finds a stream, or the empty one it would begin as.
-pub(crate) fn find_stream(conn: &Connection, authors: &mut Authors, id: &StreamId) -> rusqlite::Result<Option<StreamRow>> {
+pub(crate) fn find_stream(
+    conn: &Connection,
+    authors: &mut Authors,
+    id: &StreamId,
+) -> rusqlite::Result<Option<StreamRow>> {
     let author = authors.num_of(conn, id.author, id.incarnation)?;
     conn.prepare_cached("SELECT num, height, head, clock FROM kith__streams WHERE author = ?1 AND lane = ?2")?
         .query_row(params![author, id.lane.as_bytes()], |row| {
@@ -101,7 +105,14 @@ pub(crate) fn find_stream(conn: &Connection, authors: &mut Authors, id: &StreamI
 }
 
 /// Stores an entry as the next of its stream.
-pub(crate) fn append(conn: &Connection, authors: &mut Authors, entry: &SealedEntry, hash: EntryHash, status: EntryStatus, now_unix_ms: u64) -> Result<i64, LogError> {
+pub(crate) fn append(
+    conn: &Connection,
+    authors: &mut Authors,
+    entry: &SealedEntry,
+    hash: EntryHash,
+    status: EntryStatus,
+    now_unix_ms: u64,
+) -> Result<i64, LogError> {
     let header = &entry.header;
     let author = authors.num_of(conn, header.stream.author, header.stream.incarnation)?;
     let (height, clock) = (header.sequence.get() as i64, header.clock.as_u64() as i64);
@@ -130,7 +141,8 @@ pub(crate) fn append(conn: &Connection, authors: &mut Authors, entry: &SealedEnt
 pub(crate) fn assemble(signed: &[u8], ciphertext: Vec<u8>) -> Result<SealedEntry, LogError> {
     let split = signed.len().checked_sub(Signature::LEN).ok_or(LogError::Damaged { what: "an entry's header" })?;
     let header = EntryHeader::decode(&signed[..split])?;
-    let signature = Signature::from_slice(&signed[split..]).ok_or(LogError::Damaged { what: "an entry's signature" })?;
+    let signature =
+        Signature::from_slice(&signed[split..]).ok_or(LogError::Damaged { what: "an entry's signature" })?;
     Ok(SealedEntry { header, signature, ciphertext })
 }
 
@@ -154,7 +166,8 @@ fn read_states(conn: &Connection, after: ArrivalNumber) -> rusqlite::Result<Vec<
 }
 
 fn last_arrival(conn: &Connection) -> rusqlite::Result<ArrivalNumber> {
-    let last: Option<i64> = conn.prepare_cached("SELECT max(arrival) FROM kith__entries")?.query_row([], |row| row.get(0))?;
+    let last: Option<i64> =
+        conn.prepare_cached("SELECT max(arrival) FROM kith__entries")?.query_row([], |row| row.get(0))?;
     Ok(ArrivalNumber::new(last.unwrap_or(0) as u64))
 }
 
@@ -179,7 +192,12 @@ impl Replica {
     }
 
     /// Reads entries of a stream in order, from a sequence number on, until `bytes_max` is reached; at least one if there is one.
-    pub fn load_entries(&self, stream: &StreamId, from: SequenceNumber, bytes_max: usize) -> Result<Vec<SealedEntry>, LogError> {
+    pub fn load_entries(
+        &self,
+        stream: &StreamId,
+        from: SequenceNumber,
+        bytes_max: usize,
+    ) -> Result<Vec<SealedEntry>, LogError> {
         let mut statement = self.conn.prepare_cached(
             "SELECT e.header, e.ciphertext FROM kith__authors a JOIN kith__streams s ON s.author = a.num AND s.lane = ?3
              JOIN kith__entries e ON e.stream = s.num WHERE a.author = ?1 AND a.incarnation = ?2 AND e.sequence >= ?4 ORDER BY e.sequence",
@@ -248,7 +266,9 @@ impl Replica {
     pub fn remember_peer(&mut self, replica: ReplicaId, arrival: ArrivalNumber) -> Result<(), LogError> {
         let _quiet = self.capture.internal(&self.conn);
         self.conn
-            .prepare_cached("INSERT INTO kith__peers VALUES(?1, ?2) ON CONFLICT(replica) DO UPDATE SET arrival = excluded.arrival")?
+            .prepare_cached(
+                "INSERT INTO kith__peers VALUES(?1, ?2) ON CONFLICT(replica) DO UPDATE SET arrival = excluded.arrival",
+            )?
             .execute(params![replica.as_bytes(), arrival.get() as i64])?;
         Ok(())
     }

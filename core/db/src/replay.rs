@@ -71,7 +71,8 @@ fn join(lives: &mut BTreeMap<LifeId, Life>, operation: &Operation<'_>, cells: &[
 
 /// Lets late edits follow moved rows until nothing changes.
 fn follow_links(lives: &mut BTreeMap<LifeId, Life>, table: &TableInfo) {
-    let mut sources: BTreeSet<LifeId> = lives.iter().filter(|(_, life)| !life.links.is_empty()).map(|(id, _)| id.clone()).collect();
+    let mut sources: BTreeSet<LifeId> =
+        lives.iter().filter(|(_, life)| !life.links.is_empty()).map(|(id, _)| id.clone()).collect();
     while let Some(id) = sources.pop_first() {
         let Some(source) = lives.get(&id).cloned() else { continue };
         for (key, generation) in &source.links {

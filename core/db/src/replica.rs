@@ -15,7 +15,7 @@ use crate::capture::{Capture, CaptureError};
 use crate::define::{self, CreateOutcome, SyncReport};
 use crate::error::{FileError, InitError, KeyError, OpenError, StatementError, SyncTableError, UnsyncTableError};
 use crate::file::{self, FileKind};
-use crate::follow::Follow;
+use crate::follow::{Follow, TablesVersion};
 use crate::functions;
 use crate::keyfile;
 use crate::life::Life;
@@ -66,13 +66,6 @@ impl InitOptions {
     pub fn new(device_name: impl Into<String>) -> Self {
         Self { device_name: device_name.into(), open: OpenOptions::default() }
     }
-}
-
-/// What the cached registry was read from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct TablesVersion {
-    schema: i64,
-    tables: i64,
 }
 
 /// One SQLite connection whose synced tables are recorded and merged; it may move between threads.
@@ -245,7 +238,7 @@ impl Replica {
     /// Costs one small query when nothing did. Whoever runs SQL on [`Self::conn`] calls it before a transaction begins, and
     /// whenever [`Self::is_stale`] says so.
     pub fn reload_registry(&mut self) -> Result<bool, OpenError> {
-        let now = tables_version(&self.conn)?;
+        let now = TablesVersion::read(&self.conn)?;
         if !self.follow.is_stale() && self.version == Some(now) {
             return Ok(false);
         }
@@ -329,7 +322,7 @@ impl Replica {
         let catalog = self.follow.reload(&self.conn)?;
         self.registry = catalog.registry;
         self.quarantined = catalog.quarantined;
-        self.version = Some(tables_version(&self.conn)?);
+        self.version = Some(TablesVersion::read(&self.conn)?);
         Ok(())
     }
 
@@ -370,6 +363,11 @@ impl Replica {
         }
     }
 
+    /// Finds the reason behind a statement that failed on [`Self::conn`]: KithDB's own, or SQLite's.
+    pub fn explain(&self, error: rusqlite::Error) -> StatementError {
+        self.refusal(error)
+    }
+
     /// Finds the reason behind a statement that failed.
     fn refusal(&self, error: rusqlite::Error) -> StatementError {
         if let Some(refusal) = self.capture.take_refusal() {
@@ -385,13 +383,6 @@ impl Replica {
     pub fn close(self) -> rusqlite::Result<()> {
         self.conn.close().map_err(|(_, error)| error)
     }
-}
-
-fn tables_version(conn: &Connection) -> rusqlite::Result<TablesVersion> {
-    conn.prepare_cached(
-        "SELECT (SELECT schema_version FROM pragma_schema_version), (SELECT value FROM kith__meta WHERE name = 'tables_version')",
-    )?
-    .query_row([], |row| Ok(TablesVersion { schema: row.get(0)?, tables: row.get::<_, Option<i64>>(1)?.unwrap_or(0) }))
 }
 
 /// Makes the keys of a new device.

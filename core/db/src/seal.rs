@@ -11,8 +11,8 @@ use std::sync::Arc;
 use kithdb_log::codec::Reader;
 use kithdb_log::limits::PAYLOAD_BYTES_TARGET;
 use kithdb_log::{
-    Clock, ContentKey, EntryHash, Hlc, LaneId, Operation, RowsWriter, SealInput, Sealer, SequenceNumber, Sibling, Stamp, StreamId,
-    StreamOpening, TableId, TransactionHead, keys::sibling_token,
+    Clock, ContentKey, EntryHash, Hlc, LaneId, Operation, RowsWriter, SealInput, Sealer, SequenceNumber, Sibling,
+    Stamp, StreamId, StreamOpening, TableId, TransactionHead, keys::sibling_token,
 };
 use rusqlite::{Connection, OptionalExtension};
 
@@ -90,7 +90,12 @@ impl<'a> Lanes<'a> {
                     id,
                     height: stream.state.height,
                     head: stream.state.head,
-                    content_key: crate::apply::content_key(self.conn, stream.num, &self.workspace.epoch.id(), &scope_key)?,
+                    content_key: crate::apply::content_key(
+                        self.conn,
+                        stream.num,
+                        &self.workspace.epoch.id(),
+                        &scope_key,
+                    )?,
                     opening: None,
                     writer: None,
                     begun: Hlc::ZERO,
@@ -100,7 +105,7 @@ impl<'a> Lanes<'a> {
                     let content_key = ContentKey::from_bytes(self.entropy.array()?);
                     let opening = StreamOpening::seal(&content_key, blinded, &scope_key, &[]);
                     Lane {
-                            id,
+                        id,
                         height: SequenceNumber::default(),
                         head: EntryHash::default(),
                         content_key,
@@ -285,9 +290,17 @@ fn seal_in_transaction(replica: &mut Replica, budget: SealBudget, now_unix_ms: u
     Ok(report)
 }
 
-fn seal_pending(merge: &mut Merge<'_>, registry: &Registry, lanes: &mut Lanes<'_>, author: StreamId, budget: SealBudget, report: &mut SealReport) -> Result<(), LogError> {
+fn seal_pending(
+    merge: &mut Merge<'_>,
+    registry: &Registry,
+    lanes: &mut Lanes<'_>,
+    author: StreamId,
+    budget: SealBudget,
+    report: &mut SealReport,
+) -> Result<(), LogError> {
     let conn = lanes.conn;
-    let mut select = conn.prepare_cached("SELECT n, first_clock, continues, body FROM kith__pending WHERE n > ?1 ORDER BY n LIMIT 1")?;
+    let mut select = conn
+        .prepare_cached("SELECT n, first_clock, continues, body FROM kith__pending WHERE n > ?1 ORDER BY n LIMIT 1")?;
     let (mut last, mut bytes, mut continues) = (i64::MIN, 0, false);
     let mut tables: Vec<Arc<TableInfo>> = Vec::new();
     let mut unfinished = conn.prepare_cached("SELECT num FROM kith__tables WHERE uptake IS NOT NULL")?;
@@ -295,7 +308,9 @@ fn seal_pending(merge: &mut Merge<'_>, registry: &Registry, lanes: &mut Lanes<'_
     let shape = |num: u32| registry.by_num(num).map(|table| (table.columns.len(), table.key.len()));
     loop {
         let row = select
-            .query_row([last], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, bool>(2)?, row.get::<_, Vec<u8>>(3)?)))
+            .query_row([last], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, bool>(2)?, row.get::<_, Vec<u8>>(3)?))
+            })
             .optional()?;
         let Some((n, first_clock, goes_on, body)) = row else { break };
         if !continues && bytes >= budget.bytes {
@@ -313,7 +328,8 @@ fn seal_pending(merge: &mut Merge<'_>, registry: &Registry, lanes: &mut Lanes<'_
             lanes.begin(&tables, Hlc::from_u64(first_clock as u64))?;
         }
         let mut change = PendingChange::default();
-        let mut stamp = Stamp { clock: Hlc::from_u64(first_clock as u64), author: author.author, incarnation: author.incarnation };
+        let mut stamp =
+            Stamp { clock: Hlc::from_u64(first_clock as u64), author: author.author, incarnation: author.incarnation };
         while !reader.is_empty() {
             change.read(&mut reader, shape)?;
             let uptake = unfinished.contains(&change.table);
@@ -339,8 +355,16 @@ fn seal_pending(merge: &mut Merge<'_>, registry: &Registry, lanes: &mut Lanes<'_
 }
 
 /// Seals the definition of every table that was synced here and not announced yet.
-fn seal_schema(conn: &Connection, registry: &Registry, lanes: &mut Lanes<'_>, clock: &mut Clock, now_unix_ms: u64) -> Result<(), LogError> {
-    let mut statement = conn.prepare_cached("SELECT num FROM kith__tables WHERE state = 'synced' AND schema_sequence IS NULL ORDER BY num")?;
+fn seal_schema(
+    conn: &Connection,
+    registry: &Registry,
+    lanes: &mut Lanes<'_>,
+    clock: &mut Clock,
+    now_unix_ms: u64,
+) -> Result<(), LogError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT num FROM kith__tables WHERE state = 'synced' AND schema_sequence IS NULL ORDER BY num",
+    )?;
     let nums: Vec<u32> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     for num in nums {
         let Some(table) = registry.by_num(num) else { continue };
@@ -348,7 +372,8 @@ fn seal_schema(conn: &Connection, registry: &Registry, lanes: &mut Lanes<'_>, cl
         let at = clock.tick(now_unix_ms, 1)?;
         lanes.close(&lane, &table.schema.encode(), at)?;
         let sequence = lanes.lane(None)?.height.get() as i64;
-        conn.prepare_cached("UPDATE kith__tables SET schema_sequence = ?2 WHERE num = ?1")?.execute(rusqlite::params![num, sequence])?;
+        conn.prepare_cached("UPDATE kith__tables SET schema_sequence = ?2 WHERE num = ?1")?
+            .execute(rusqlite::params![num, sequence])?;
     }
     Ok(())
 }
@@ -364,8 +389,11 @@ fn take_up_existing(
     report: &mut SealReport,
 ) -> Result<(), LogError> {
     let conn = lanes.conn;
-    let mut statement = conn.prepare_cached("SELECT num, uptake FROM kith__tables WHERE state = 'synced' AND uptake IS NOT NULL ORDER BY num")?;
-    let open: Vec<(u32, Vec<u8>)> = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    let mut statement = conn.prepare_cached(
+        "SELECT num, uptake FROM kith__tables WHERE state = 'synced' AND uptake IS NOT NULL ORDER BY num",
+    )?;
+    let open: Vec<(u32, Vec<u8>)> =
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
     let mut left = budget.bytes;
     for (num, cursor) in open {
         if left == 0 {
@@ -387,7 +415,8 @@ fn take_up_existing(
         report.rows_taken_up += taken.rows;
         report.more |= taken.cursor.is_some();
         left = left.saturating_sub(taken.bytes);
-        conn.prepare_cached("UPDATE kith__tables SET uptake = ?2 WHERE num = ?1")?.execute(rusqlite::params![num, taken.cursor])?;
+        conn.prepare_cached("UPDATE kith__tables SET uptake = ?2 WHERE num = ?1")?
+            .execute(rusqlite::params![num, taken.cursor])?;
     }
     Ok(())
 }

@@ -18,7 +18,13 @@ pub(crate) struct Taken {
 }
 
 /// Emits rows after `cursor` until `bytes_max` bytes were emitted; rows with metadata have been seen to already.
-pub(crate) fn take_up(context: &mut Context<'_>, table: &mut TableWork<'_>, cursor: &[u8], bytes_max: usize, sink: &mut dyn Sink) -> Result<Taken, MergeError> {
+pub(crate) fn take_up(
+    context: &mut Context<'_>,
+    table: &mut TableWork<'_>,
+    cursor: &[u8],
+    bytes_max: usize,
+    sink: &mut dyn Sink,
+) -> Result<Taken, MergeError> {
     let info = table.info.clone();
     let key: Vec<String> = info.key.iter().map(|&column| quote(&info.columns[column].name)).collect();
     let columns: Vec<String> = info.columns.iter().map(|column| quote(&column.name)).collect();
@@ -28,7 +34,8 @@ pub(crate) fn take_up(context: &mut Context<'_>, table: &mut TableWork<'_>, curs
         let marks: Vec<String> = (1..=key.len()).map(|index| format!("?{index}")).collect();
         format!(" WHERE ({}) > ({})", key.join(", "), marks.join(", "))
     };
-    let sql = format!("SELECT {} FROM main.{}{after} ORDER BY {}", columns.join(", "), quote(&info.name), key.join(", "));
+    let sql =
+        format!("SELECT {} FROM main.{}{after} ORDER BY {}", columns.join(", "), quote(&info.name), key.join(", "));
     let mut statement = context.conn.prepare(&sql)?;
     let mut reader = Reader::new(cursor);
     let mut index = 1;
@@ -60,8 +67,11 @@ pub(crate) fn take_up(context: &mut Context<'_>, table: &mut TableWork<'_>, curs
         for &column in &info.cells {
             values.push(Cow::Owned(from_sql(row.get_ref(column)?).to_encoded()));
         }
-        let cells: Vec<CellRef<'_>> =
-            values.iter().enumerate().map(|(column, value)| CellRef { column, stamp: Stamp::EXISTING, value }).collect();
+        let cells: Vec<CellRef<'_>> = values
+            .iter()
+            .enumerate()
+            .map(|(column, value)| CellRef { column, stamp: Stamp::EXISTING, value })
+            .collect();
         taken.bytes += canonical.len() + values.iter().map(|value| value.len()).sum::<usize>();
         taken.rows += 1;
         sink.write(

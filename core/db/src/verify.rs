@@ -55,7 +55,9 @@ impl std::fmt::Display for Problem {
         match self {
             Self::File { detail } => write!(f, "the file: {detail}"),
             Self::Entry { detail } => write!(f, "the log: {detail}"),
-            Self::ChangedElsewhere { table, key, detail } => write!(f, "table {table}, row {key}: {detail} by another program"),
+            Self::ChangedElsewhere { table, key, detail } => {
+                write!(f, "table {table}, row {key}: {detail} by another program")
+            }
             Self::State { table, key, detail } => write!(f, "table {table}, row {key}: {detail}"),
         }
     }
@@ -96,7 +98,9 @@ pub fn display_key(key: &[u8]) -> String {
             Ok(ValueRef::Integer(value) | ValueRef::Reference(value, _)) => value.to_string(),
             Ok(ValueRef::Real(value)) => format!("{value:?}"),
             Ok(ValueRef::Text(bytes)) => format!("'{}'", String::from_utf8_lossy(bytes).replace('\'', "''")),
-            Ok(ValueRef::Blob(bytes)) => format!("x'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+            Ok(ValueRef::Blob(bytes)) => {
+                format!("x'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+            }
             Ok(ValueRef::Null) => "NULL".to_owned(),
             Err(_) => return "(damaged key)".to_owned(),
         });
@@ -113,7 +117,9 @@ impl Replica {
         let found: Vec<String> = check.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         drop(check);
         // A row that breaks CHECK or NOT NULL is listed as a violation, it is no damage.
-        for detail in found.into_iter().filter(|detail| detail != "ok" && !detail.starts_with("CHECK constraint failed in")) {
+        for detail in
+            found.into_iter().filter(|detail| detail != "ok" && !detail.starts_with("CHECK constraint failed in"))
+        {
             report.note(Problem::File { detail });
         }
         while self.seal(SealBudget::default())?.more {}
@@ -135,7 +141,9 @@ impl Replica {
         let mut place: (i64, SequenceNumber, EntryHash) = (-1, SequenceNumber::default(), EntryHash::default());
         while let Some(row) = rows.next()? {
             let (stream, sequence): (i64, i64) = (row.get(0)?, row.get(1)?);
-            let mut bad = |detail: String| report.note(Problem::Entry { detail: format!("entry {sequence} of stream {stream} {detail}") });
+            let mut bad = |detail: String| {
+                report.note(Problem::Entry { detail: format!("entry {sequence} of stream {stream} {detail}") })
+            };
             if stream != place.0 {
                 place = (stream, SequenceNumber::default(), EntryHash::default());
             }
@@ -144,10 +152,15 @@ impl Replica {
                 Ok(entry) => {
                     if let Err(error) = entry.verify(self.workspace.id) {
                         bad(format!("is not what its author signed: {error}"));
-                    } else if let Err(error) = self.workspace.membership.allowed_at(entry.header.stream.author, &entry.header.frontier) {
+                    } else if let Err(error) =
+                        self.workspace.membership.allowed_at(entry.header.stream.author, &entry.header.frontier)
+                    {
                         bad(format!("was not its author's to write: {error}"));
                     }
-                    if entry.header.sequence != place.1.next() || entry.header.previous != place.2 || entry.header.sequence.get() != sequence as u64 {
+                    if entry.header.sequence != place.1.next()
+                        || entry.header.previous != place.2
+                        || entry.header.sequence.get() != sequence as u64
+                    {
                         bad("does not follow the one before it".to_owned());
                     }
                     place = (stream, entry.header.sequence, entry.hash());
@@ -168,17 +181,29 @@ impl Replica {
             Ok(expected) => expected,
             Err(error @ (LogError::Sqlite(_) | LogError::Merge(_))) => return Err(error),
             Err(error) => {
-                report.note(Problem::Entry { detail: format!("the log of table {} cannot be read: {error}", table.name) });
+                report.note(Problem::Entry {
+                    detail: format!("the log of table {} cannot be read: {error}", table.name),
+                });
                 return Ok(());
             }
         };
         let no_hook = || {};
         let mut merge = Merge::inspect(&self.conn, &self.registry, &no_hook)?;
         let (context, work) = merge.with_table(table.num)?;
-        let changed = |key: &[u8], detail: &str| Problem::ChangedElsewhere { table: table.name.clone(), key: display_key(key), detail: detail.to_owned() };
-        let wrong = |key: &[u8], detail: &str| Problem::State { table: table.name.clone(), key: display_key(key), detail: detail.to_owned() };
-        let mut parked: BTreeMap<LifeId, (Reason, Life)> =
-            parked::all(&self.conn, &context.authors, table.num)?.into_iter().map(|life| (life.id, (life.reason, life.life))).collect();
+        let changed = |key: &[u8], detail: &str| Problem::ChangedElsewhere {
+            table: table.name.clone(),
+            key: display_key(key),
+            detail: detail.to_owned(),
+        };
+        let wrong = |key: &[u8], detail: &str| Problem::State {
+            table: table.name.clone(),
+            key: display_key(key),
+            detail: detail.to_owned(),
+        };
+        let mut parked: BTreeMap<LifeId, (Reason, Life)> = parked::all(&self.conn, &context.authors, table.num)?
+            .into_iter()
+            .map(|life| (life.id, (life.reason, life.life)))
+            .collect();
         report.parked += parked.len() as u64;
         let mut latest: BTreeMap<(&[u8], Origin), Generation> = BTreeMap::new();
         for id in expected.keys() {
@@ -187,7 +212,8 @@ impl Replica {
         }
         let mut shown: BTreeSet<Vec<u8>> = BTreeSet::new();
         for (id, life) in &expected {
-            let candidate = life.is_complete(table.cells.len()) && latest.get(&(id.key.as_slice(), id.origin)) == Some(&id.generation);
+            let candidate = life.is_complete(table.cells.len())
+                && latest.get(&(id.key.as_slice(), id.origin)) == Some(&id.generation);
             if let Some((reason, there)) = parked.remove(id) {
                 if there != *life {
                     report.note(wrong(&id.key, "a parked life differs from the log"));
@@ -202,7 +228,12 @@ impl Replica {
             let existing = RowMeta::born(kithdb_log::Stamp::EXISTING, id.origin);
             let meta = match stored {
                 Some(meta) if meta.origin == id.origin && meta.generation == id.generation => meta,
-                None if work.existing_rows && id.generation == Generation::FIRST && life.node.birth == Some(kithdb_log::Stamp::EXISTING) => existing,
+                None if work.existing_rows
+                    && id.generation == Generation::FIRST
+                    && life.node.birth == Some(kithdb_log::Stamp::EXISTING) =>
+                {
+                    existing
+                }
                 _ => {
                     report.note(wrong(&id.key, "a life that the log speaks of is neither shown nor parked"));
                     continue;
@@ -219,8 +250,12 @@ impl Replica {
                 for (cell, content) in &life.node.cells {
                     let name = &table.columns[table.cells[usize::from(*cell)]].name;
                     match there.node.cells.get(cell) {
-                        Some(known) if known.value != content.value => report.note(changed(&id.key, &format!("column {name} was changed"))),
-                        Some(known) if known.stamp != content.stamp => report.note(wrong(&id.key, &format!("the stamp of column {name} differs from the log"))),
+                        Some(known) if known.value != content.value => {
+                            report.note(changed(&id.key, &format!("column {name} was changed")))
+                        }
+                        Some(known) if known.stamp != content.stamp => {
+                            report.note(wrong(&id.key, &format!("the stamp of column {name} differs from the log")))
+                        }
                         _ => {}
                     }
                 }
@@ -236,10 +271,23 @@ impl Replica {
     }
 
     /// Finds rows of the user's table that the log does not know.
-    fn verify_strangers(&self, table: &TableInfo, shown: &BTreeSet<Vec<u8>>, report: &mut VerifyReport) -> Result<(), LogError> {
-        let uptake: bool = self.conn.query_row("SELECT uptake IS NOT NULL FROM kith__tables WHERE num = ?1", [table.num], |row| row.get(0))?;
-        let columns: Vec<String> = table.key.iter().map(|&column| crate::storage::quote(&table.columns[column].name)).collect();
-        let mut select = self.conn.prepare(&format!("SELECT {} FROM main.{}", columns.join(", "), crate::storage::quote(&table.name)))?;
+    fn verify_strangers(
+        &self,
+        table: &TableInfo,
+        shown: &BTreeSet<Vec<u8>>,
+        report: &mut VerifyReport,
+    ) -> Result<(), LogError> {
+        let uptake: bool =
+            self.conn.query_row("SELECT uptake IS NOT NULL FROM kith__tables WHERE num = ?1", [table.num], |row| {
+                row.get(0)
+            })?;
+        let columns: Vec<String> =
+            table.key.iter().map(|&column| crate::storage::quote(&table.columns[column].name)).collect();
+        let mut select = self.conn.prepare(&format!(
+            "SELECT {} FROM main.{}",
+            columns.join(", "),
+            crate::storage::quote(&table.name)
+        ))?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
             let mut values = Vec::with_capacity(table.key.len());

@@ -19,7 +19,8 @@ fn options(seed: u64) -> OpenOptions {
 fn pair() -> (Replica, Replica) {
     let mut one = Replica::open_memory(InitOptions { device_name: "one".into(), open: options(1) }).unwrap();
     let ticket = one.invite(Role::Writer, NOW * 2, Vec::new()).unwrap();
-    let pending = Replica::prepare_join_memory(&ticket, JoinOptions { open: options(2), ..JoinOptions::new("two") }).unwrap();
+    let pending =
+        Replica::prepare_join_memory(&ticket, JoinOptions { open: options(2), ..JoinOptions::new("two") }).unwrap();
     one.admit(&pending.request().unwrap(), NOW).unwrap();
     let operations: Vec<_> = one.membership().operations().cloned().collect();
     (one, pending.complete(&operations).unwrap())
@@ -34,7 +35,11 @@ fn pull(from: &mut Replica, to: &mut Replica) {
     seal(from);
     let known = to.sync_state().unwrap();
     for stream in from.sync_state().unwrap().streams {
-        let height = known.streams.iter().find(|known| known.id == stream.id).map_or(SequenceNumber::default(), |known| known.height);
+        let height = known
+            .streams
+            .iter()
+            .find(|known| known.id == stream.id)
+            .map_or(SequenceNumber::default(), |known| known.height);
         if height < stream.height {
             let entries = from.load_entries(&stream.id, height.next(), usize::MAX).unwrap();
             let report = to.store_entries(&entries).unwrap();

@@ -18,7 +18,9 @@ use super::state::State;
 /// `state` must stay valid until the connection is closed.
 pub(super) unsafe fn install(conn: &Connection, state: *const State) -> rusqlite::Result<()> {
     // SAFETY: the handle is open, and the caller keeps `state` valid for as long as SQLite may call the authorizer.
-    super::check(unsafe { ffi::sqlite3_set_authorizer(conn.handle(), Some(authorize), state.cast_mut().cast::<c_void>()) })
+    super::check(unsafe {
+        ffi::sqlite3_set_authorizer(conn.handle(), Some(authorize), state.cast_mut().cast::<c_void>())
+    })
 }
 
 /// # Safety
@@ -35,7 +37,8 @@ unsafe extern "C" fn authorize(
         return ffi::SQLITE_OK;
     }
     // SAFETY: the context is the state, which outlives the connection's callbacks; SQLite's names live for the call.
-    let (state, names) = unsafe { (&*context.cast::<State>(), [first, second, database, trigger].map(|name| text(name))) };
+    let (state, names) =
+        unsafe { (&*context.cast::<State>(), [first, second, database, trigger].map(|name| text(name))) };
     if state.is_ours() {
         return ffi::SQLITE_OK;
     }
@@ -63,7 +66,10 @@ unsafe fn text<'a>(name: *const c_char) -> &'a str {
 
 /// Tells whether an action can be refused at all: reads, the most frequent, never are.
 fn is_guarded(action: c_int) -> bool {
-    !matches!(action, ffi::SQLITE_READ | ffi::SQLITE_SELECT | ffi::SQLITE_FUNCTION | ffi::SQLITE_TRANSACTION | ffi::SQLITE_SAVEPOINT)
+    !matches!(
+        action,
+        ffi::SQLITE_READ | ffi::SQLITE_SELECT | ffi::SQLITE_FUNCTION | ffi::SQLITE_TRANSACTION | ffi::SQLITE_SAVEPOINT
+    )
 }
 
 /// Returns why an action of the user is refused, if it is.

@@ -51,7 +51,9 @@ unsafe extern "C" fn commit(context: *mut c_void) -> c_int {
     let is_complete = catch_unwind(AssertUnwindSafe(|| state.journal.borrow().is_flushed())).unwrap_or(false);
     if !is_complete {
         let journal = state.journal.borrow();
-        state.refuse(journal.failure().map_or_else(|| reasons::NOT_WRITTEN.to_owned(), |failure| failure.message.clone()));
+        state.refuse(
+            journal.failure().map_or_else(|| reasons::NOT_WRITTEN.to_owned(), |failure| failure.message.clone()),
+        );
     }
     c_int::from(!is_complete)
 }
@@ -225,7 +227,11 @@ impl<'s> Change<'s> {
                 // Parts are checked one by one: together they may fill the key, with room for their lengths.
                 let max = KEY_BYTES_MAX / (others + 1) - 16;
                 let is_key = self.shape.key.contains(&column);
-                if is_key && bytes.len() > max { Err(reasons::key_too_large(&self.shape.name, bytes.len(), max)) } else { Ok(()) }
+                if is_key && bytes.len() > max {
+                    Err(reasons::key_too_large(&self.shape.name, bytes.len(), max))
+                } else {
+                    Ok(())
+                }
             }
             _ => Ok(()),
         }

@@ -44,7 +44,9 @@ use state::State;
 #[non_exhaustive]
 pub enum CaptureError {
     /// SQLite was compiled without the hook.
-    #[error("SQLite was compiled without SQLITE_ENABLE_PREUPDATE_HOOK; build with LIBSQLITE3_FLAGS=-DSQLITE_ENABLE_PREUPDATE_HOOK")]
+    #[error(
+        "SQLite was compiled without SQLITE_ENABLE_PREUPDATE_HOOK; build with LIBSQLITE3_FLAGS=-DSQLITE_ENABLE_PREUPDATE_HOOK"
+    )]
     NoPreupdateHook,
     /// The mechanism does not work on the SQLite that is linked.
     #[error("capturing writes does not work on SQLite {version} ({detail}); use a release of KithDB with its own SQLite", version = rusqlite::version())]
@@ -131,7 +133,11 @@ impl Capture {
     fn check_connection(&self, conn: &Connection) -> Result<(), CaptureError> {
         // SAFETY: the handle is only compared.
         let is_same = unsafe { conn.handle() } == self.state.db;
-        if is_same && !self.state.is_closed.load(Ordering::Acquire) { Ok(()) } else { Err(CaptureError::OtherConnection) }
+        if is_same && !self.state.is_closed.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err(CaptureError::OtherConnection)
+        }
     }
 
     /// Takes over which tables are synced; cheap when nothing changed.

@@ -46,6 +46,13 @@ pub(super) fn table_changed(table: &str) -> Failure {
     }
 }
 
+pub(super) fn tables_changed() -> Failure {
+    Failure {
+        code: ffi::SQLITE_ERROR,
+        message: "which tables are synced was changed by another connection or rolled back; run the transaction again".into(),
+    }
+}
+
 pub(super) fn clock_ahead(error: ClockAheadError) -> Failure {
     Failure { code: ffi::SQLITE_ERROR, message: error.to_string() }
 }

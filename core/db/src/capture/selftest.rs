@@ -33,9 +33,22 @@ const CASES: &[Case] = &[
         "BEGIN; INSERT INTO t VALUES(4, 4); SAVEPOINT s; INSERT INTO t VALUES(5, 5); ROLLBACK TO s; DELETE FROM t WHERE id = 1; COMMIT",
         &[I, D],
     ),
-    case("savepoint before the first change", "SAVEPOINT s; INSERT INTO t VALUES(6, 6); ROLLBACK TO s; INSERT INTO t VALUES(7, 7); RELEASE s", &[I]),
-    case("failing statement", "BEGIN; INSERT INTO t VALUES(8, 8); INSERT OR IGNORE INTO t VALUES(9, 9), (10, 8); COMMIT", &[I, I]),
-    Case { name: "aborted statement", sql: "BEGIN; INSERT INTO t VALUES(11, 11); INSERT INTO t VALUES(12, 12), (13, 11)", is_refused: true, changes: &[] },
+    case(
+        "savepoint before the first change",
+        "SAVEPOINT s; INSERT INTO t VALUES(6, 6); ROLLBACK TO s; INSERT INTO t VALUES(7, 7); RELEASE s",
+        &[I],
+    ),
+    case(
+        "failing statement",
+        "BEGIN; INSERT INTO t VALUES(8, 8); INSERT OR IGNORE INTO t VALUES(9, 9), (10, 8); COMMIT",
+        &[I, I],
+    ),
+    Case {
+        name: "aborted statement",
+        sql: "BEGIN; INSERT INTO t VALUES(11, 11); INSERT INTO t VALUES(12, 12), (13, 11)",
+        is_refused: true,
+        changes: &[],
+    },
     case("commit after an aborted statement", "COMMIT", &[I]),
     case("replace", "REPLACE INTO t VALUES(14, 11)", &[D, I]),
 ];

@@ -46,9 +46,10 @@ impl Shape {
         while let Some(row) = rows.next()? {
             names.push(row.get::<_, String>(0)?);
         }
-        let fits = info.columns.iter().all(|column| {
-            names.get(column.table_index).is_some_and(|name| name.eq_ignore_ascii_case(&column.name))
-        });
+        let fits = info
+            .columns
+            .iter()
+            .all(|column| names.get(column.table_index).is_some_and(|name| name.eq_ignore_ascii_case(&column.name)));
         let columns: Vec<_> = info.columns.iter().map(|column| quote(&column.name)).collect();
         let place = if info.without_rowid {
             let key: Vec<_> = info.key.iter().map(|&column| format!("{} IS ?", columns[column])).collect();
@@ -115,7 +116,8 @@ impl Shapes {
     /// Tells whether the shapes were made from exactly these tables.
     pub(super) fn are_of(&self, registry: &Registry) -> bool {
         let tables = registry.tables();
-        self.source.len() == tables.len() && self.source.iter().zip(tables).all(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
+        self.source.len() == tables.len()
+            && self.source.iter().zip(tables).all(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
     }
 
     /// Finds a synced table by the name in the local schema.

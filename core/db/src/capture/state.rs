@@ -74,15 +74,11 @@ impl State {
     }
 
     /// Runs statements of ours: unseen by the hook, let through by the authorizer, not counted.
-    pub(super) fn run_quietly<T>(
-        &self,
-        run: impl FnOnce(&Connection) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    pub(super) fn run_quietly<T>(&self, run: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T, Failure> {
         let inner = self.inner.borrow();
-        let conn = inner.as_ref().ok_or_else(|| Failure {
-            code: ffi::SQLITE_MISUSE,
-            message: "the connection is being closed".into(),
-        })?;
+        let conn = inner
+            .as_ref()
+            .ok_or_else(|| Failure { code: ffi::SQLITE_MISUSE, message: "the connection is being closed".into() })?;
         let saved = self.counters.begin(conn);
         let _depth = Depth::enter(&self.internal);
         let result = run(conn);

@@ -82,10 +82,18 @@ pub(super) fn install(conn: &Connection, state: &Arc<State>) -> rusqlite::Result
     // SAFETY: the handle is open, names and modules are static, and the client data is a reference of its own to the state, which
     // `release_state` gives back: SQLite calls it when the connection is closed, and at once if the registration fails.
     super::check(unsafe {
-        ffi::sqlite3_create_module_v2(conn.handle(), CAPTURE_NAME.as_ptr(), &raw const CAPTURE, kept, Some(release_state))
+        ffi::sqlite3_create_module_v2(
+            conn.handle(),
+            CAPTURE_NAME.as_ptr(),
+            &raw const CAPTURE,
+            kept,
+            Some(release_state),
+        )
     })?;
     // SAFETY: as above, without a reference of its own: SQLite keeps both modules equally long.
-    super::check(unsafe { ffi::sqlite3_create_module_v2(conn.handle(), CLOSE_NAME.as_ptr(), &raw const CLOSE, kept, None) })
+    super::check(unsafe {
+        ffi::sqlite3_create_module_v2(conn.handle(), CLOSE_NAME.as_ptr(), &raw const CLOSE, kept, None)
+    })
 }
 
 /// # Safety

@@ -37,7 +37,12 @@ impl Authors {
     }
 
     /// Returns the number of an author's incarnation and makes one up if it has none.
-    pub(crate) fn num_of(&mut self, conn: &Connection, author: AuthorId, incarnation: IncarnationId) -> rusqlite::Result<u32> {
+    pub(crate) fn num_of(
+        &mut self,
+        conn: &Connection,
+        author: AuthorId,
+        incarnation: IncarnationId,
+    ) -> rusqlite::Result<u32> {
         if let Some((num, last_author, last_incarnation)) = self.last
             && last_author == author
             && last_incarnation == incarnation

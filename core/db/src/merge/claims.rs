@@ -29,7 +29,8 @@ enum Contender {
 }
 
 fn rank(table: &TableWork<'_>, key: &[u8], origin: Origin, life: &Life) -> Rank {
-    let claims = life.node.cells.iter().filter(|(cell, _)| table.info.unique_cells.get(usize::from(**cell)) == Some(&true));
+    let claims =
+        life.node.cells.iter().filter(|(cell, _)| table.info.unique_cells.get(usize::from(**cell)) == Some(&true));
     (claims.map(|(_, content)| content.stamp).max().unwrap_or_default(), key.to_vec(), origin)
 }
 
@@ -69,7 +70,11 @@ pub(crate) fn settle(context: &mut Context<'_>, table: &mut TableWork<'_>) -> Re
 }
 
 /// Plays the greedy choice through on the real table and takes it back; returns the keys that end up shown.
-fn rehearse(context: &mut Context<'_>, table: &mut TableWork<'_>, contenders: &BTreeMap<Rank, Contender>) -> Result<BTreeSet<Vec<u8>>, MergeError> {
+fn rehearse(
+    context: &mut Context<'_>,
+    table: &mut TableWork<'_>,
+    contenders: &BTreeMap<Rank, Contender>,
+) -> Result<BTreeSet<Vec<u8>>, MergeError> {
     let rows_written = table.rows_written;
     let winners = undone(context, |context| {
         for ((_, key, _), contender) in contenders {
@@ -94,7 +99,10 @@ fn rehearse(context: &mut Context<'_>, table: &mut TableWork<'_>, contenders: &B
 }
 
 /// Runs something inside a savepoint that is always rolled back, with all triggers off.
-fn undone<T>(context: &mut Context<'_>, run: impl FnOnce(&mut Context<'_>) -> Result<T, MergeError>) -> Result<T, MergeError> {
+fn undone<T>(
+    context: &mut Context<'_>,
+    run: impl FnOnce(&mut Context<'_>) -> Result<T, MergeError>,
+) -> Result<T, MergeError> {
     use rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
     let conn = context.conn;
     let before = conn.db_config(SQLITE_DBCONFIG_ENABLE_TRIGGER)?;
@@ -109,14 +117,19 @@ fn undone<T>(context: &mut Context<'_>, run: impl FnOnce(&mut Context<'_>) -> Re
 }
 
 /// Finds the shown rows that stand in the way of any of the losers: those that REPLACE would displace.
-fn displaced_by(context: &mut Context<'_>, table: &mut TableWork<'_>, losers: &[Parked]) -> Result<Vec<Vec<u8>>, MergeError> {
+fn displaced_by(
+    context: &mut Context<'_>,
+    table: &mut TableWork<'_>,
+    losers: &[Parked],
+) -> Result<Vec<Vec<u8>>, MergeError> {
     let mut probe = Box::new(Probe { table: table.info.clone(), displaced: Vec::new(), failed: false });
     let conn = context.conn;
     for loser in losers {
         undone(context, |_| {
             // SAFETY: the handle is live for as long as `conn`; the hook's argument lives until the hook is replaced below.
             unsafe { ffi::sqlite3_preupdate_hook(conn.handle(), Some(on_change), (&raw mut *probe).cast()) };
-            let outcome = table.replace(&loser.id.key, |cell| loser.life.node.cells.get(&cell).map(|cell| cell.value.as_slice()));
+            let outcome =
+                table.replace(&loser.id.key, |cell| loser.life.node.cells.get(&cell).map(|cell| cell.value.as_slice()));
             // SAFETY: as above; this only takes the hook away again.
             unsafe { ffi::sqlite3_preupdate_hook(conn.handle(), None, std::ptr::null_mut()) };
             outcome
@@ -151,7 +164,10 @@ unsafe extern "C" fn on_change(
     let probe = unsafe { &mut *probe.cast::<Probe>() };
     // SAFETY: SQLite passes NUL-terminated names that live during the call.
     let (database, table) = unsafe { (CStr::from_ptr(database), CStr::from_ptr(table)) };
-    if operation != ffi::SQLITE_DELETE || database != c"main" || !table.to_bytes().eq_ignore_ascii_case(probe.table.name.as_bytes()) {
+    if operation != ffi::SQLITE_DELETE
+        || database != c"main"
+        || !table.to_bytes().eq_ignore_ascii_case(probe.table.name.as_bytes())
+    {
         return;
     }
     // SAFETY: we are inside the preupdate hook of `db`.

@@ -94,7 +94,13 @@ fn trigger(num: u32, event: &str) -> String {
 }
 
 /// Notes that a shown row breaks a rule that is not enforced on apply.
-pub(crate) fn note_violation(conn: &Connection, table: u32, key: &[u8], kind: &str, detail: &str) -> rusqlite::Result<()> {
+pub(crate) fn note_violation(
+    conn: &Connection,
+    table: u32,
+    key: &[u8],
+    kind: &str,
+    detail: &str,
+) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO kith__violations(table_num, key, kind, detail) VALUES(?1, ?2, ?3, ?4)
          ON CONFLICT(table_num, key, kind) DO UPDATE SET detail = excluded.detail",
@@ -105,6 +111,7 @@ pub(crate) fn note_violation(conn: &Connection, table: u32, key: &[u8], kind: &s
 
 /// Forgets what was noted about a row.
 pub(crate) fn clear_violations(conn: &Connection, table: u32, key: &[u8]) -> rusqlite::Result<()> {
-    conn.prepare_cached("DELETE FROM kith__violations WHERE table_num = ?1 AND key = ?2")?.execute(params![table, key])?;
+    conn.prepare_cached("DELETE FROM kith__violations WHERE table_num = ?1 AND key = ?2")?
+        .execute(params![table, key])?;
     Ok(())
 }

@@ -24,10 +24,17 @@ struct Row<'a> {
     cells: Vec<Cow<'a, [u8]>>,
 }
 
-const NULL_KEY: MergeError = MergeError::Decode(kithdb_log::DecodeError::NotCanonical { what: "key of a captured row" });
+const NULL_KEY: MergeError =
+    MergeError::Decode(kithdb_log::DecodeError::NotCanonical { what: "key of a captured row" });
 
 /// Resolves one captured change that was given `stamp`.
-pub(crate) fn resolve(merge: &mut Merge<'_>, change: &PendingChange<'_>, stamp: Stamp, uptake: bool, sink: &mut dyn Sink) -> Result<(), MergeError> {
+pub(crate) fn resolve(
+    merge: &mut Merge<'_>,
+    change: &PendingChange<'_>,
+    stamp: Stamp,
+    uptake: bool,
+    sink: &mut dyn Sink,
+) -> Result<(), MergeError> {
     merge.open_table(change.table)?;
     let info = merge.tables.get(&change.table).ok_or(MergeError::UnknownTable(change.table))?.info.clone();
     let mut new: Vec<Option<Cow<'_, [u8]>>> = change.new.iter().map(|value| value.map(Cow::Borrowed)).collect();
@@ -57,7 +64,9 @@ pub(crate) fn resolve(merge: &mut Merge<'_>, change: &PendingChange<'_>, stamp: 
 
 fn origin_of_parent(merge: &mut Merge<'_>, parent: TableId, value: &[u8]) -> Result<Option<Origin>, MergeError> {
     let ValueRef::Integer(id) = ValueRef::decode_all(value)? else { return Ok(None) };
-    let Some(num) = merge.registry.tables().iter().find(|table| table.id == parent).map(|table| table.num) else { return Ok(None) };
+    let Some(num) = merge.registry.tables().iter().find(|table| table.id == parent).map(|table| table.num) else {
+        return Ok(None);
+    };
     let (context, table) = merge.with_table(num)?;
     let meta = table.meta(&context.authors, &ValueRef::Integer(id).to_encoded())?;
     Ok(meta.map(|meta| meta.origin))
@@ -76,7 +85,11 @@ impl Local<'_, '_> {
     fn key_of<V: AsRef<[u8]>>(&self, key_values: impl Iterator<Item = V>) -> Result<Vec<u8>, MergeError> {
         let mut out = Vec::with_capacity(40);
         for (&column, value) in self.info.key.iter().zip(key_values) {
-            if !crate::key::encode_part(ValueRef::decode_all(value.as_ref())?, self.info.columns[column].collation, &mut out) {
+            if !crate::key::encode_part(
+                ValueRef::decode_all(value.as_ref())?,
+                self.info.columns[column].collation,
+                &mut out,
+            ) {
                 return Err(NULL_KEY);
             }
         }
@@ -95,13 +108,28 @@ impl Local<'_, '_> {
         self.info.cells.iter().map(|&column| values[column].ok_or(NULL_KEY)).collect()
     }
 
-    fn emit(&mut self, key: &[u8], origin: Origin, generation: Generation, change: Change<'_>, stamp: Stamp, cells: &[DeltaCell<'_>]) -> Result<(), MergeError> {
-        let cells = cells.iter().map(|cell| CellRef { column: usize::from(cell.cell), stamp: cell.stamp, value: &cell.value }).collect();
+    fn emit(
+        &mut self,
+        key: &[u8],
+        origin: Origin,
+        generation: Generation,
+        change: Change<'_>,
+        stamp: Stamp,
+        cells: &[DeltaCell<'_>],
+    ) -> Result<(), MergeError> {
+        let cells = cells
+            .iter()
+            .map(|cell| CellRef { column: usize::from(cell.cell), stamp: cell.stamp, value: &cell.value })
+            .collect();
         self.sink.write(self.info, &Operation { stamp, key, generation, origin, change, cells })
     }
 
     fn own_cells<'a>(&self, values: &[Cow<'a, [u8]>]) -> Vec<DeltaCell<'a>> {
-        let cell = |(cell, value): (usize, &Cow<'a, [u8]>)| DeltaCell { cell: cell as u16, stamp: self.stamp, value: value.clone() };
+        let cell = |(cell, value): (usize, &Cow<'a, [u8]>)| DeltaCell {
+            cell: cell as u16,
+            stamp: self.stamp,
+            value: value.clone(),
+        };
         values.iter().enumerate().map(cell).collect()
     }
 
@@ -120,7 +148,14 @@ impl Local<'_, '_> {
     }
 
     /// Notes the metadata of a row that is shown now, joined with what was parked of the same life.
-    fn show(&mut self, key: &[u8], origin: Origin, generation: Generation, parked: Option<Life>, cells: &[DeltaCell<'_>]) -> Result<(), MergeError> {
+    fn show(
+        &mut self,
+        key: &[u8],
+        origin: Origin,
+        generation: Generation,
+        parked: Option<Life>,
+        cells: &[DeltaCell<'_>],
+    ) -> Result<(), MergeError> {
         let mut birth = self.stamp;
         if let Some(life) = parked {
             birth = life.node.birth.map_or(birth, |known| known.min(birth));
@@ -131,9 +166,8 @@ impl Local<'_, '_> {
         for cell in cells {
             note_cell(&mut meta, cell)?;
         }
-        // A row that another program took away may have left its metadata.
-        let fresh = self.table.stored_meta(&self.context.authors, key)?.is_none();
-        self.table.put_meta(&mut self.context.authors, key, &meta, fresh)?;
+        // A row that another program took away may have left its metadata, so this may replace some.
+        self.table.put_meta(&mut self.context.authors, key, &meta)?;
         self.mark(key);
         Ok(())
     }
@@ -165,7 +199,11 @@ impl Local<'_, '_> {
             let cells: Vec<DeltaCell<'_>> = cells
                 .iter()
                 .enumerate()
-                .map(|(cell, value)| DeltaCell { cell: cell as u16, stamp: Stamp::EXISTING, value: Cow::Borrowed(*value) })
+                .map(|(cell, value)| DeltaCell {
+                    cell: cell as u16,
+                    stamp: Stamp::EXISTING,
+                    value: Cow::Borrowed(*value),
+                })
                 .collect();
             self.emit(key, meta.origin, Generation::FIRST, Change::Insert, Stamp::EXISTING, &cells)?;
         }
@@ -198,9 +236,15 @@ impl Local<'_, '_> {
         Ok(())
     }
 
-    fn update(&mut self, old_key: &[&[u8]], old: Option<&[&[u8]]>, new: &[Option<Cow<'_, [u8]>>]) -> Result<(), MergeError> {
+    fn update(
+        &mut self,
+        old_key: &[&[u8]],
+        old: Option<&[&[u8]]>,
+        new: &[Option<Cow<'_, [u8]>>],
+    ) -> Result<(), MergeError> {
         let key = self.key_of(old_key.iter())?;
-        let new_key = self.key_of(self.info.key.iter().zip(old_key).map(|(&column, old)| new[column].as_deref().unwrap_or(old)))?;
+        let new_key =
+            self.key_of(self.info.key.iter().zip(old_key).map(|(&column, old)| new[column].as_deref().unwrap_or(old)))?;
         let Some((mut meta, stored)) = self.known(&key, old)? else { return self.adopt(&new_key) };
         if let (Some(old), true) = (old, new_key != key) {
             return self.rekey(key, &new_key, &meta, stored, old, new);
@@ -218,12 +262,20 @@ impl Local<'_, '_> {
         for cell in &cells {
             note_cell(&mut meta, cell)?;
         }
-        self.table.put_meta(&mut self.context.authors, &key, &meta, false)?;
+        self.table.put_meta(&mut self.context.authors, &key, &meta)?;
         self.mark(&key);
         Ok(())
     }
 
-    fn rekey(&mut self, key: Vec<u8>, new_key: &[u8], meta: &RowMeta, stored: bool, old: &[&[u8]], new: &[Option<Cow<'_, [u8]>>]) -> Result<(), MergeError> {
+    fn rekey(
+        &mut self,
+        key: Vec<u8>,
+        new_key: &[u8],
+        meta: &RowMeta,
+        stored: bool,
+        old: &[&[u8]],
+        new: &[Option<Cow<'_, [u8]>>],
+    ) -> Result<(), MergeError> {
         let mut life = self.old_life(meta, old)?;
         let (to_generation, parked) = self.life_to_begin(new_key, meta.origin)?;
         let mut cells = Vec::new();

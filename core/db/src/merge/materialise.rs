@@ -33,14 +33,17 @@ fn choose(context: &mut Context<'_>, table: &mut TableWork<'_>, key: &[u8]) -> R
     let lives = parked::under_key(context.conn, &context.authors, table.info.num, key)?;
     let shown = table.meta(&context.authors, key)?;
     let mut latest: BTreeMap<Origin, Generation> = BTreeMap::new();
-    for (origin, generation) in
-        lives.iter().map(|life| (life.id.origin, life.id.generation)).chain(shown.iter().map(|meta| (meta.origin, meta.generation)))
+    for (origin, generation) in lives
+        .iter()
+        .map(|life| (life.id.origin, life.id.generation))
+        .chain(shown.iter().map(|meta| (meta.origin, meta.generation)))
     {
         let entry = latest.entry(origin).or_insert(generation);
         *entry = generation.max(*entry);
     }
     let cell_count = usize::from(table.cell_count());
-    let is_candidate = |life: &Parked| latest.get(&life.id.origin) == Some(&life.id.generation) && life.life.is_complete(cell_count);
+    let is_candidate =
+        |life: &Parked| latest.get(&life.id.origin) == Some(&life.id.generation) && life.life.is_complete(cell_count);
     let shown_stands = shown.as_ref().filter(|meta| latest.get(&meta.origin) == Some(&meta.generation));
     let mut holder: Option<(Stamp, Origin)> = shown_stands.map(|meta| (meta.birth, meta.origin));
     for life in lives.iter().filter(|life| is_candidate(life)) {
@@ -83,7 +86,7 @@ pub(crate) fn show(context: &mut Context<'_>, table: &mut TableWork<'_>, life: &
         Written::Done => {
             let meta = meta_of(&life.id, &life.life)?;
             parked::remove(context.conn, table.info.num, &life.id)?;
-            table.put_meta(&mut context.authors, &life.id.key, &meta, true)?;
+            table.replace_meta(&mut context.authors, &life.id.key, &meta)?;
         }
         Written::Refused(reason) => {
             table.live_parked = true;
@@ -94,7 +97,12 @@ pub(crate) fn show(context: &mut Context<'_>, table: &mut TableWork<'_>, life: &
     Ok(written)
 }
 
-pub(crate) fn insert_life(context: &Context<'_>, table: &mut TableWork<'_>, key: &[u8], life: &Life) -> Result<Written, MergeError> {
+pub(crate) fn insert_life(
+    context: &Context<'_>,
+    table: &mut TableWork<'_>,
+    key: &[u8],
+    life: &Life,
+) -> Result<Written, MergeError> {
     table.insert(&context.guard, key, |cell| life.node.cells.get(&cell).map(|cell| cell.value.as_slice()))
 }
 

@@ -24,12 +24,12 @@ use std::sync::Arc;
 use kithdb_log::DecodeError;
 use rusqlite::Connection;
 
-pub use self::parked::Reason;
 pub(crate) use self::authors::Authors;
-pub(crate) use self::meta::RowMeta;
-pub(crate) use self::parked::{Life, LifeId};
 pub(crate) use self::guard::Guard;
 pub(crate) use self::local::{Sink, resolve};
+pub(crate) use self::meta::RowMeta;
+pub use self::parked::Reason;
+pub(crate) use self::parked::{Life, LifeId};
 pub(crate) use self::remote::apply;
 pub(crate) use self::table::{TableWork, check_keys, from_sql};
 use crate::registry::{Registry, TableInfo};
@@ -73,13 +73,22 @@ pub(crate) struct Merge<'c> {
 
 impl<'c> Merge<'c> {
     /// Starts a merge inside the caller's transaction.
-    pub(crate) fn begin(conn: &'c Connection, registry: &'c Registry, restore_hook: &'c dyn Fn()) -> Result<Self, MergeError> {
-        let context = Context { conn, authors: Authors::load(conn)?, guard: Guard::install(conn, registry)?, restore_hook };
+    pub(crate) fn begin(
+        conn: &'c Connection,
+        registry: &'c Registry,
+        restore_hook: &'c dyn Fn(),
+    ) -> Result<Self, MergeError> {
+        let context =
+            Context { conn, authors: Authors::load(conn)?, guard: Guard::install(conn, registry)?, restore_hook };
         Ok(Self { context, tables: BTreeMap::new(), registry })
     }
 
     /// Starts a merge that only looks.
-    pub(crate) fn inspect(conn: &'c Connection, registry: &'c Registry, restore_hook: &'c dyn Fn()) -> Result<Self, MergeError> {
+    pub(crate) fn inspect(
+        conn: &'c Connection,
+        registry: &'c Registry,
+        restore_hook: &'c dyn Fn(),
+    ) -> Result<Self, MergeError> {
         let context = Context { conn, authors: Authors::load(conn)?, guard: Guard::none(conn), restore_hook };
         Ok(Self { context, tables: BTreeMap::new(), registry })
     }

@@ -163,7 +163,12 @@ pub(crate) fn any_under_key(conn: &Connection, table: u32, key: &[u8]) -> rusqli
 }
 
 /// Reads all parked lives under a key.
-pub(crate) fn under_key(conn: &Connection, authors: &Authors, table: u32, key: &[u8]) -> Result<Vec<Parked>, MergeError> {
+pub(crate) fn under_key(
+    conn: &Connection,
+    authors: &Authors,
+    table: u32,
+    key: &[u8],
+) -> Result<Vec<Parked>, MergeError> {
     let mut statement = conn.prepare_cached(
         "SELECT key, origin, generation, reason, state FROM kith_parked WHERE table_num = ?1 AND key = ?2 ORDER BY origin, generation",
     )?;
@@ -172,7 +177,12 @@ pub(crate) fn under_key(conn: &Connection, authors: &Authors, table: u32, key: &
 }
 
 /// Reads the parked lives of a table that have the given reason.
-pub(crate) fn with_reason(conn: &Connection, authors: &Authors, table: u32, reason: Reason) -> Result<Vec<Parked>, MergeError> {
+pub(crate) fn with_reason(
+    conn: &Connection,
+    authors: &Authors,
+    table: u32,
+    reason: Reason,
+) -> Result<Vec<Parked>, MergeError> {
     let mut statement = conn.prepare_cached(
         "SELECT key, origin, generation, reason, state FROM kith_parked WHERE table_num = ?1 AND reason = ?2 AND reason > 0 ORDER BY key, origin, generation",
     )?;
@@ -206,14 +216,23 @@ fn read_all(mut rows: rusqlite::Rows<'_>, authors: &Authors) -> Result<Vec<Parke
 /// Reads one parked life.
 pub(crate) fn get(conn: &Connection, authors: &Authors, table: u32, id: &LifeId) -> Result<Option<Life>, MergeError> {
     let state: Option<Vec<u8>> = conn
-        .prepare_cached("SELECT state FROM kith_parked WHERE table_num = ?1 AND key = ?2 AND origin = ?3 AND generation = ?4")?
+        .prepare_cached(
+            "SELECT state FROM kith_parked WHERE table_num = ?1 AND key = ?2 AND origin = ?3 AND generation = ?4",
+        )?
         .query_row(params![table, id.key, origin_to_sql(id.origin), id.generation.get() as i64], |row| row.get(0))
         .optional()?;
     Ok(state.map(|state| decode(&state, authors)).transpose()?)
 }
 
 /// Writes a parked life.
-pub(crate) fn put(conn: &Connection, authors: &mut Authors, table: u32, id: &LifeId, reason: Reason, life: &Life) -> Result<(), MergeError> {
+pub(crate) fn put(
+    conn: &Connection,
+    authors: &mut Authors,
+    table: u32,
+    id: &LifeId,
+    reason: Reason,
+    life: &Life,
+) -> Result<(), MergeError> {
     let state = encode(conn, authors, life)?;
     conn.prepare_cached(
         "INSERT INTO kith_parked(table_num, key, origin, generation, reason, state) VALUES(?1, ?2, ?3, ?4, ?5, ?6)
@@ -225,8 +244,10 @@ pub(crate) fn put(conn: &Connection, authors: &mut Authors, table: u32, id: &Lif
 
 /// Changes why a life is parked.
 pub(crate) fn set_reason(conn: &Connection, table: u32, id: &LifeId, reason: Reason) -> Result<(), MergeError> {
-    conn.prepare_cached("UPDATE kith_parked SET reason = ?5 WHERE table_num = ?1 AND key = ?2 AND origin = ?3 AND generation = ?4")?
-        .execute(params![table, id.key, origin_to_sql(id.origin), id.generation.get() as i64, reason as i64])?;
+    conn.prepare_cached(
+        "UPDATE kith_parked SET reason = ?5 WHERE table_num = ?1 AND key = ?2 AND origin = ?3 AND generation = ?4",
+    )?
+    .execute(params![table, id.key, origin_to_sql(id.origin), id.generation.get() as i64, reason as i64])?;
     Ok(())
 }
 
@@ -238,7 +259,9 @@ pub(crate) fn remove_under_key(conn: &Connection, table: u32, key: &[u8]) -> Res
 
 /// Takes a life out of the parked ones, because it is shown now.
 pub(crate) fn remove(conn: &Connection, table: u32, id: &LifeId) -> Result<(), MergeError> {
-    conn.prepare_cached("DELETE FROM kith_parked WHERE table_num = ?1 AND key = ?2 AND origin = ?3 AND generation = ?4")?
-        .execute(params![table, id.key, origin_to_sql(id.origin), id.generation.get() as i64])?;
+    conn.prepare_cached(
+        "DELETE FROM kith_parked WHERE table_num = ?1 AND key = ?2 AND origin = ?3 AND generation = ?4",
+    )?
+    .execute(params![table, id.key, origin_to_sql(id.origin), id.generation.get() as i64])?;
     Ok(())
 }

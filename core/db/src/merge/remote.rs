@@ -28,7 +28,12 @@ pub(crate) struct Delta<'a> {
 }
 
 /// Joins one operation; `cells[i]` is the local cell of the payload's column `i`.
-pub(crate) fn apply(context: &mut Context<'_>, table: &mut TableWork<'_>, operation: &Operation<'_>, cells: &[u16]) -> Result<(), MergeError> {
+pub(crate) fn apply(
+    context: &mut Context<'_>,
+    table: &mut TableWork<'_>,
+    operation: &Operation<'_>,
+    cells: &[u16],
+) -> Result<(), MergeError> {
     let mut delta = Delta::default();
     for cell in &operation.cells {
         delta.cells.push(DeltaCell { cell: cells[cell.column], stamp: cell.stamp, value: Cow::Borrowed(cell.value) });
@@ -44,7 +49,8 @@ pub(crate) fn apply(context: &mut Context<'_>, table: &mut TableWork<'_>, operat
         Change::Move { to, to_generation } => {
             delta.death = Some(operation.stamp);
             delta.link = Some((to.to_vec(), to_generation));
-            let target = Delta { birth: Some(operation.stamp), cells: std::mem::take(&mut delta.cells), ..Delta::default() };
+            let target =
+                Delta { birth: Some(operation.stamp), cells: std::mem::take(&mut delta.cells), ..Delta::default() };
             join(context, table, to, origin, to_generation, target)?;
         }
     }
@@ -52,12 +58,22 @@ pub(crate) fn apply(context: &mut Context<'_>, table: &mut TableWork<'_>, operat
 }
 
 /// Joins a delta into a life and passes on what follows a moved row.
-pub(crate) fn join(context: &mut Context<'_>, table: &mut TableWork<'_>, key: &[u8], origin: Origin, generation: Generation, delta: Delta<'_>) -> Result<(), MergeError> {
-    let meta = table.meta(&context.authors, key)?;
-    match meta {
-        Some(meta) if meta.origin == origin && meta.generation == generation => join_shown(context, table, key, meta, delta),
-        None if is_whole_insert(table, &delta) && !(table.any_parked && parked::any_under_key(context.conn, table.info.num, key)?) => {
-            insert_fresh(context, table, key, origin, generation, &delta)
+pub(crate) fn join(
+    context: &mut Context<'_>,
+    table: &mut TableWork<'_>,
+    key: &[u8],
+    origin: Origin,
+    generation: Generation,
+    delta: Delta<'_>,
+) -> Result<(), MergeError> {
+    let is_fresh = is_whole_insert(table, &delta)
+        && !(table.any_parked && parked::any_under_key(context.conn, table.info.num, key)?);
+    if is_fresh && insert_fresh(context, table, key, origin, generation, &delta)? {
+        return Ok(());
+    }
+    match table.meta(&context.authors, key)? {
+        Some(meta) if meta.origin == origin && meta.generation == generation => {
+            join_shown(context, table, key, meta, delta)
         }
         _ => join_parked(context, table, LifeId { key: key.to_vec(), origin, generation }, delta),
     }
@@ -67,24 +83,26 @@ fn is_whole_insert(table: &TableWork<'_>, delta: &Delta<'_>) -> bool {
     delta.birth.is_some() && delta.death.is_none() && delta.cells.len() == usize::from(table.cell_count())
 }
 
-/// The common case: a row nobody here has heard of.
-fn insert_fresh(context: &mut Context<'_>, table: &mut TableWork<'_>, key: &[u8], origin: Origin, generation: Generation, delta: &Delta<'_>) -> Result<(), MergeError> {
-    let birth = delta.birth.unwrap_or(Stamp::EXISTING);
-    match table.insert(&context.guard, key, |cell| delta.cells.get(usize::from(cell)).map(|cell| &*cell.value))? {
-        Written::Done => {
-            let mut meta = RowMeta { generation, ..RowMeta::born(birth, origin) };
-            for cell in &delta.cells {
-                note_cell(&mut meta, cell)?;
-            }
-            table.put_meta(&mut context.authors, key, &meta, true)
-        }
-        Written::Refused(reason) => {
-            let mut life = Life::default();
-            join_into(&mut life, delta);
-            let id = LifeId { key: key.to_vec(), origin, generation };
-            park(context, table, &id, reason, &life)
-        }
+/// The common case: a row nobody here has heard of. Tries before it asks; returns false if there is something in the way.
+fn insert_fresh(
+    context: &mut Context<'_>,
+    table: &mut TableWork<'_>,
+    key: &[u8],
+    origin: Origin,
+    generation: Generation,
+    delta: &Delta<'_>,
+) -> Result<bool, MergeError> {
+    let written =
+        table.insert(&context.guard, key, |cell| delta.cells.get(usize::from(cell)).map(|cell| &*cell.value))?;
+    if written != Written::Done {
+        return Ok(false);
     }
+    let mut meta = RowMeta { generation, ..RowMeta::born(delta.birth.unwrap_or(Stamp::EXISTING), origin) };
+    for cell in &delta.cells {
+        note_cell(&mut meta, cell)?;
+    }
+    // Where another program took the row away its metadata is still there, and then knows more than this insert.
+    table.insert_meta(&mut context.authors, key, &meta)
 }
 
 pub(crate) fn note_cell(meta: &mut RowMeta, cell: &DeltaCell<'_>) -> Result<(), MergeError> {
@@ -106,10 +124,22 @@ pub(crate) fn join_into(life: &mut Life, delta: &Delta<'_>) -> bool {
     changed
 }
 
-fn join_shown(context: &mut Context<'_>, table: &mut TableWork<'_>, key: &[u8], meta: RowMeta, delta: Delta<'_>) -> Result<(), MergeError> {
+fn join_shown(
+    context: &mut Context<'_>,
+    table: &mut TableWork<'_>,
+    key: &[u8],
+    meta: RowMeta,
+    delta: Delta<'_>,
+) -> Result<(), MergeError> {
     if delta.death.is_some() {
         let life = take(context, table, key, &meta)?;
-        return end_life(context, table, LifeId { key: key.to_vec(), origin: meta.origin, generation: meta.generation }, life, delta);
+        return end_life(
+            context,
+            table,
+            LifeId { key: key.to_vec(), origin: meta.origin, generation: meta.generation },
+            life,
+            delta,
+        );
     }
     let mut merged = meta.clone();
     let mut current: Option<Vec<Vec<u8>>> = None;
@@ -125,7 +155,10 @@ fn join_shown(context: &mut Context<'_>, table: &mut TableWork<'_>, key: &[u8], 
                     current = table.row_values(key)?;
                 }
                 let old = current.as_ref().and_then(|values| values.get(usize::from(cell.cell)));
-                let old = old.cloned().map(|value| super::table::with_reference(value, meta.reference_of(cell.cell))).transpose()?;
+                let old = old
+                    .cloned()
+                    .map(|value| super::table::with_reference(value, meta.reference_of(cell.cell)))
+                    .transpose()?;
                 old.is_none_or(|old| *cell.value > *old)
             }
             std::cmp::Ordering::Equal => false,
@@ -156,7 +189,7 @@ fn join_shown(context: &mut Context<'_>, table: &mut TableWork<'_>, key: &[u8], 
     }
     if merged != meta {
         // A row from before sync has no metadata yet, though it has a meaning.
-        table.put_meta(&mut context.authors, key, &merged, false)?;
+        table.put_meta(&mut context.authors, key, &merged)?;
         if merged.birth < meta.birth {
             table.dirty.insert(key.to_vec());
         }
@@ -164,13 +197,24 @@ fn join_shown(context: &mut Context<'_>, table: &mut TableWork<'_>, key: &[u8], 
     Ok(())
 }
 
-fn join_parked(context: &mut Context<'_>, table: &mut TableWork<'_>, id: LifeId, delta: Delta<'_>) -> Result<(), MergeError> {
+fn join_parked(
+    context: &mut Context<'_>,
+    table: &mut TableWork<'_>,
+    id: LifeId,
+    delta: Delta<'_>,
+) -> Result<(), MergeError> {
     let life = parked::get(context.conn, &context.authors, table.info.num, &id)?.unwrap_or_default();
     end_life(context, table, id, life, delta)
 }
 
 /// Joins into a life that is parked, and hands on to the keys it moved to what is new.
-fn end_life(context: &mut Context<'_>, table: &mut TableWork<'_>, id: LifeId, mut life: Life, delta: Delta<'_>) -> Result<(), MergeError> {
+fn end_life(
+    context: &mut Context<'_>,
+    table: &mut TableWork<'_>,
+    id: LifeId,
+    mut life: Life,
+    delta: Delta<'_>,
+) -> Result<(), MergeError> {
     join_into(&mut life, &delta);
     let new_link = delta.link.filter(|(key, generation)| life.join_link(key, *generation));
     park(context, table, &id, Reason::Past, &life)?;
@@ -178,12 +222,9 @@ fn end_life(context: &mut Context<'_>, table: &mut TableWork<'_>, id: LifeId, mu
     // Key columns that are cells belong to the old key and stay behind.
     let follows = |table: &TableWork<'_>, cell: u16| !table.info.key.contains(&table.info.cells[usize::from(cell)]);
     if let Some((key, generation)) = new_link {
-        let cells = life
-            .node
-            .cells
-            .iter()
-            .filter(|(cell, _)| follows(table, **cell))
-            .map(|(cell, content)| DeltaCell { cell: *cell, stamp: content.stamp, value: Cow::Owned(content.value.clone()) });
+        let cells = life.node.cells.iter().filter(|(cell, _)| follows(table, **cell)).map(|(cell, content)| {
+            DeltaCell { cell: *cell, stamp: content.stamp, value: Cow::Owned(content.value.clone()) }
+        });
         let onward = Delta { cells: cells.collect(), ..Delta::default() };
         join_if_new(context, table, &key, id.origin, generation, onward)?;
     }
@@ -197,9 +238,17 @@ fn end_life(context: &mut Context<'_>, table: &mut TableWork<'_>, id: LifeId, mu
 }
 
 /// Follows a link; ends where nothing is new, so that a circle of moves comes to rest.
-fn join_if_new(context: &mut Context<'_>, table: &mut TableWork<'_>, key: &[u8], origin: Origin, generation: Generation, delta: Delta<'_>) -> Result<(), MergeError> {
+fn join_if_new(
+    context: &mut Context<'_>,
+    table: &mut TableWork<'_>,
+    key: &[u8],
+    origin: Origin,
+    generation: Generation,
+    delta: Delta<'_>,
+) -> Result<(), MergeError> {
     let id = LifeId { key: key.to_vec(), origin, generation };
-    let shown = table.meta(&context.authors, key)?.filter(|meta| meta.origin == origin && meta.generation == generation);
+    let shown =
+        table.meta(&context.authors, key)?.filter(|meta| meta.origin == origin && meta.generation == generation);
     let mut known = match shown {
         Some(meta) => table.shown_life(key, &meta)?,
         None => parked::get(context.conn, &context.authors, table.info.num, &id)?.unwrap_or_default(),
@@ -208,7 +257,12 @@ fn join_if_new(context: &mut Context<'_>, table: &mut TableWork<'_>, key: &[u8],
 }
 
 /// Takes the shown row under a key out of the user's table; the caller parks what it returns.
-pub(crate) fn take(context: &mut Context<'_>, table: &mut TableWork<'_>, key: &[u8], meta: &RowMeta) -> Result<Life, MergeError> {
+pub(crate) fn take(
+    context: &mut Context<'_>,
+    table: &mut TableWork<'_>,
+    key: &[u8],
+    meta: &RowMeta,
+) -> Result<Life, MergeError> {
     let life = table.shown_life(key, meta)?;
     table.delete(&context.guard, key)?;
     table.delete_meta(key)?;
@@ -218,13 +272,25 @@ pub(crate) fn take(context: &mut Context<'_>, table: &mut TableWork<'_>, key: &[
 }
 
 /// Takes the shown row under a key out of the user's table and parks it.
-pub(crate) fn hide(context: &mut Context<'_>, table: &mut TableWork<'_>, key: &[u8], meta: &RowMeta, reason: Reason) -> Result<(), MergeError> {
+pub(crate) fn hide(
+    context: &mut Context<'_>,
+    table: &mut TableWork<'_>,
+    key: &[u8],
+    meta: &RowMeta,
+    reason: Reason,
+) -> Result<(), MergeError> {
     let life = take(context, table, key, meta)?;
     let id = LifeId { key: key.to_vec(), origin: meta.origin, generation: meta.generation };
     park(context, table, &id, reason, &life)
 }
 
-pub(crate) fn park(context: &mut Context<'_>, table: &mut TableWork<'_>, id: &LifeId, reason: Reason, life: &Life) -> Result<(), MergeError> {
+pub(crate) fn park(
+    context: &mut Context<'_>,
+    table: &mut TableWork<'_>,
+    id: &LifeId,
+    reason: Reason,
+    life: &Life,
+) -> Result<(), MergeError> {
     table.any_parked = true;
     if reason != Reason::Past {
         table.live_parked = true;

@@ -7,11 +7,11 @@ use kithdb_log::{Change, DecodeError, Operation, Origin, Reader, Stamp, ValueRef
 use rusqlite::types::{ToSqlOutput, ValueRef as SqlRef};
 use rusqlite::{Connection, Statement, ffi};
 
+use super::MergeError;
 use super::authors::Authors;
 use super::guard::{Guard, clear_violations, note_violation};
 use super::meta::RowMeta;
 use super::parked::{self, Life, Reason};
-use super::MergeError;
 use crate::registry::TableInfo;
 use crate::storage::{quote, rows_table};
 
@@ -52,7 +52,11 @@ pub(crate) struct TableWork<'c> {
     scratch: Vec<u8>,
 }
 
-fn prepared<'s, 'c>(slot: &'s mut Option<Statement<'c>>, conn: &'c Connection, sql: impl FnOnce() -> String) -> rusqlite::Result<&'s mut Statement<'c>> {
+fn prepared<'s, 'c>(
+    slot: &'s mut Option<Statement<'c>>,
+    conn: &'c Connection,
+    sql: impl FnOnce() -> String,
+) -> rusqlite::Result<&'s mut Statement<'c>> {
     if slot.is_none() {
         *slot = Some(conn.prepare(&sql())?);
     }
@@ -88,6 +92,16 @@ fn integer_key(key: &[u8]) -> Result<i64, MergeError> {
         ValueRef::Integer(id) => Ok(id),
         _ => Err(MergeError::Decode(DecodeError::NotCanonical { what: "key" })),
     }
+}
+
+fn write_meta(statement: &mut Statement<'_>, auto: bool, key: &[u8], packed: &[u8]) -> Result<usize, MergeError> {
+    if auto {
+        statement.raw_bind_parameter(1, integer_key(key)?)?;
+    } else {
+        statement.raw_bind_parameter(1, key)?;
+    }
+    statement.raw_bind_parameter(2, packed)?;
+    Ok(statement.raw_execute()?)
 }
 
 /// Checks that the keys in an operation are ones this table could have.
@@ -174,7 +188,8 @@ impl<'c> TableWork<'c> {
     /// Reads the metadata that is stored for the shown row under a key.
     pub(crate) fn stored_meta(&mut self, authors: &Authors, key: &[u8]) -> Result<Option<RowMeta>, MergeError> {
         let (num, auto) = (self.info.num, self.info.is_auto());
-        let statement = prepared(&mut self.meta_get, self.conn, || format!("SELECT meta FROM {} WHERE key = ?1", rows_table(num)))?;
+        let statement =
+            prepared(&mut self.meta_get, self.conn, || format!("SELECT meta FROM {} WHERE key = ?1", rows_table(num)))?;
         if auto {
             statement.raw_bind_parameter(1, integer_key(key)?)?;
         } else {
@@ -211,38 +226,63 @@ impl<'c> TableWork<'c> {
         Origin::of_content(&content)
     }
 
-    /// Writes the metadata of a shown row; `fresh` says that there is none yet.
-    pub(crate) fn put_meta(&mut self, authors: &mut Authors, key: &[u8], meta: &RowMeta, fresh: bool) -> Result<(), MergeError> {
-        if fresh && meta.is_existing() {
+    /// Writes the metadata of a row that is shown from now on; returns false if there is some already.
+    pub(crate) fn insert_meta(
+        &mut self,
+        authors: &mut Authors,
+        key: &[u8],
+        meta: &RowMeta,
+    ) -> Result<bool, MergeError> {
+        if meta.is_existing() {
             self.existing_rows = true;
-            return Ok(());
+            return Ok(true);
         }
+        let (num, conn) = (self.info.num, self.conn);
+        let (packed, auto) = self.pack(authors, meta)?;
+        let statement = prepared(&mut self.meta_insert, conn, || {
+            format!("INSERT OR IGNORE INTO {} VALUES(?1, ?2)", rows_table(num))
+        })?;
+        let written = write_meta(statement, auto, key, &packed)?;
+        self.scratch = packed;
+        Ok(written > 0)
+    }
+
+    /// Writes the metadata of a shown row, whether there is some or not.
+    pub(crate) fn put_meta(&mut self, authors: &mut Authors, key: &[u8], meta: &RowMeta) -> Result<(), MergeError> {
+        let (num, conn) = (self.info.num, self.conn);
+        let (packed, auto) = self.pack(authors, meta)?;
+        let statement = prepared(&mut self.meta_put, conn, || {
+            format!(
+                "INSERT INTO {} VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET meta = excluded.meta",
+                rows_table(num)
+            )
+        })?;
+        write_meta(statement, auto, key, &packed)?;
+        self.scratch = packed;
+        Ok(())
+    }
+
+    /// Writes the metadata of a row that is shown again, in place of any that another program may have left behind.
+    pub(crate) fn replace_meta(&mut self, authors: &mut Authors, key: &[u8], meta: &RowMeta) -> Result<(), MergeError> {
+        if meta.is_existing() {
+            self.existing_rows = true;
+            return self.delete_meta(key);
+        }
+        self.put_meta(authors, key, meta)
+    }
+
+    fn pack(&mut self, authors: &mut Authors, meta: &RowMeta) -> Result<(Vec<u8>, bool), MergeError> {
         let mut packed = std::mem::take(&mut self.scratch);
         packed.clear();
         meta.encode(self.conn, authors, &mut packed)?;
-        let (num, auto) = (self.info.num, self.info.is_auto());
-        let statement = if fresh {
-            prepared(&mut self.meta_insert, self.conn, || format!("INSERT INTO {} VALUES(?1, ?2)", rows_table(num)))?
-        } else {
-            prepared(&mut self.meta_put, self.conn, || {
-                format!("INSERT INTO {} VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET meta = excluded.meta", rows_table(num))
-            })?
-        };
-        if auto {
-            statement.raw_bind_parameter(1, integer_key(key)?)?;
-        } else {
-            statement.raw_bind_parameter(1, key)?;
-        }
-        statement.raw_bind_parameter(2, packed.as_slice())?;
-        statement.raw_execute()?;
-        self.scratch = packed;
-        Ok(())
+        Ok((packed, self.info.is_auto()))
     }
 
     /// Removes the metadata of a row that is no longer shown.
     pub(crate) fn delete_meta(&mut self, key: &[u8]) -> Result<(), MergeError> {
         let (num, auto) = (self.info.num, self.info.is_auto());
-        let statement = prepared(&mut self.meta_delete, self.conn, || format!("DELETE FROM {} WHERE key = ?1", rows_table(num)))?;
+        let statement =
+            prepared(&mut self.meta_delete, self.conn, || format!("DELETE FROM {} WHERE key = ?1", rows_table(num)))?;
         if auto {
             statement.raw_bind_parameter(1, integer_key(key)?)?;
         } else {
@@ -257,7 +297,8 @@ impl<'c> TableWork<'c> {
     /// Reads the encoded cells of the row under a key.
     pub(crate) fn row_values(&mut self, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, MergeError> {
         if self.select.is_none() {
-            let columns: Vec<String> = self.info.cells.iter().map(|&column| quote(&self.info.columns[column].name)).collect();
+            let columns: Vec<String> =
+                self.info.cells.iter().map(|&column| quote(&self.info.columns[column].name)).collect();
             let columns = if columns.is_empty() { "1".to_owned() } else { columns.join(", ") };
             let sql = format!("SELECT {columns} FROM main.{} WHERE {}", quote(&self.info.name), self.where_key(1));
             self.select = Some(self.conn.prepare(&sql)?);
@@ -289,13 +330,19 @@ impl<'c> TableWork<'c> {
     }
 
     /// Inserts the row under a key from its encoded cells.
-    pub(crate) fn insert<'v>(&mut self, guard: &Guard<'_>, key: &[u8], cell: impl Fn(u16) -> Option<&'v [u8]>) -> Result<Written, MergeError> {
+    pub(crate) fn insert<'v>(
+        &mut self,
+        guard: &Guard<'_>,
+        key: &[u8],
+        cell: impl Fn(u16) -> Option<&'v [u8]>,
+    ) -> Result<Written, MergeError> {
         if self.insert.is_none() {
             self.insert = Some(self.conn.prepare(&self.insert_sql("ABORT"))?);
         }
         let statement = self.insert.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
         bind_row(&self.info, statement, key, cell)?;
-        run(self.conn, guard, statement, self.info.num, key, &mut self.has_violations).inspect(|_| self.rows_written += 1)
+        run(self.conn, guard, statement, self.info.num, key, &mut self.has_violations)
+            .inspect(|_| self.rows_written += 1)
     }
 
     /// Inserts a row and lets it displace whatever stands in its way; only ever inside something that is undone.
@@ -310,17 +357,29 @@ impl<'c> TableWork<'c> {
     fn insert_sql(&self, conflict: &str) -> String {
         let names: Vec<String> = self.info.columns.iter().map(|column| quote(&column.name)).collect();
         let marks: Vec<String> = (1..=names.len()).map(|index| format!("?{index}")).collect();
-        format!("INSERT OR {conflict} INTO main.{}({}) VALUES({})", quote(&self.info.name), names.join(", "), marks.join(", "))
+        format!(
+            "INSERT OR {conflict} INTO main.{}({}) VALUES({})",
+            quote(&self.info.name),
+            names.join(", "),
+            marks.join(", ")
+        )
     }
 
     /// Updates cells of the row under a key; `cells` in ascending order.
-    pub(crate) fn update(&mut self, guard: &Guard<'_>, key: &[u8], cells: &[(u16, &[u8])]) -> Result<Written, MergeError> {
+    pub(crate) fn update(
+        &mut self,
+        guard: &Guard<'_>,
+        key: &[u8],
+        cells: &[(u16, &[u8])],
+    ) -> Result<Written, MergeError> {
         let columns: Vec<u16> = cells.iter().map(|(cell, _)| *cell).collect();
         if !self.updates.contains_key(&columns) {
             let sets: Vec<String> = columns
                 .iter()
                 .enumerate()
-                .map(|(index, &cell)| format!("{} = ?{}", quote(&self.info.columns[self.info.cells[usize::from(cell)]].name), index + 1))
+                .map(|(index, &cell)| {
+                    format!("{} = ?{}", quote(&self.info.columns[self.info.cells[usize::from(cell)]].name), index + 1)
+                })
                 .collect();
             let sql = format!(
                 "UPDATE OR ABORT main.{} SET {} WHERE {}",
@@ -335,7 +394,8 @@ impl<'c> TableWork<'c> {
             bind(statement, index + 1, ValueRef::decode_all(value)?)?;
         }
         Self::bind_key(statement, cells.len() + 1, key)?;
-        run(self.conn, guard, statement, self.info.num, key, &mut self.has_violations).inspect(|_| self.rows_written += 1)
+        run(self.conn, guard, statement, self.info.num, key, &mut self.has_violations)
+            .inspect(|_| self.rows_written += 1)
     }
 
     /// Deletes the row under a key.
@@ -355,7 +415,12 @@ impl<'c> TableWork<'c> {
     }
 }
 
-fn bind_row<'v>(info: &TableInfo, statement: &mut Statement<'_>, key: &[u8], cell: impl Fn(u16) -> Option<&'v [u8]>) -> Result<(), MergeError> {
+fn bind_row<'v>(
+    info: &TableInfo,
+    statement: &mut Statement<'_>,
+    key: &[u8],
+    cell: impl Fn(u16) -> Option<&'v [u8]>,
+) -> Result<(), MergeError> {
     let mut reader = Reader::new(key);
     for &column in &info.key {
         let value = ValueRef::decode(&mut reader)?;
@@ -379,7 +444,14 @@ pub(crate) fn with_reference(value: Vec<u8>, origin: Option<Origin>) -> Result<V
 }
 
 /// Runs one write. CHECK and triggers that raise never keep a row out: it is written all the same and the violation noted.
-fn run(conn: &Connection, guard: &Guard<'_>, statement: &mut Statement<'_>, table: u32, key: &[u8], noted: &mut bool) -> Result<Written, MergeError> {
+fn run(
+    conn: &Connection,
+    guard: &Guard<'_>,
+    statement: &mut Statement<'_>,
+    table: u32,
+    key: &[u8],
+    noted: &mut bool,
+) -> Result<Written, MergeError> {
     let mut note = |kind: &str, detail: &str| {
         *noted = true;
         note_violation(conn, table, key, kind, detail)
@@ -399,7 +471,9 @@ fn run(conn: &Connection, guard: &Guard<'_>, statement: &mut Statement<'_>, tabl
             note("check", message.as_deref().unwrap_or("CHECK constraint failed"))?;
             settle(again)
         }
-        Err(rusqlite::Error::SqliteFailure(error, message)) if error.extended_code == ffi::SQLITE_CONSTRAINT_TRIGGER => {
+        Err(rusqlite::Error::SqliteFailure(error, message))
+            if error.extended_code == ffi::SQLITE_CONSTRAINT_TRIGGER =>
+        {
             if conn.is_autocommit() {
                 // RAISE(ROLLBACK): the whole merge is gone and must run again without triggers.
                 return Err(MergeError::RolledBackByTrigger);

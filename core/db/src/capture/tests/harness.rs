@@ -129,7 +129,8 @@ impl Db {
         let now = Arc::new(AtomicU64::new(1_700_000_000_000));
         let clock = Arc::clone(&now);
         let capture = Capture::install(&conn, Arc::new(move || clock.load(Ordering::Relaxed))).unwrap();
-        let infos = synced.iter().enumerate().map(|(index, name)| table_info(&conn, index as u32 + 1, name, existing_rows));
+        let infos =
+            synced.iter().enumerate().map(|(index, name)| table_info(&conn, index as u32 + 1, name, existing_rows));
         let registry = Registry::new(infos.collect());
         capture.set_tables(&conn, &registry).unwrap();
         Self { conn, capture, registry, now }
@@ -208,7 +209,10 @@ impl Db {
 
     /// Lists the changes of all transactions as text.
     pub(super) fn told(&self) -> Vec<String> {
-        self.pending().iter().flat_map(|transaction| transaction.changes.iter().map(|change| self.tell(change))).collect()
+        self.pending()
+            .iter()
+            .flat_map(|transaction| transaction.changes.iter().map(|change| self.tell(change)))
+            .collect()
     }
 
     /// Writes a change as text: `+` insert, `~` update, `*` update with old row, `-` delete.

@@ -46,9 +46,34 @@ impl Dice {
 
     fn value(&mut self) -> &'static str {
         self.pick(&[
-            "NULL", "0", "1", "2", "3", "-1", "1.0", "2.5", "-0.0", "'1'", "'2.0'", "'a'", "'A'", "'b'", "'b '", "''", "x'61'", "x''",
-            "1e3", "9007199254740993", "9223372036854775807", "1e300", "zeroblob(3)", "'a'||char(0)||'b'", "random() % 2", "changes()",
-            "total_changes() % 3", "last_insert_rowid() % 4",
+            "NULL",
+            "0",
+            "1",
+            "2",
+            "3",
+            "-1",
+            "1.0",
+            "2.5",
+            "-0.0",
+            "'1'",
+            "'2.0'",
+            "'a'",
+            "'A'",
+            "'b'",
+            "'b '",
+            "''",
+            "x'61'",
+            "x''",
+            "1e3",
+            "9007199254740993",
+            "9223372036854775807",
+            "1e300",
+            "zeroblob(3)",
+            "'a'||char(0)||'b'",
+            "random() % 2",
+            "changes()",
+            "total_changes() % 3",
+            "last_insert_rowid() % 4",
         ])
     }
     fn id(&mut self) -> &'static str {
@@ -64,12 +89,38 @@ impl Dice {
     fn statement(&mut self, depth: &mut u32) -> String {
         let or = self.conflict();
         match self.below(34) {
-            0..=4 => format!("INSERT{or} INTO auto VALUES({}, {}, {}, {}, {})", self.id(), self.value(), self.value(), self.value(), self.value()),
+            0..=4 => format!(
+                "INSERT{or} INTO auto VALUES({}, {}, {}, {}, {})",
+                self.id(),
+                self.value(),
+                self.value(),
+                self.value(),
+                self.value()
+            ),
             5 => format!("INSERT{or} INTO auto(a) VALUES({}), ({}), ({})", self.value(), self.value(), self.value()),
-            6..=8 => format!("INSERT{or} INTO pair VALUES({}, {}, {}, {})", self.name(), self.id(), self.value(), self.value()),
-            9..=10 => format!("INSERT{or} INTO gen(name, a, z) VALUES({}, {}, {}), ({}, {}, 1)", self.name(), self.value(), self.value(), self.name(), self.value()),
+            6..=8 => format!(
+                "INSERT{or} INTO pair VALUES({}, {}, {}, {})",
+                self.name(),
+                self.id(),
+                self.value(),
+                self.value()
+            ),
+            9..=10 => format!(
+                "INSERT{or} INTO gen(name, a, z) VALUES({}, {}, {}), ({}, {}, 1)",
+                self.name(),
+                self.value(),
+                self.value(),
+                self.name(),
+                self.value()
+            ),
             11..=12 => format!("INSERT{or} INTO child VALUES({}, {}, {})", self.id(), self.id(), self.name()),
-            13 => format!("INSERT{or} INTO plain VALUES({}, {}), ({}, {})", self.id(), self.value(), self.id(), self.value()),
+            13 => format!(
+                "INSERT{or} INTO plain VALUES({}, {}), ({}, {})",
+                self.id(),
+                self.value(),
+                self.id(),
+                self.value()
+            ),
             14 => format!("INSERT{or} INTO both VALUES({}, {})", self.id(), self.value()),
             15 => format!("UPDATE{or} auto SET b = {}, d = {} WHERE id >= {}", self.value(), self.value(), self.id()),
             16 => format!("UPDATE{or} auto SET a = {} WHERE id = {}", self.value(), self.id()),
@@ -77,13 +128,23 @@ impl Dice {
             18 => "UPDATE auto SET a = a, b = b, c = c".into(),
             19 => format!("UPDATE{or} pair SET k = {}, v = {} WHERE n = {}", self.name(), self.value(), self.id()),
             20 => format!("UPDATE{or} pair SET w = {} WHERE k = {}", self.value(), self.name()),
-            21 => format!("UPDATE{or} gen SET name = {}, a = {} WHERE name = {}", self.name(), self.value(), self.name()),
+            21 => {
+                format!("UPDATE{or} gen SET name = {}, a = {} WHERE name = {}", self.name(), self.value(), self.name())
+            }
             22 => format!("UPDATE{or} gen SET z = {}, a = a WHERE name < {}", self.value(), self.name()),
             23 => format!("DELETE FROM auto WHERE id = {}", self.id()),
             24 => format!("DELETE FROM {}", self.pick(&SYNCED)),
             25 => format!("DELETE FROM gen WHERE name >= {}", self.name()),
-            26 => format!("INSERT INTO auto(id, a, c) VALUES({}, {}, 'up') ON CONFLICT(id) DO UPDATE SET c = excluded.c, a = excluded.a ON CONFLICT(a) DO NOTHING", self.id(), self.value()),
-            27 => format!("INSERT INTO pair(n, k, v) SELECT id, {}, changes() FROM auto WHERE true ON CONFLICT DO UPDATE SET v = {}", self.name(), self.value()),
+            26 => format!(
+                "INSERT INTO auto(id, a, c) VALUES({}, {}, 'up') ON CONFLICT(id) DO UPDATE SET c = excluded.c, a = excluded.a ON CONFLICT(a) DO NOTHING",
+                self.id(),
+                self.value()
+            ),
+            27 => format!(
+                "INSERT INTO pair(n, k, v) SELECT id, {}, changes() FROM auto WHERE true ON CONFLICT DO UPDATE SET v = {}",
+                self.name(),
+                self.value()
+            ),
             28 => format!("INSERT{or} INTO auto(a, d) SELECT v, total_changes() FROM pair RETURNING id"),
             29..=30 => self.pick(&["BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "COMMIT"]).into(),
             31 => {
