@@ -1,0 +1,248 @@
+//! The handle of a running peer.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use kithdb_core::error::MembershipError;
+use kithdb_core::replica::{OpenOptions, Replica};
+use kithdb_log::{Role, Ticket};
+use kithdb_net::{Address, NetConfig, NetEvent, Network, PeerId, StartError as NetStartError, TransportSecret};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::addresses::{choose_port, is_free, keep_port, kept_port, past_addresses, ticket_addresses};
+use crate::config::{Listen, PeerConfig};
+use crate::driver::{Driver, DriverError};
+use crate::error::{StartError, StoppedError};
+use crate::event::{PeerEvent, PeerEvents};
+use crate::exchange::{Control, Exchange, ExchangeParts};
+use crate::gossip;
+use crate::routes::{Origin, Routes};
+use crate::status::PeerStatus;
+use crate::watch::Watch;
+use crate::worker::{Command, Worker, WorkerParts};
+
+/// Commands that wait for the replica's thread; what is above waits in the network.
+const COMMANDS_MAX: usize = 64;
+
+/// A running peer: it keeps its replica in step with others until it is shut down.
+///
+/// Dropping it ends everything at once; what was not sent yet is sent by the next start.
+#[derive(Debug)]
+pub struct Peer {
+    peer_id: PeerId,
+    controls: mpsc::UnboundedSender<Control>,
+    worker: mpsc::Sender<Command>,
+    _watch: Option<Watch>,
+}
+
+impl Peer {
+    /// Opens a replica's file and starts a peer for it.
+    pub async fn open(path: impl AsRef<Path>, config: PeerConfig) -> Result<(Self, PeerEvents), StartError> {
+        let options = OpenOptions { busy_timeout: config.busy_timeout, ..OpenOptions::default() };
+        Self::start(Replica::open(path, options)?, config).await
+    }
+
+    /// Starts a peer for a replica, on the current tokio runtime; the replica moves to a thread of its own.
+    ///
+    /// Other connections to the same file, in this process or others, may go on writing: the peer hears of their commits.
+    pub async fn start(replica: Replica, config: PeerConfig) -> Result<(Self, PeerEvents), StartError> {
+        if let Some(path) = replica.path().filter(|_| replica.is_read_only()) {
+            return Err(StartError::ReadOnly { path: path.to_owned() });
+        }
+        replica.conn().busy_timeout(config.busy_timeout).map_err(sqlite)?;
+        let (event_sender, events) = mpsc::unbounded_channel();
+        let (network, net_events) = start_network(&replica, &config, &event_sender).await?;
+
+        let started = Instant::now();
+        let mut routes = Routes::new(network.peer_id());
+        for address in &config.peers {
+            routes.add(vec![address.clone()], Origin::Given, 0);
+        }
+        if config.dial_past_peers {
+            for address in past_addresses(&replica).map_err(sqlite)? {
+                routes.add(vec![address], Origin::Past, 0);
+            }
+        }
+        let topic = config.gossip.then(|| gossip::topic(replica.membership()));
+
+        let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
+        let wake = Arc::new(AtomicBool::new(false));
+        let watch = replica.path().and_then(|path| {
+            let (wake, commands) = (wake.clone(), commands.clone());
+            let woken = move || {
+                wake.store(true, Ordering::Release);
+                // A full queue wakes the thread all the same.
+                let _ = commands.try_send(Command::Wake);
+            };
+            let watch = Watch::start(path, woken);
+            watch
+                .map_err(|error| {
+                    let reason = format!("commits of other programs are noticed a second late: {error}");
+                    let _ = event_sender.send(PeerEvent::Delayed { reason });
+                })
+                .ok()
+        });
+        let (message_sender, messages) = mpsc::unbounded_channel();
+        let driver = Driver::new(replica)?;
+        let worker = Worker::new(WorkerParts {
+            driver,
+            commands: command_queue,
+            messages: message_sender,
+            wake,
+            started,
+            gossip: config.gossip,
+            watched: watch.is_some(),
+        });
+        std::thread::Builder::new()
+            .name("kithdb-replica".to_owned())
+            .spawn(move || worker.run())
+            .map_err(StartError::Thread)?;
+
+        let peer_id = network.peer_id();
+        let (controls, control_queue) = mpsc::unbounded_channel();
+        let exchange = Exchange::new(ExchangeParts {
+            network,
+            net_events,
+            worker: commands.clone(),
+            messages,
+            controls: control_queue,
+            events: event_sender,
+            started,
+            routes,
+            topic,
+            mdns: config.mdns,
+            report_after: config.report_after,
+        });
+        tokio::spawn(exchange.run());
+        Ok((Self { peer_id, controls, worker: commands, _watch: watch }, PeerEvents(events)))
+    }
+
+    /// Returns the id this process is known by on the network.
+    pub const fn peer_id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// Dials an address, again and again until there is a session.
+    pub fn dial(&self, address: Address) {
+        if self.controls.send(Control::Dial(address)).is_err() {
+            tracing::debug!("a dial came after the peer had stopped");
+        }
+    }
+
+    /// Runs something on the peer's own replica and takes up what it committed.
+    ///
+    /// Sync waits meanwhile; long work belongs on a connection of its own.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Replica) -> T + Send + 'static,
+    ) -> Result<T, StoppedError> {
+        let (answer, answered) = oneshot::channel();
+        let call = Box::new(move |replica: &mut Replica| {
+            // Whoever asked may have stopped waiting.
+            let _ = answer.send(call(replica));
+        });
+        self.worker.send(Command::Call(call)).await.map_err(|_| StoppedError)?;
+        answered.await.map_err(|_| StoppedError)
+    }
+
+    /// Makes a ticket for one device; see [`invite`].
+    pub async fn invite(
+        &self,
+        role: Role,
+        expires_unix_ms: u64,
+    ) -> Result<Result<Ticket, MembershipError>, StoppedError> {
+        self.call(move |replica| invite(replica, role, expires_unix_ms)).await
+    }
+
+    /// Tells how the peer stands.
+    pub async fn status(&self) -> Result<PeerStatus, StoppedError> {
+        let (answer, sessions) = oneshot::channel();
+        self.worker.send(Command::Status(answer)).await.map_err(|_| StoppedError)?;
+        let (place_answer, places) = oneshot::channel();
+        self.controls.send(Control::Places(place_answer)).map_err(|_| StoppedError)?;
+        let sessions = sessions.await.map_err(|_| StoppedError)?;
+        let (listening, tried) = places.await.map_err(|_| StoppedError)?;
+        Ok(PeerStatus { peer_id: self.peer_id, listening, sessions, tried })
+    }
+
+    /// Seals and sends what is pending, closes all sessions and the database, and frees the ports; takes at most some seconds.
+    pub async fn shutdown(self) {
+        let (done, finished) = oneshot::channel();
+        if self.controls.send(Control::Shutdown(done)).is_ok() {
+            // An error means that the peer has stopped by itself.
+            let _ = finished.await;
+        }
+    }
+}
+
+/// Makes a ticket for one device that names where this one can be reached; only owners may.
+pub fn invite(replica: &mut Replica, role: Role, expires_unix_ms: u64) -> Result<Ticket, MembershipError> {
+    let addresses = ticket_addresses(replica)?;
+    replica.invite(role, expires_unix_ms, addresses)
+}
+
+fn sqlite(error: rusqlite::Error) -> StartError {
+    DriverError::Log(error.into()).into()
+}
+
+/// Starts the network where the configuration says, or at another port if the kept one is busy.
+async fn start_network(
+    replica: &Replica,
+    config: &PeerConfig,
+    events: &mpsc::UnboundedSender<PeerEvent>,
+) -> Result<(Network, mpsc::Receiver<NetEvent>), StartError> {
+    let secret = TransportSecret::from_bytes(*replica.workspace().keys().transport_secret());
+    let (loopback, port) = match &config.listen {
+        Listen::Everywhere | Listen::Loopback => {
+            let loopback = config.listen == Listen::Loopback;
+            (loopback, kept_or_free_port(replica, loopback, events)?)
+        }
+        Listen::Port(port) => {
+            keep_port(replica, *port).map_err(sqlite)?;
+            (false, *port)
+        }
+        Listen::LoopbackPort(port) => (true, *port),
+        Listen::At(_) | Listen::Nowhere => (false, 0),
+    };
+    let net_config = |port| {
+        let mut net =
+            if loopback { NetConfig::loopback(secret.clone(), port) } else { NetConfig::new(secret.clone(), port) };
+        match &config.listen {
+            Listen::At(addresses) => net.listen = addresses.iter().map(ToString::to_string).collect(),
+            Listen::Nowhere => net.listen.clear(),
+            _ => {}
+        }
+        net.mdns = config.mdns;
+        net.gossip = config.gossip;
+        net
+    };
+    match Network::start(net_config(port)).await {
+        // Taken between the look and the start.
+        Err(NetStartError::Listen { .. }) if matches!(config.listen, Listen::Everywhere | Listen::Loopback) => {
+            let taken = choose_port(loopback);
+            keep_port(replica, taken).map_err(sqlite)?;
+            let _ = events.send(PeerEvent::PortBusy { wanted: port, taken });
+            Ok(Network::start(net_config(taken)).await?)
+        }
+        started => Ok(started?),
+    }
+}
+
+fn kept_or_free_port(
+    replica: &Replica,
+    loopback: bool,
+    events: &mpsc::UnboundedSender<PeerEvent>,
+) -> Result<u16, StartError> {
+    let kept = kept_port(replica).map_err(sqlite)?;
+    if let Some(kept) = kept.filter(|kept| is_free(*kept, loopback)) {
+        return Ok(kept);
+    }
+    let port = choose_port(loopback);
+    keep_port(replica, port).map_err(sqlite)?;
+    if let Some(wanted) = kept {
+        let _ = events.send(PeerEvent::PortBusy { wanted, taken: port });
+    }
+    Ok(port)
+}
