@@ -77,6 +77,7 @@ impl Engine {
             session.meeting.caught_sent = true;
             self.streams.raise_all(id);
             self.report(Event::CaughtUp { session: id });
+            self.report(Event::InStep { session: id });
             return;
         }
         // More than we ever counted is the memory of a life that a restored file has forgotten.
@@ -230,6 +231,7 @@ impl Engine {
         let Some((theirs, undisturbed)) = meeting.caught_received.filter(|_| meeting.caught_sent) else { return };
         if theirs == digest {
             self.streams.raise_all(id);
+            self.report(Event::InStep { session: id });
         } else if undisturbed && !meeting.disturbed && meeting.since > ArrivalNumber::new(0) && !meeting.full_sent {
             meeting.full_sent = true;
             self.load_changes(id, ArrivalNumber::new(0));

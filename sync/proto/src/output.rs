@@ -139,6 +139,11 @@ pub enum Event {
         /// The session.
         session: SessionId,
     },
+    /// Both sides hold the same: their digests were equal, at the start of the session or once both had caught up.
+    InStep {
+        /// The session.
+        session: SessionId,
+    },
     /// An entry was refused.
     Forged {
         /// The session it came over.

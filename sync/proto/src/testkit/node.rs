@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use kithdb_log::*;
 
 use super::TestWorkspace;
+use super::workspace::Writer;
 use crate::{
     Engine, EngineConfig, Event, Input, JoinFault, Now, Output, SessionId, StoreError, StoreOutcome, StreamHead,
 };
@@ -143,9 +144,11 @@ impl Node {
 
     /// Seals the entry that would come next here.
     pub fn seal(&self, workspace: &TestWorkspace, lane: u8, payload: &[u8], clock: Hlc) -> SealedEntry {
-        let probe = workspace.seal(&self.keys, &self.membership, self.incarnation, lane, None, &[], clock);
-        let last = self.store.entries.get(&probe.header.stream).and_then(|entries| entries.last());
-        workspace.seal(&self.keys, &self.membership, self.incarnation, lane, last, payload, clock)
+        let writer = Writer { keys: &self.keys, membership: &self.membership, incarnation: self.incarnation };
+        let (author, incarnation) = (self.keys.author(), self.incarnation);
+        let stream = StreamId { author, incarnation, lane: workspace.lane(lane) };
+        let last = self.store.entries.get(&stream).and_then(|entries| entries.last());
+        workspace.seal(&writer, lane, last, payload, clock)
     }
 
     /// Gives the engine an input and does what it asks for until there is nothing left to do but to send.

@@ -12,6 +12,13 @@ pub(crate) struct TestWorkspace {
     count: u8,
 }
 
+/// Who seals, and what it knows.
+pub(crate) struct Writer<'a> {
+    pub keys: &'a DeviceKeys,
+    pub membership: &'a Membership,
+    pub incarnation: IncarnationId,
+}
+
 pub(crate) fn device(number: u8) -> DeviceKeys {
     DeviceKeys::from_seeds([number; 32], [number ^ 0x40; 32], [number ^ 0x80; 32])
 }
@@ -81,17 +88,21 @@ impl TestWorkspace {
         keys
     }
 
-    /// Seals the next entry of a stream in lane number `lane`.
+    /// Returns the id of lane number `lane`.
+    pub fn lane(&self, lane: u8) -> LaneId {
+        BlindingSecret::lane_id(&self.blinding.blind_table(TableId::from_bytes([lane; 16])), &[])
+    }
+
+    /// Seals the entry after `last` in lane number `lane`.
     pub fn seal(
         &self,
-        keys: &DeviceKeys,
-        membership: &Membership,
-        incarnation: IncarnationId,
+        writer: &Writer<'_>,
         lane: u8,
         last: Option<&SealedEntry>,
         payload: &[u8],
         clock: Hlc,
     ) -> SealedEntry {
+        let Writer { keys, membership, incarnation } = *writer;
         let table = TableId::from_bytes([lane; 16]);
         let scope_key = self.secret.scope_key(table, None);
         let content_key = ContentKey::from_bytes([lane; 32]);

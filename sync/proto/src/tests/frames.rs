@@ -16,53 +16,89 @@ fn ids() -> impl Strategy<Value = StreamId> {
     })
 }
 
+/// What the fields of a frame are made from.
+struct Fields {
+    bytes: [u8; 32],
+    stream: StreamId,
+    numbers: (u64, u64),
+    flag: bool,
+    lists: Vec<Vec<u8>>,
+}
+
+const KINDS: u8 = 17;
+
+/// Encodes a frame of a kind and checks that it comes back.
+fn encode(kind: u8, fields: &Fields) -> Vec<u8> {
+    let Fields { bytes, stream, numbers: (left, right), flag, ref lists } = *fields;
+    let (arrival, digest) = (ArrivalNumber::new(left), Digest::from_bytes(bytes));
+    let slices: Vec<&[u8]> = lists.iter().map(Vec::as_slice).collect();
+    let frame = match kind {
+        0 => Frame::Hello { nonce: HelloNonce::from_bytes(bytes), tag: WorkspaceTag::from_bytes(bytes) },
+        1 => Frame::Proof {
+            author: stream.author,
+            replica: ReplicaId::from_bytes([kind; 16]),
+            signature: Signature::from_bytes([kind; 64]),
+        },
+        2 => Frame::AskAdmin { frontier: vec![AdminHash::from_bytes(bytes); lists.len()] },
+        3 => Frame::Admin { last: flag, operations: slices },
+        4 => Frame::Summary { arrival, digest, remembered: ArrivalNumber::new(right) },
+        5 => {
+            let head =
+                StreamHead { id: stream, height: SequenceNumber::new(right), head: EntryHash::from_bytes(bytes) };
+            Frame::Have { arrival, complete: flag, heads: vec![head; lists.len()] }
+        }
+        6 => Frame::Caught { arrival, digest, undisturbed: flag },
+        7 => Frame::Want { id: WantId(left), stream, from: SequenceNumber::new(right), credit: left },
+        8 => Frame::Cancel { id: WantId(left) },
+        9 => Frame::Credit { bytes: left },
+        10 => Frame::Data { id: WantId(left), offset: right, bytes: &bytes },
+        11 => Frame::End { id: WantId(left), next: SequenceNumber::new(right) },
+        12 => Frame::Push { arrival, entries: slices },
+        13 => {
+            let secret = InviteSecret::from_bytes(bytes);
+            let request = secret.request(WorkspaceId::from_bytes(bytes), &device(kind), "a name");
+            Frame::Join(request.expect("the name is fine"))
+        }
+        14 => Frame::Joined,
+        15 => Frame::JoinRefused { fault: JoinFault::Used },
+        _ => Frame::Close { code: CloseCode::Busy },
+    };
+    let encoded = frame.encode();
+    assert_eq!(Frame::decode(&encoded).as_ref(), Ok(&frame));
+    encoded
+}
+
 /// Encodes a frame of a random kind with random fields.
 fn frame_bytes() -> impl Strategy<Value = Vec<u8>> {
-    let fields = (
-        0u8..17,
-        any::<[u8; 32]>(),
-        ids(),
-        any::<(u64, u64, bool)>(),
-        proptest::collection::vec(any::<Vec<u8>>(), 0..4),
-    );
-    fields.prop_map(|(kind, bytes, stream, (left, right, flag), lists)| {
-        let (arrival, digest) = (ArrivalNumber::new(left), Digest::from_bytes(bytes));
-        let slices: Vec<&[u8]> = lists.iter().map(Vec::as_slice).collect();
-        let frame = match kind {
-            0 => Frame::Hello { nonce: HelloNonce::from_bytes(bytes), tag: WorkspaceTag::from_bytes(bytes) },
-            1 => Frame::Proof {
-                author: stream.author,
-                replica: ReplicaId::from_bytes([kind; 16]),
-                signature: Signature::from_bytes([kind; 64]),
-            },
-            2 => Frame::AskAdmin { frontier: vec![AdminHash::from_bytes(bytes); lists.len()] },
-            3 => Frame::Admin { last: flag, operations: slices },
-            4 => Frame::Summary { arrival, digest, remembered: ArrivalNumber::new(right) },
-            5 => {
-                let head =
-                    StreamHead { id: stream, height: SequenceNumber::new(right), head: EntryHash::from_bytes(bytes) };
-                Frame::Have { arrival, complete: flag, heads: vec![head; lists.len()] }
-            }
-            6 => Frame::Caught { arrival, digest, undisturbed: flag },
-            7 => Frame::Want { id: WantId(left), stream, from: SequenceNumber::new(right), credit: left },
-            8 => Frame::Cancel { id: WantId(left) },
-            9 => Frame::Credit { bytes: left },
-            10 => Frame::Data { id: WantId(left), offset: right, bytes: &bytes },
-            11 => Frame::End { id: WantId(left), next: SequenceNumber::new(right) },
-            12 => Frame::Push { arrival, entries: slices },
-            13 => {
-                let secret = InviteSecret::from_bytes(bytes);
-                let request = secret.request(WorkspaceId::from_bytes(bytes), &device(kind), "a name");
-                Frame::Join(request.expect("the name is fine"))
-            }
-            14 => Frame::Joined,
-            15 => Frame::JoinRefused { fault: JoinFault::Used },
-            _ => Frame::Close { code: CloseCode::Busy },
-        };
-        let encoded = frame.encode();
-        assert_eq!(Frame::decode(&encoded).as_ref(), Ok(&frame));
-        encoded
+    let fields =
+        (any::<[u8; 32]>(), ids(), any::<((u64, u64), bool)>(), proptest::collection::vec(any::<Vec<u8>>(), 0..4));
+    (0..KINDS, fields).prop_map(|(kind, (bytes, stream, (numbers, flag), lists))| {
+        encode(kind, &Fields { bytes, stream, numbers, flag, lists })
     })
+}
+
+/// The fuzzer starts from these, and a change that old peers could not read shows here first.
+#[test]
+fn kept_samples_of_every_frame_still_hold() {
+    let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/seeds/sync_frame");
+    let stream = StreamId {
+        author: AuthorId::from_bytes([1; 32]),
+        incarnation: IncarnationId::from_bytes([2; 16]),
+        lane: LaneId::from_bytes([3; 32]),
+    };
+    let lists = vec![b"one".to_vec(), b"another".to_vec()];
+    let fields = Fields { bytes: [4; 32], stream, numbers: (1, 300), flag: true, lists };
+    for kind in 0..KINDS {
+        let mut made = vec![kind % 3];
+        codec::put_bytes(&mut made, &encode(kind, &fields));
+        let path = folder.join(format!("kind-{:02}", kind + 1));
+        if std::env::var_os("KITHDB_WRITE_SEEDS").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, &made).unwrap();
+        }
+        let kept = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(kept, made, "the format of frame kind {} has changed", kind + 1);
+    }
 }
 
 #[test]
