@@ -1,0 +1,204 @@
+//! What happens in one run: drawn from the seed before anything runs, so that a failing run can be cut down event by event.
+
+use std::fmt;
+
+use crate::rng::Rng;
+use crate::shapes::{SHAPES, Shape};
+use crate::sql;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A peer creates a table and its indexes.
+    Create { peer: usize, table: usize },
+    /// A peer takes a table in.
+    Sync { peer: usize, table: usize },
+    /// A peer runs SQL; what SQLite refuses is refused.
+    Run { peer: usize, sql: Vec<String> },
+    /// A peer seals what it wrote.
+    Seal { peer: usize, bytes: usize },
+    /// A peer stores some of what another has, in the order that the seed gives.
+    Pull { to: usize, from: usize, order: u64 },
+    /// A peer merges what it stored.
+    Apply { peer: usize, bytes: usize },
+    /// Time passes for everybody, in milliseconds.
+    Wait { ms: u64 },
+    /// A peer's clock is set.
+    Skew { peer: usize, ms: i64 },
+    /// A peer's file is copied and the copy opened, as one more peer.
+    Copy { peer: usize },
+    /// A peer's file is closed and opened again.
+    Reopen { peer: usize },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create { peer, table } => write!(f, "{peer}: create {}", SHAPES[*table].name),
+            Self::Sync { peer, table } => write!(f, "{peer}: kith_sync {}", SHAPES[*table].name),
+            Self::Run { peer, sql } => write!(f, "{peer}: {}", sql.join(";\n     ")),
+            Self::Seal { peer, bytes } => write!(f, "{peer}: seal {bytes}"),
+            Self::Pull { to, from, order } => write!(f, "{to}: pull from {from} (order {order})"),
+            Self::Apply { peer, bytes } => write!(f, "{peer}: apply {bytes}"),
+            Self::Wait { ms } => write!(f, "wait {ms} ms"),
+            Self::Skew { peer, ms } => write!(f, "{peer}: clock off by {ms} ms"),
+            Self::Copy { peer } => write!(f, "{peer}: copy the file"),
+            Self::Reopen { peer } => write!(f, "{peer}: close and open"),
+        }
+    }
+}
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    pub seed: u64,
+    /// How many peers begin; copies come on top.
+    pub peers: usize,
+    /// Whether the peers have files.
+    pub on_disk: bool,
+    /// Tables, as indexes into [`SHAPES`], parents first.
+    pub tables: Vec<usize>,
+    /// How fast each peer's clock runs, in parts per thousand off.
+    pub drifts: Vec<i64>,
+    /// What each peer sets and which triggers it has.
+    pub settings: Vec<Vec<String>>,
+    pub events: Vec<Event>,
+}
+
+impl Scenario {
+    /// Draws a run.
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let rng = &mut rng;
+        let on_disk = rng.chance(4);
+        let peers = if on_disk { 2 + rng.below(2) } else { 2 + rng.weighted(&[40, 35, 15, 10]) };
+        let tables = draw_tables(rng);
+        let drifts = (0..peers).map(|_| if rng.chance(30) { rng.between(-50, 50) } else { 0 }).collect();
+        let mut scenario =
+            Self { seed, peers, on_disk, tables, drifts, settings: Vec::new(), events: Vec::new() };
+        scenario.draw_settings(rng);
+        scenario.draw_start(rng);
+        let count = if on_disk { 12 + rng.below(16) } else { 10 + rng.below(36) };
+        for _ in 0..count {
+            scenario.draw_event(rng);
+        }
+        scenario
+    }
+
+    fn shapes(&self) -> Vec<&'static Shape> {
+        self.tables.iter().map(|&table| &SHAPES[table]).collect()
+    }
+
+    fn draw_settings(&mut self, rng: &mut Rng) {
+        let triggers = if rng.chance(25) { draw_triggers(rng, &self.shapes()) } else { Vec::new() };
+        for _ in 0..self.peers {
+            let mut settings = vec![
+                format!("PRAGMA foreign_keys = {}", rng.chance(60)),
+                format!("PRAGMA recursive_triggers = {}", rng.chance(50)),
+            ];
+            if rng.chance(80) {
+                settings.extend(triggers.iter().cloned());
+            }
+            self.settings.push(settings);
+        }
+    }
+
+    /// Who has which table and rows from the start, and whose clock is off.
+    fn draw_start(&mut self, rng: &mut Rng) {
+        for peer in 0..self.peers {
+            if rng.chance(40) {
+                self.events.push(Event::Skew { peer, ms: rng.between(-3_600_000, 3_600_000) });
+            }
+        }
+        let mut equal_rows: Vec<Vec<String>> = Vec::new();
+        for &table in &self.tables {
+            let shape = &SHAPES[table];
+            equal_rows.push((0..3).map(|_| sql::insert(rng, shape)).collect());
+        }
+        for (place, &table) in self.tables.clone().iter().enumerate() {
+            let mut owners: Vec<usize> = (0..self.peers).filter(|_| rng.chance(60)).collect();
+            if owners.is_empty() {
+                owners.push(rng.below(self.peers));
+            }
+            for peer in owners {
+                self.events.push(Event::Create { peer, table });
+                if rng.chance(25) {
+                    self.events.push(Event::Run { peer, sql: equal_rows[place].clone() });
+                }
+                if rng.chance(25) {
+                    let sql = (0..2).map(|_| sql::insert(rng, &SHAPES[table])).collect();
+                    self.events.push(Event::Run { peer, sql });
+                }
+                if !rng.chance(20) {
+                    self.events.push(Event::Sync { peer, table });
+                }
+            }
+        }
+    }
+
+    fn draw_event(&mut self, rng: &mut Rng) {
+        let copies = self.events.iter().filter(|event| matches!(event, Event::Copy { .. })).count();
+        let peers = self.peers + copies;
+        let peer = rng.below(peers);
+        let bytes = if rng.chance(70) { 1 << 20 } else { 1 };
+        let event = match rng.weighted(&[36, 10, 26, 14, 6, 2, 3]) {
+            0 => Event::Run { peer, sql: sql::program(rng, &self.shapes()) },
+            1 => Event::Seal { peer, bytes },
+            2 => {
+                let from = (peer + 1 + rng.below(peers - 1)) % peers;
+                self.events.push(Event::Pull { to: peer, from, order: rng.next() });
+                if rng.chance(60) { Event::Apply { peer, bytes } } else { return }
+            }
+            3 => Event::Apply { peer, bytes },
+            4 => Event::Wait { ms: if rng.chance(10) { 900_000 } else { rng.next() % 20_000 } },
+            5 => Event::Skew { peer, ms: rng.between(-3_600_000, 3_600_000) },
+            _ if self.on_disk && rng.chance(50) && copies < 2 => Event::Copy { peer },
+            _ if self.on_disk => Event::Reopen { peer },
+            _ => Event::Sync { peer, table: *rng.pick(&self.tables) },
+        };
+        self.events.push(event);
+    }
+}
+
+fn draw_tables(rng: &mut Rng) -> Vec<usize> {
+    let mut tables = Vec::new();
+    for _ in 0..1 + rng.weighted(&[50, 35, 15]) {
+        let table = rng.below(SHAPES.len());
+        if !tables.contains(&table) {
+            if let Some(parent) = SHAPES[table].parent.filter(|parent| !tables.contains(parent)) {
+                tables.push(parent);
+            }
+            tables.push(table);
+        }
+    }
+    tables
+}
+
+/// Triggers that write to a table that is not synced, to another synced table, or refuse.
+fn draw_triggers(rng: &mut Rng, shapes: &[&Shape]) -> Vec<String> {
+    let shape = *rng.pick(shapes);
+    let other = *rng.pick(shapes);
+    let event = *rng.pick(&["INSERT", "UPDATE", "DELETE"]);
+    let time = *rng.pick(&["AFTER", "AFTER", "BEFORE"]);
+    let body = match rng.below(4) {
+        0 => format!("INSERT INTO audit VALUES('{event}', changes())"),
+        1 => {
+            let mut insert = sql::insert(rng, other);
+            if let Some(rest) = insert.strip_prefix("INSERT INTO") {
+                insert = format!("INSERT OR REPLACE INTO{rest}");
+            }
+            format!("INSERT INTO audit VALUES('before', 0); {insert}; INSERT INTO audit VALUES('after', 0)")
+        }
+        2 => {
+            let cells: Vec<_> = other.columns.iter().filter(|column| column.key.is_none()).collect();
+            let column = rng.pick(&cells);
+            format!("UPDATE OR IGNORE {} SET {} = {}", other.name, column.name, column.fill.literal(rng))
+        }
+        _ => format!("SELECT RAISE({})", rng.pick(&["IGNORE", "ABORT, 'no'", "ROLLBACK, 'no'"])),
+    };
+    let when = if body.contains("RAISE") { " WHEN (SELECT total(how) FROM audit) % 3 = 0" } else { "" };
+    vec![
+        "CREATE TABLE IF NOT EXISTS audit(what, how)".to_owned(),
+        format!("CREATE TRIGGER IF NOT EXISTS noted {time} {event} ON {}{when} BEGIN {body}; END", shape.name),
+    ]
+}
