@@ -6,6 +6,7 @@
 //!    transaction of the user is one transaction of the log, however often it was tried.
 
 use std::borrow::Cow;
+use std::sync::atomic::Ordering;
 
 use kithdb_log::codec::put_varint;
 use kithdb_log::limits::{OPERATION_BYTES_MAX, VALUE_BYTES_MAX};
@@ -23,7 +24,7 @@ use crate::pending;
 const LAST_CLOCK: &str = "SELECT max(
     coalesce((SELECT last_clock FROM main.kith__pending ORDER BY n DESC LIMIT 1), 0),
     coalesce((SELECT value FROM main.kith__meta WHERE name = 'clock'), 0))";
-/// A table's number may have been rolled back, or taken out by another process, since the hook was told of it.
+/// A table's number may have been rolled back since capture was told of it.
 const IS_SYNCED: &str = "SELECT 1 FROM main.kith__tables WHERE num = ?1 AND state = 'synced'";
 const INSERT: &str = "INSERT INTO main.kith__pending(first_clock, last_clock, continues, body) VALUES(?1, ?2, ?3, ?4)";
 const TAKE_BACK: &str = "DELETE FROM main.kith__pending WHERE n BETWEEN ?1 AND ?2";
@@ -60,10 +61,12 @@ fn write(state: &State, conn: &Connection, journal: &Journal) -> Result<(i64, i6
     if count == 0 {
         return Ok((1, 0));
     }
-    for num in journal.tables() {
-        if !conn.prepare_cached(IS_SYNCED)?.exists([num])? {
-            state.schema_touched.store(true, std::sync::atomic::Ordering::Relaxed);
-            return Err(reasons::tables_changed());
+    if state.may_be_rolled_back.load(Ordering::Relaxed) {
+        for num in journal.tables() {
+            if !conn.prepare_cached(IS_SYNCED)?.exists([num])? {
+                state.schema_touched.store(true, Ordering::Relaxed);
+                return Err(reasons::tables_changed());
+            }
         }
     }
 

@@ -148,6 +148,7 @@ impl Capture {
             self.state.is_utf16.set(encoding != "UTF-8");
             let shapes = Shapes::of_registry(conn, registry)?;
             *self.state.shapes.borrow_mut() = shapes;
+            self.state.may_be_rolled_back.store(!conn.is_autocommit(), Ordering::Relaxed);
         }
         Ok(())
     }

@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) internal: AtomicU32,
     pub(super) is_closed: AtomicBool,
     pub(super) schema_touched: AtomicBool,
+    /// Whether the shapes were made inside a transaction, so that a table in them may not be synced after all.
+    pub(super) may_be_rolled_back: AtomicBool,
     pub(super) refusal: Mutex<Option<Refusal>>,
     pub(super) listener: Mutex<Option<CommitListener>>,
 }
@@ -62,6 +64,7 @@ impl State {
             internal: AtomicU32::new(0),
             is_closed: AtomicBool::new(false),
             schema_touched: AtomicBool::new(false),
+            may_be_rolled_back: AtomicBool::new(false),
             refusal: Mutex::new(None),
             listener: Mutex::new(None),
         }
