@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn times_read_like_sqlites() {
         let conn = rusqlite::Connection::open_in_memory().unwrap();
-        for unix_ms in [0, 951_782_400_000, 1_709_164_800_123, 1_795_305_600_999, 4_102_444_799_999] {
+        for unix_ms in [0_i64, 951_782_400_000, 1_709_164_800_123, 1_795_305_600_999, 4_102_444_799_999] {
             let sql = "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', ?1 / 1000.0, 'unixepoch')";
             let expected: String = conn.query_row(sql, [unix_ms], |row| row.get(0)).unwrap();
             assert_eq!(super::iso_time(unix_ms.unsigned_abs()), expected);
