@@ -205,7 +205,7 @@ impl Engine {
     /// Sees whether the session has what it was told of; reports and says so the first time.
     pub(crate) fn check_caught_up(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let is_done = session.meeting.is_told && session.behind.is_empty() && !session.admin.asked;
+        let is_done = session.meeting.is_told && session.behind.is_empty() && session.admin.asked.is_none();
         if !is_done || session.meeting.is_caught_up {
             return;
         }
@@ -225,10 +225,11 @@ impl Engine {
 
     /// Compares the digests once both sides have said that they have caught up.
     fn compare_after(&mut self, id: SessionId) {
+        let Some(meeting) = self.sessions.get(&id).map(|session| &session.meeting) else { return };
+        let Some((theirs, undisturbed)) = meeting.caught_received.filter(|_| meeting.caught_sent) else { return };
         let digest = self.digest();
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let meeting = &mut session.meeting;
-        let Some((theirs, undisturbed)) = meeting.caught_received.filter(|_| meeting.caught_sent) else { return };
         if theirs == digest {
             self.streams.raise_all(id);
             self.report(Event::InStep { session: id });

@@ -1,0 +1,299 @@
+//! What can be typed: every command with its arguments, its help and one example that pastes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+use crate::human;
+use crate::render::Mode;
+
+/// The longest line of a help text.
+const HELP_WIDTH: usize = 100;
+
+const EXAMPLES: &str = "\
+Examples:
+  kith demo
+  kith init notes.db
+  kith sql notes.db \"SELECT kith_version()\"";
+
+const TEMPLATE: &str = "\
+{about}
+
+{before-help}{usage-heading} {usage}
+
+{all-args}{after-help}
+";
+
+const COMMAND_TEMPLATE: &str = "\
+{about}
+
+{before-help}{usage-heading} {usage}
+
+{all-args}{after-help}
+";
+
+/// KithDB: an SQLite database that syncs from device to device, encrypted, without a server.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kith",
+    version,
+    help_template = TEMPLATE,
+    before_help = EXAMPLES,
+    max_term_width = HELP_WIDTH,
+    disable_help_subcommand = true,
+    after_help = "`kith COMMAND --help` has an example for each command. Exit codes: 0 done, 1 failed, 2 wrong usage."
+)]
+pub struct Arguments {
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new or a plain SQLite file a database that can sync.
+    ///
+    /// Its tables stay as they are; `SELECT kith_sync('table')` then names those that take part.
+    /// Two files appear beside it: FILE-kith-key, the device's secret keys, and FILE-kith-life,
+    /// which tells the file from its copies.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith init notes.db --name laptop")]
+    Init(Init),
+
+    /// Run SQL: one statement, several, or a shell.
+    ///
+    /// Without SQL it reads statements from standard input; on a terminal it is a shell with history,
+    /// where `.help` lists what else it knows.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith sql notes.db \"SELECT kith_sync('notes')\"")]
+    Sql(Sql),
+
+    /// Make a ticket that lets one device join.
+    ///
+    /// The ticket is a secret until it is used or expires: who has it can join, once.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith invite notes.db --role writer --expires 1d")]
+    Invite(Invite),
+
+    /// Join a workspace with a ticket.
+    ///
+    /// An owner must be online (`kith sync` on the inviting side). The tables arrive with `kith sync`.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith join other.db \"$(cat ticket.txt)\" --name phone")]
+    Join(Join),
+
+    /// List the devices of the workspace.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith members notes.db")]
+    Members(File),
+
+    /// Sync with other devices until stopped with Ctrl-C.
+    ///
+    /// Finds them on the local network by mDNS, or at the addresses given. Other programs may use the
+    /// file meanwhile; what `kith sql` writes is sent at once.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith sync notes.db")]
+    Sync(Sync),
+
+    /// Say what the file holds and what waits.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith status notes.db")]
+    Status(File),
+
+    /// List the newest entries of the log: who wrote them, when, and what became of them.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith log notes.db -n 5")]
+    Log(Log),
+
+    /// List rows that are kept out of their table, and why.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith conflicts notes.db")]
+    Conflicts(File),
+
+    /// List the replicas that this file has synced with.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith peers notes.db")]
+    Peers(File),
+
+    /// Check that tables, metadata and log agree, and that no signature is wrong.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith verify notes.db")]
+    Verify(File),
+
+    /// Check what sync needs on this machine, and the files of a database.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith doctor notes.db")]
+    Doctor(Doctor),
+
+    /// Show it: two peers as two processes write apart, sync, and are compared row by row.
+    ///
+    /// Uses the dictionary WordNet, or a copy of a database of yours.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith demo")]
+    Demo(Demo),
+
+    /// Print a completion script for a shell.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith completions bash > kith.bash")]
+    Completions(Completions),
+}
+
+/// A command that takes a database and nothing else.
+#[derive(Debug, Args)]
+pub struct File {
+    /// The database file.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+}
+
+/// `kith init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The database file; made if it is not there.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+
+    /// The name by which people know this device [default: the machine's name].
+    #[arg(long, value_name = "DEVICE")]
+    pub name: Option<String>,
+}
+
+/// `kith sql`.
+#[derive(Debug, Args)]
+pub struct Sql {
+    /// The database file.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+
+    /// One or several statements.
+    pub sql: Option<String>,
+
+    /// How rows are printed; --json is the same as --mode json.
+    #[arg(long, value_enum, default_value_t = Mode::Table)]
+    pub mode: Mode,
+}
+
+/// The role a ticket gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Reads and writes.
+    Writer,
+    /// Reads, writes, invites and admits.
+    Owner,
+}
+
+/// `kith invite`.
+#[derive(Debug, Args)]
+pub struct Invite {
+    /// The database file.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+
+    /// What the new device may do.
+    #[arg(long, value_enum)]
+    pub role: Role,
+
+    /// How long the ticket holds, such as 30m, 12h or 7d.
+    #[arg(long, default_value = "1d", value_parser = human::parse_duration)]
+    pub expires: Duration,
+
+    /// Where this device can be reached, as `kith sync` prints it; goes into the ticket.
+    #[arg(long = "address", value_name = "ADDR")]
+    pub addresses: Vec<String>,
+}
+
+/// `kith join`.
+#[derive(Debug, Args)]
+pub struct Join {
+    /// The database file; made if it is not there.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+
+    /// The ticket, as `kith invite` printed it; `-` reads it from standard input.
+    pub ticket: String,
+
+    /// Where an owner can be reached; needed where mDNS does not work.
+    #[arg(long = "peer", value_name = "ADDR")]
+    pub peers: Vec<String>,
+
+    /// The name by which people know this device [default: the machine's name].
+    #[arg(long, value_name = "DEVICE")]
+    pub name: Option<String>,
+
+    /// Join with a file that has rows: rows of equal key become one.
+    #[arg(long)]
+    pub merge_by_key: bool,
+
+    /// Do not search the local network.
+    #[arg(long)]
+    pub no_mdns: bool,
+}
+
+/// `kith sync`.
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// The database file.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+
+    /// End when both sides hold the same; exit 1 if no peer is found.
+    #[arg(long)]
+    pub once: bool,
+
+    /// Where to listen [default: every interface, a port of the system's choice].
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<String>,
+
+    /// A peer's address, as its `kith sync` prints it; dialled again when lost.
+    #[arg(long = "peer", value_name = "ADDR")]
+    pub peers: Vec<String>,
+
+    /// Do not search the local network.
+    #[arg(long)]
+    pub no_mdns: bool,
+
+    /// End when standard input ends; for programs that start this one.
+    #[arg(long)]
+    pub until_eof: bool,
+}
+
+/// `kith log`.
+#[derive(Debug, Args)]
+pub struct Log {
+    /// The database file.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+
+    /// How many entries.
+    #[arg(short = 'n', long = "entries", default_value_t = 20)]
+    pub entries: u32,
+}
+
+/// `kith doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// A database file to check too.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+
+    /// A port that `kith sync --listen` is to use; 0 stands for any.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+}
+
+/// `kith demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Use a copy of this SQLite database; the file itself is only read.
+    #[arg(long, value_name = "FILE.db", value_hint = ValueHint::FilePath, conflicts_with = "wordnet")]
+    pub from: Option<PathBuf>,
+
+    /// The folder with WordNet's data.noun, data.verb, data.adj and data.adv [default: a small extract].
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub wordnet: Option<PathBuf>,
+
+    /// Where to put the two databases; must not exist [default: a new folder among the temporary files].
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub folder: Option<PathBuf>,
+}
+
+/// `kith completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}

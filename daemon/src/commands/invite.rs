@@ -1,0 +1,42 @@
+//! `kith invite`.
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use kithdb_core::changes::iso_time;
+use kithdb_log::Role;
+use kithdb_log::limits::TICKET_ADDRESSES_MAX;
+use kithdb_peer::addresses::ticket_addresses;
+use serde_json::json;
+
+use super::open;
+use crate::cli::{self, Invite};
+use crate::report::Output;
+
+/// Prints a ticket, alone on standard output so that it can be piped; what to know about it goes to standard error.
+pub fn run(arguments: &Invite, output: Output) -> Result<ExitCode> {
+    let role = match arguments.role {
+        cli::Role::Writer => Role::Writer,
+        cli::Role::Owner => Role::Owner,
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("this machine's clock is before 1970; set it right")?;
+    let expires_unix_ms = u64::try_from((now + arguments.expires).as_millis()).unwrap_or(u64::MAX);
+    let mut replica = open(&arguments.file)?;
+    let mut addresses = arguments.addresses.clone();
+    // Those given come first: a ticket has room for few.
+    addresses.extend(ticket_addresses(&replica)?.into_iter().filter(|address| !arguments.addresses.contains(address)));
+    addresses.truncate(TICKET_ADDRESSES_MAX);
+    let ticket = replica.invite(role, expires_unix_ms, addresses)?;
+    replica.close()?;
+    let until = iso_time(expires_unix_ms);
+    output.say(&ticket, json!({ "ticket": ticket.to_string(), "role": role.to_string(), "expires_unix_ms": expires_unix_ms }))?;
+    if !output.json {
+        eprintln!(
+            "One device can join with this ticket until {until}; keep it secret.\n\
+             Keep `kith sync {file}` running here, and on the other device: kith join {file} TICKET",
+            file = arguments.file.display()
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}

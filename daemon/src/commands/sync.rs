@@ -1,0 +1,128 @@
+//! `kith sync`: keeps a file in step with others and tells what happens.
+
+use std::io::Read;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use kithdb_peer::{Listen, Peer, PeerConfig, PeerEvent};
+use tokio::sync::oneshot;
+
+use super::{parse_addresses, runtime};
+use crate::cli::Sync;
+use crate::report::Output;
+
+mod tell;
+
+use tell::Teller;
+
+/// Why the command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Ctrl-C, or the end of standard input.
+    Asked,
+    /// `--once`: both sides hold the same.
+    Equal,
+    /// `--once`: nobody was there.
+    Nobody,
+    /// The peer ended by itself.
+    Failed,
+}
+
+/// Syncs until asked to stop.
+pub fn run(arguments: &Sync, output: Output) -> Result<ExitCode> {
+    let listen = parse_addresses(&arguments.listen)?;
+    let config = PeerConfig {
+        listen: if listen.is_empty() { Listen::Everywhere } else { Listen::At(listen) },
+        mdns: !arguments.no_mdns,
+        peers: parse_addresses(&arguments.peers)?,
+        ..PeerConfig::default()
+    };
+    let mut teller = Teller::new(output);
+    let end = runtime()?.block_on(sync(arguments, config, &mut teller))?;
+    Ok(match end {
+        End::Asked | End::Equal => ExitCode::SUCCESS,
+        End::Nobody | End::Failed => ExitCode::FAILURE,
+    })
+}
+
+async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Result<End> {
+    let started = Instant::now();
+    let (peer, mut events) = Peer::open(&arguments.file, config).await?;
+    let mut stop = std::pin::pin!(asked_to_stop(arguments.until_eof));
+    let mut told = Ok(());
+    let end = loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            asked = &mut stop => {
+                asked?;
+                break End::Asked;
+            }
+        };
+        let Some(event) = event else { break End::Failed };
+        told = teller.tell(&event);
+        let is_over = match &event {
+            _ if told.is_err() => Some(End::Failed),
+            PeerEvent::Stopped { .. } => Some(End::Failed),
+            PeerEvent::NoPeerYet { .. } if arguments.once => Some(End::Nobody),
+            PeerEvent::InStep { .. } if arguments.once => Some(End::Equal),
+            _ => None,
+        };
+        if let Some(end) = is_over {
+            break end;
+        }
+    };
+    let traffic = peer.status().await.ok();
+    peer.shutdown().await;
+    // What happened until the end is told too: it was done.
+    while let Some(event) = events.recv().await {
+        if told.is_ok() {
+            told = teller.tell(&event);
+        }
+    }
+    told?;
+    teller.end(traffic.as_ref(), started.elapsed())?;
+    Ok(end)
+}
+
+/// Waits for Ctrl-C, the signal to terminate, or the end of standard input where that counts.
+async fn asked_to_stop(until_eof: bool) -> Result<()> {
+    let eof = async {
+        if until_eof { end_of_input().await } else { std::future::pending().await }
+    };
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("Ctrl-C cannot be listened for"),
+        terminated = terminated() => terminated,
+        ended = eof => ended,
+    }
+}
+
+#[cfg(unix)]
+async fn terminated() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    signal(SignalKind::terminate()).context("the signal to terminate cannot be listened for")?.recv().await;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn terminated() -> Result<()> {
+    std::future::pending().await
+}
+
+/// Standard input has no async end on every platform, so a thread waits for it; it ends with the process.
+async fn end_of_input() -> Result<()> {
+    let (ended, wait) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("stdin".to_owned())
+        .spawn(move || {
+            let mut scratch = [0; 256];
+            let mut input = std::io::stdin().lock();
+            while matches!(input.read(&mut scratch), Ok(1..)) {}
+            // Nobody waits any more if the peer stopped first.
+            let _ = ended.send(());
+        })
+        .context("the system gives no thread")?;
+    // The thread cannot end without sending.
+    let _ = wait.await;
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! Tells what a peer does: a line for what people care about, a bar while entries come in, or one JSON object an event.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use kithdb_peer::{PeerEvent, PeerStatus};
+use serde_json::{Value, json};
+
+use crate::commands::advice;
+use crate::human;
+use crate::render::visible;
+use crate::report::Output;
+
+/// Prints events.
+pub struct Teller {
+    output: Output,
+    bar: Option<ProgressBar>,
+    started: Instant,
+    merged: u64,
+}
+
+impl Teller {
+    /// Prints to standard output.
+    pub fn new(output: Output) -> Self {
+        Self { output, bar: None, started: Instant::now(), merged: 0 }
+    }
+
+    /// Prints one event.
+    pub fn tell(&mut self, event: &PeerEvent) -> io::Result<()> {
+        if self.output.json {
+            let Some(mut value) = json_of(event) else { return Ok(()) };
+            value["elapsed_ms"] = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).into();
+            return self.output.line(value);
+        }
+        self.advance_bar(event);
+        match text_of(event) {
+            Some(line) => self.line(&visible_lines(&line)),
+            None => Ok(()),
+        }
+    }
+
+    /// Prints what it came to.
+    pub fn end(&mut self, status: Option<&PeerStatus>, elapsed: Duration) -> io::Result<()> {
+        self.hide_bar();
+        let sessions = status.map(|status| status.sessions.as_slice()).unwrap_or_default();
+        let sum = |of: fn(&kithdb_peer::Traffic) -> u64| sessions.iter().map(|session| of(&session.traffic)).sum::<u64>();
+        let (sent, received) = (sum(|traffic| traffic.sent_bytes), sum(|traffic| traffic.received_bytes));
+        if self.output.json {
+            return self.output.line(json!({
+                "event": "stopped", "sent_bytes": sent, "received_bytes": received, "open_sessions": sessions.len(),
+                "operations_merged": self.merged, "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            }));
+        }
+        let traffic = if sessions.is_empty() {
+            String::new()
+        } else {
+            format!("; over the open sessions {} sent, {} received", human::bytes(sent), human::bytes(received))
+        };
+        self.line(&format!("stopped after {}{traffic}", human::elapsed(elapsed)))
+    }
+
+    fn line(&self, line: &str) -> io::Result<()> {
+        let write = || {
+            let mut out = io::stdout().lock();
+            writeln!(out, "{line}")?;
+            out.flush()
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn advance_bar(&mut self, event: &PeerEvent) {
+        match event {
+            PeerEvent::Progress { have_entries, want_entries, received_bytes, .. } if self.output.is_watched() => {
+                let bar = self.bar.get_or_insert_with(|| {
+                    let bar = ProgressBar::new(0);
+                    if let Ok(style) = ProgressStyle::with_template("receiving {bar:30} {human_pos}/{human_len} entries, {msg}") {
+                        bar.set_style(style);
+                    }
+                    bar
+                });
+                bar.set_length(*want_entries);
+                bar.set_position(*have_entries);
+                bar.set_message(human::bytes(*received_bytes));
+            }
+            PeerEvent::CaughtUp { .. } | PeerEvent::Disconnected { .. } => self.hide_bar(),
+            PeerEvent::Applied { operations, .. } => self.merged += operations,
+            _ => {}
+        }
+    }
+
+    fn hide_bar(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Makes each line safe for a terminal.
+fn visible_lines(text: &str) -> String {
+    text.lines().map(visible).collect::<Vec<_>>().join("\n")
+}
+
+/// The line for people; none for what only programs care about.
+fn text_of(event: &PeerEvent) -> Option<String> {
+    Some(match event {
+        PeerEvent::Listening { address } => format!("listening at {address}"),
+        PeerEvent::PortBusy { wanted, taken } => {
+            format!("port {wanted} is taken by another program; listening at {taken}: tickets made before name the old port")
+        }
+        PeerEvent::ListenFailed { address, reason } => format!("cannot listen at {address}: {reason}"),
+        PeerEvent::MdnsFailed { reason } => {
+            format!("the local network cannot be searched ({reason}); use --peer ADDR to reach others")
+        }
+        PeerEvent::NoPeerYet { tried, addresses, mdns } => advice::nobody(tried, addresses, *mdns),
+        PeerEvent::Connected { device, address, path, .. } => format!("connected to {device} at {address} over {path}"),
+        PeerEvent::Disconnected { device, reason, .. } => format!("disconnected from {device}: {reason}"),
+        PeerEvent::Refused { address, reason } => format!("refused {address}: {reason}"),
+        PeerEvent::CaughtUp { device, .. } => format!("have everything {device} has"),
+        PeerEvent::InStep { device, .. } => format!("in step with {device}"),
+        PeerEvent::Sealed { transactions: 0, rows_taken_up: 0 } => return None,
+        PeerEvent::Sealed { transactions: 0, rows_taken_up } => {
+            format!("took up {} from before sync", human::counted(*rows_taken_up, "row"))
+        }
+        PeerEvent::Sealed { transactions, .. } => format!("sealed {}", human::counted(*transactions, "transaction")),
+        PeerEvent::Applied { entries: 0, tables_created, .. } if tables_created.is_empty() => return None,
+        PeerEvent::Applied { operations, rows, tables_created, waiting, .. } => {
+            let mut line = format!("merged {}", human::counted(*operations, "change"));
+            if !rows.is_empty() {
+                let rows: Vec<_> = rows.iter().map(|(table, count)| format!("{} of {table}", human::counted(*count, "row"))).collect();
+                line.push_str(&format!("; wrote {}", rows.join(", ")));
+            }
+            if !tables_created.is_empty() {
+                line.push_str(&format!("; made {}", tables_created.join(", ")));
+            }
+            if *waiting > 0 {
+                line.push_str(&format!("; {} wait", human::counted(*waiting, "entry")));
+            }
+            line
+        }
+        PeerEvent::Torn { transactions } => {
+            format!("merged {} without a part that did not arrive in time", human::counted(*transactions, "transaction"))
+        }
+        PeerEvent::Forged { device, sequence, reason } => {
+            let who = device.as_ref().map_or_else(|| "a device".to_owned(), ToString::to_string);
+            let which = sequence.map_or_else(String::new, |sequence| format!(" {}", sequence.get()));
+            format!("refused entry{which} in the name of {who}: {reason}")
+        }
+        PeerEvent::Fork { device, sequence } => {
+            format!("{device} signed two entries with number {}; the first to arrive is kept", sequence.get())
+        }
+        PeerEvent::ClockAhead { device, ahead_ms } => format!(
+            "the clock of {device} is {} ahead; its entry is merged when its time has come",
+            human::elapsed(Duration::from_millis(*ahead_ms))
+        ),
+        PeerEvent::OwnStreamAhead { reason } => format!("this file goes on as a new incarnation: {reason}"),
+        PeerEvent::JoinAsked { author } => format!("a device asks to join ({})", author.short()),
+        PeerEvent::Admitted { device } => format!("let {device} in"),
+        PeerEvent::JoinRefused { author, reason } => format!("turned a device away ({}): {reason}", author.short()),
+        PeerEvent::MembersChanged { .. } => "others' invitations and admissions arrived".to_owned(),
+        PeerEvent::ReceivingPaused { disk_full: true, for_ms } => {
+            format!("the disk is full: receiving waits {}, free some space", human::elapsed(Duration::from_millis(*for_ms)))
+        }
+        PeerEvent::ReceivingPaused { disk_full: false, for_ms } => {
+            format!("the database takes no entries: receiving waits {}", human::elapsed(Duration::from_millis(*for_ms)))
+        }
+        PeerEvent::ReceivingResumed => "receiving goes on".to_owned(),
+        PeerEvent::Delayed { reason } => format!("tried again soon: {reason}"),
+        PeerEvent::Stopped { reason } => format!("stopped: {reason}"),
+        _ => return None,
+    })
+}
+
+/// The object for programs; none for an event this version has no name for.
+fn json_of(event: &PeerEvent) -> Option<Value> {
+    let addresses = |addresses: &mut dyn Iterator<Item = String>| addresses.collect::<Vec<_>>();
+    Some(match event {
+        PeerEvent::Listening { address } => json!({ "event": "listening", "address": address.to_string() }),
+        PeerEvent::PortBusy { wanted, taken } => json!({ "event": "port_busy", "wanted": wanted, "taken": taken }),
+        PeerEvent::ListenFailed { address, reason } => {
+            json!({ "event": "listen_failed", "address": address.to_string(), "reason": reason })
+        }
+        PeerEvent::MdnsFailed { reason } => json!({ "event": "mdns_failed", "reason": reason }),
+        PeerEvent::PeerFound { address } => json!({ "event": "peer_found", "address": address.to_string() }),
+        PeerEvent::NoPeerYet { tried, addresses: own, mdns } => {
+            let tried: Vec<_> =
+                tried.iter().map(|tried| json!({ "address": tried.address.to_string(), "reason": tried.reason })).collect();
+            json!({
+                "event": "no_peer_yet", "tried": tried, "mdns": mdns,
+                "addresses": addresses(&mut own.iter().map(ToString::to_string)),
+                "advice": advice::nobody(&[], own, *mdns).split_once("What to do:").map(|(_, advice)| advice.trim()),
+            })
+        }
+        PeerEvent::DialFailed { address, reason } => {
+            json!({ "event": "dial_failed", "address": address.to_string(), "reason": reason })
+        }
+        PeerEvent::Connected { session, device, address, path } => json!({
+            "event": "connected", "session": session.0, "device": device.name, "author": device.author.to_string(),
+            "address": address.to_string(), "path": path.to_string(),
+        }),
+        PeerEvent::Disconnected { session, device, reason } => {
+            json!({ "event": "disconnected", "session": session.0, "device": device.name, "reason": reason })
+        }
+        PeerEvent::Refused { address, reason } => {
+            json!({ "event": "refused", "address": address.to_string(), "reason": reason })
+        }
+        PeerEvent::Progress { session, device, have_entries, want_entries, received_bytes } => json!({
+            "event": "progress", "session": session.0, "device": device.name, "have_entries": have_entries,
+            "want_entries": want_entries, "received_bytes": received_bytes,
+        }),
+        PeerEvent::CaughtUp { session, device } => {
+            json!({ "event": "caught_up", "session": session.0, "device": device.name })
+        }
+        PeerEvent::InStep { session, device } => {
+            json!({ "event": "in_step", "session": session.0, "device": device.name })
+        }
+        PeerEvent::Sealed { transactions, rows_taken_up } => {
+            json!({ "event": "sealed", "transactions": transactions, "rows_taken_up": rows_taken_up })
+        }
+        PeerEvent::Applied { entries, operations, rows, tables_created, waiting } => json!({
+            "event": "applied", "entries": entries, "operations": operations, "rows": rows,
+            "tables_created": tables_created, "waiting": waiting,
+        }),
+        PeerEvent::Torn { transactions } => json!({ "event": "torn", "transactions": transactions }),
+        PeerEvent::Forged { device, sequence, reason } => json!({
+            "event": "forged", "device": device.as_ref().map(|device| &device.name),
+            "sequence": sequence.map(|sequence| sequence.get()), "reason": reason,
+        }),
+        PeerEvent::Fork { device, sequence } => {
+            json!({ "event": "fork", "device": device.name, "sequence": sequence.get() })
+        }
+        PeerEvent::ClockAhead { device, ahead_ms } => {
+            json!({ "event": "clock_ahead", "device": device.name, "ahead_ms": ahead_ms })
+        }
+        PeerEvent::OwnStreamAhead { reason } => json!({ "event": "new_incarnation", "reason": reason }),
+        PeerEvent::JoinAsked { author } => json!({ "event": "join_asked", "author": author.to_string() }),
+        PeerEvent::Admitted { device } => {
+            json!({ "event": "admitted", "device": device.name, "author": device.author.to_string() })
+        }
+        PeerEvent::JoinRefused { author, reason } => {
+            json!({ "event": "join_refused", "author": author.to_string(), "reason": reason })
+        }
+        PeerEvent::MembersChanged { operations } => json!({ "event": "members_changed", "operations": operations }),
+        PeerEvent::ReceivingPaused { disk_full, for_ms } => {
+            json!({ "event": "receiving_paused", "disk_full": disk_full, "for_ms": for_ms })
+        }
+        PeerEvent::ReceivingResumed => json!({ "event": "receiving_resumed" }),
+        PeerEvent::Delayed { reason } => json!({ "event": "delayed", "reason": reason }),
+        PeerEvent::Stopped { reason } => json!({ "event": "failed", "reason": reason }),
+        _ => return None,
+    })
+}

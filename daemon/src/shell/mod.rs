@@ -1,0 +1,146 @@
+//! `kith sql`: statements from the command line, from standard input, or typed.
+//!
+//! Invariants:
+//! 1. A script ends at its first failure, naming the line; a typed statement that fails ends nothing.
+//! 2. Memory is bounded by the longest statement of a script (at most [`STATEMENT_BYTES_MAX`]) and the printer's rows.
+
+mod dot;
+mod editor;
+mod statements;
+
+use std::io::{self, BufRead, IsTerminal};
+
+use anyhow::{Context, Result, bail, ensure};
+use kithdb_core::replica::Replica;
+use rusqlite::types::ValueRef;
+
+use self::statements::Scanner;
+use crate::render::{Mode, Rows};
+
+/// The longest statement that a script may hold: a little more than SQLite itself takes.
+const STATEMENT_BYTES_MAX: usize = 1 << 30;
+
+/// A replica that statements are run on, and how their rows are printed.
+pub struct Shell {
+    replica: Replica,
+    mode: Mode,
+}
+
+/// Whether to go on after a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Read the next line.
+    Read,
+    /// `.quit` was typed.
+    Quit,
+}
+
+impl Shell {
+    /// Starts a shell on a replica.
+    pub const fn new(replica: Replica, mode: Mode) -> Self {
+        Self { replica, mode }
+    }
+
+    /// Runs one or several statements, or a dot command.
+    pub fn run(&mut self, text: &str) -> Result<Next> {
+        let text = text.trim();
+        if text.starts_with('.') {
+            return dot::run(self, text);
+        }
+        self.run_sql(text)?;
+        Ok(Next::Read)
+    }
+
+    /// Runs what standard input holds: a shell on a terminal, a script otherwise.
+    pub fn run_input(&mut self) -> Result<()> {
+        if io::stdin().is_terminal() { editor::run(self) } else { self.run_script(io::stdin().lock()) }
+    }
+
+    /// Closes the database.
+    pub fn close(self) -> Result<()> {
+        Ok(self.replica.close()?)
+    }
+
+    fn run_script(&mut self, mut input: impl BufRead) -> Result<()> {
+        let mut scanner = Scanner::default();
+        let mut text = String::new();
+        let (mut line, mut begun) = (0_u64, 1_u64);
+        loop {
+            let start = text.len();
+            let read = input.read_line(&mut text).with_context(|| format!("line {} is not UTF-8 text", line + 1))?;
+            line += 1;
+            ensure!(text.len() <= STATEMENT_BYTES_MAX, "the statement at line {begun} is longer than SQLite takes");
+            let is_dot = start == 0 && text.starts_with('.');
+            if !is_dot {
+                text[start..].chars().for_each(|c| {
+                    scanner.feed(c);
+                });
+            }
+            // What follows a statement on its line may be the beginning of the next one.
+            if read > 0 && !is_dot && !scanner.is_between() {
+                continue;
+            }
+            if self.run(&text).with_context(|| format!("line {begun}"))? == Next::Quit || read == 0 {
+                break;
+            }
+            text.clear();
+            begun = line + 1;
+        }
+        if !self.replica.conn().is_autocommit() {
+            bail!("the script ended inside a transaction, which was rolled back; end it with COMMIT");
+        }
+        Ok(())
+    }
+
+    fn run_sql(&mut self, sql: &str) -> Result<()> {
+        for statement in statements::split(sql) {
+            // Another process, or the statement before, may have changed which tables are synced.
+            self.replica.reload_registry()?;
+            self.print(statement).map_err(|failure| match failure {
+                Failure::Output(error) => anyhow::Error::from(error),
+                Failure::Sql(error) => self.replica.explain(error).into(),
+            })?;
+        }
+        self.replica.reload_registry()?;
+        Ok(())
+    }
+
+    fn print(&self, sql: &str) -> Result<(), Failure> {
+        let conn = self.replica.conn();
+        let mut statement = conn.prepare(sql)?;
+        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let count = columns.len();
+        let mut rows = statement.raw_query();
+        if count == 0 {
+            while rows.next()?.is_some() {}
+            return Ok(());
+        }
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let mut printer = Rows::new(&mut out, self.mode, columns);
+        while let Some(row) = rows.next()? {
+            let values = (0..count).map(|index| row.get_ref(index)).collect::<rusqlite::Result<Vec<ValueRef<'_>>>>()?;
+            printer.row(&values)?;
+        }
+        printer.end()?;
+        io::Write::flush(&mut out)?;
+        Ok(())
+    }
+}
+
+/// What can go wrong while rows are printed.
+enum Failure {
+    Sql(rusqlite::Error),
+    Output(io::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
