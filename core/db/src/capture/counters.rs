@@ -28,6 +28,8 @@ pub(super) struct Saved {
     changes: i64,
     total: i64,
     shown: i64,
+    /// What our statements had added to the total; a section inside this one is not to count twice.
+    ours: i64,
 }
 
 /// See the module.
@@ -54,7 +56,13 @@ impl Counters {
     /// Begins a section of statements of ours.
     pub(super) fn begin(&self, conn: &Connection) -> Saved {
         let (changes, total) = real_counts(conn);
-        Saved { rowid: conn.last_insert_rowid(), changes, total, shown: self.changes(changes, total) }
+        Saved {
+            rowid: conn.last_insert_rowid(),
+            changes,
+            total,
+            shown: self.changes(changes, total),
+            ours: self.ours.get(),
+        }
     }
 
     /// Ends the section.
@@ -64,7 +72,7 @@ impl Counters {
             if changes == 0 && saved.shown != 0 && change_one_row(conn).is_ok() {
                 (changes, total) = real_counts(conn);
             }
-            self.ours.set(self.ours.get().wrapping_add(total.wrapping_sub(saved.total)));
+            self.ours.set(saved.ours.wrapping_add(total.wrapping_sub(saved.total)));
             self.marker.set((changes != 0).then_some(Marker { changes, total, shown: saved.shown }));
         }
         set_last_insert_rowid(conn, saved.rowid);

@@ -135,8 +135,11 @@ fn late_changes(state: &State, conn: &Connection, journal: &Journal) -> Result<L
     }
     for note in &merged {
         let shape = find_shape(&shapes, note.table)?;
-        if let Some(row) = read_row(conn, shape, &note.place)? {
-            put_late_update(shape, note, &row, &mut late.bytes)?;
+        let Some(row) = read_row(conn, shape, &note.place)? else { continue };
+        let mut note = note.clone();
+        note.columns.retain(|(column, old)| old.as_ref() != Some(&row[*column]));
+        if !note.columns.is_empty() {
+            put_late_update(shape, &note, &row, &mut late.bytes)?;
             late.count += 1;
         }
     }

@@ -262,7 +262,7 @@ impl<'s> Change<'s> {
         let mut columns = Vec::new();
         for column in 0..self.shape.columns.len() {
             if self.new(column)?.is_missing {
-                columns.push((column, None));
+                columns.push((column, Some(ValueRef::Null.to_encoded())));
             }
         }
         let place = if self.shape.without_rowid {

@@ -23,7 +23,8 @@ pub(super) enum Place {
 pub(super) struct Note {
     pub(super) table: u32,
     pub(super) place: Place,
-    /// Indexes into the stored columns, each with its encoded value from before if the table has rows from before sync.
+    /// Indexes into the stored columns, each with the encoded value it is known to have had: as the record tells it, or, in
+    /// tables with rows from before sync, before the write.
     pub(super) columns: Vec<(usize, Option<Vec<u8>>)>,
 }
 

@@ -49,7 +49,8 @@ pub(super) fn table_changed(table: &str) -> Failure {
 pub(super) fn tables_changed() -> Failure {
     Failure {
         code: ffi::SQLITE_ERROR,
-        message: "which tables are synced was changed by another connection or rolled back; run the transaction again".into(),
+        message: "which tables are synced was changed by another connection or rolled back; run the transaction again"
+            .into(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kithdb_log::{
     Affinity, Collation, ColumnId, ColumnSchema, KeyKind, LaneId, Reader, TableId, TableSchema, ValueRef,
 };
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
 use crate::capture::Capture;
 use crate::key;
@@ -150,6 +150,25 @@ impl Db {
 
     pub(super) fn count(&self, sql: &str) -> i64 {
         self.conn.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Writes into column `d` of a row of `t` by incremental blob I/O, several times through one handle.
+    pub(super) fn write_blob(&self, row: i64, bytes: &[u8], at: i32, times: u32) {
+        let mut blob = std::ptr::null_mut();
+        // SAFETY: the handle is open, the names are C strings, and the blob is closed before it goes.
+        unsafe {
+            let db = self.conn.handle();
+            let code =
+                ffi::sqlite3_blob_open(db, c"main".as_ptr(), c"t".as_ptr(), c"d".as_ptr(), row, 1, &raw mut blob);
+            assert_eq!(code, ffi::SQLITE_OK);
+            for _ in 0..times {
+                assert_eq!(
+                    ffi::sqlite3_blob_write(blob, bytes.as_ptr().cast(), bytes.len() as i32, at),
+                    ffi::SQLITE_OK
+                );
+            }
+            assert_eq!(ffi::sqlite3_blob_close(blob), ffi::SQLITE_OK);
+        }
     }
 
     /// Decodes `kith__pending` as this connection sees it, and checks its clocks and its list of tables.
