@@ -12,19 +12,63 @@ use crate::model::{Expected, Hidden, Secrets, expect};
 use crate::shapes::{SHAPES, Shape};
 use crate::world::{Outcome, World, during};
 
+/// How much was compared, so that a suite that tests nothing shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tally {
+    pub entries: usize,
+    pub shown: usize,
+    pub past: usize,
+    pub part_missing: usize,
+    pub id_taken: usize,
+    pub unique: usize,
+    pub not_null: usize,
+    pub violations: usize,
+}
+
+impl Tally {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.entries += other.entries;
+        self.shown += other.shown;
+        self.past += other.past;
+        self.part_missing += other.part_missing;
+        self.id_taken += other.id_taken;
+        self.unique += other.unique;
+        self.not_null += other.not_null;
+        self.violations += other.violations;
+    }
+
+    fn count(&mut self, expected: &Expected) {
+        self.shown += expected.shown.len();
+        for (hidden, _) in expected.parked.values() {
+            match hidden {
+                Hidden::Past => self.past += 1,
+                Hidden::PartMissing => self.part_missing += 1,
+                Hidden::IdTaken => self.id_taken += 1,
+                Hidden::Unique => self.unique += 1,
+                Hidden::NotNull => self.not_null += 1,
+            }
+        }
+    }
+}
+
 /// Checks all peers against each other and the model.
-pub fn check(world: &mut World) -> Outcome<()> {
+pub fn check(world: &mut World) -> Outcome<Tally> {
+    let mut tally = Tally::default();
     let secrets = Secrets::of_member(&world.peers[1].replica)?;
     let expected = expect(&world.peers[0].replica, &secrets, &world.tables)?;
+    expected.values().for_each(|expected| tally.count(expected));
     for index in 0..world.peers.len() {
         let replica = &mut world.peers[index].replica;
         for (&table, expected) in &expected {
-            check_table(replica, &SHAPES[table], expected).map_err(|error| format!("peer {index}, {error}"))?;
+            let broken = check_table(replica, &SHAPES[table], expected).map_err(|error| format!("peer {index}, {error}"))?;
+            tally.violations += broken;
         }
         let report = replica.verify(|_, _| {}).map_err(during("verifying"))?;
         if let Some(problem) = report.problems.first() {
             return Err(format!("peer {index}: verify finds {} problems: {problem}", report.problems.len()));
         }
+        tally.entries += report.entries as usize;
     }
     for &table in &world.tables {
         let first = dump(&world.peers[0].replica, SHAPES[table].name)?;
@@ -35,7 +79,7 @@ pub fn check(world: &mut World) -> Outcome<()> {
             }
         }
     }
-    Ok(())
+    Ok(tally)
 }
 
 /// Reads every column of every row, generated ones included, with its type.
@@ -52,7 +96,7 @@ fn dump(replica: &Replica, table: &str) -> Outcome<Vec<String>> {
     select.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(during("dumping"))
 }
 
-fn check_table(replica: &Replica, shape: &Shape, expected: &Expected) -> Outcome<()> {
+fn check_table(replica: &Replica, shape: &Shape, expected: &Expected) -> Outcome<usize> {
     let shown = shown(replica, shape)?;
     if shown != expected.shown {
         let print = |rows: &[Vec<Vec<u8>>]| rows.iter().map(|row| format!("\n  {}", print_row(row))).collect::<String>();
@@ -144,12 +188,12 @@ fn check_parked(shape: &Shape, parked: &[ParkedLife], expected: &Expected) -> Ou
     }
 }
 
-/// Every row that breaks the CHECK is listed, and no other.
-fn check_violations(replica: &Replica, shape: &Shape) -> Outcome<()> {
-    let Some(check) = shape.check else { return Ok(()) };
+/// Every row that breaks the CHECK is listed, and no other; returns how many there are.
+fn check_violations(replica: &Replica, shape: &Shape) -> Outcome<usize> {
+    let Some(check) = shape.check else { return Ok(0) };
     let listed = "SELECT count(*) FROM kith__violations WHERE kind = 'check' AND table_num = (SELECT num FROM kith__tables WHERE name = ?1)";
     let listed: i64 = replica.conn().query_row(listed, [shape.name], |row| row.get(0)).map_err(during("counting"))?;
     let broken = format!("SELECT count(*) FROM {} WHERE NOT ({check})", shape.name);
     let broken: i64 = replica.conn().query_row(&broken, [], |row| row.get(0)).map_err(during("counting"))?;
-    if listed == broken { Ok(()) } else { Err(format!("{}: {broken} rows break the CHECK, {listed} are listed", shape.name)) }
+    if listed == broken { Ok(broken as usize) } else { Err(format!("{}: {broken} rows break the CHECK, {listed} are listed", shape.name)) }
 }

@@ -17,6 +17,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use check::Tally;
 use scenario::Scenario;
 use world::{Outcome, World};
 
@@ -25,7 +26,7 @@ const SEEDS: u64 = 2_000;
 /// How many failures are printed before a run gives up.
 const FAILURES_MAX: usize = 5;
 
-fn run(scenario: &Scenario) -> Outcome<()> {
+fn run(scenario: &Scenario) -> Outcome<Tally> {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut world = World::open(scenario)?;
         for event in &scenario.events {
@@ -107,18 +108,22 @@ fn replicas_converge_whatever_is_written_and_in_whatever_order_it_arrives() {
     let seeds = seeds();
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
+    let total = Mutex::new(Tally::default());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let scenario = Scenario::draw(seed);
-                    if let Err(error) = run(&scenario) {
-                        let text = report(&scenario, &error);
-                        let mut failures = failures.lock().unwrap();
-                        failures.push(text);
-                        if failures.len() >= FAILURES_MAX {
-                            next.store(seeds.len(), Ordering::Relaxed);
+                    match run(&scenario) {
+                        Ok(tally) => total.lock().unwrap().add(&tally),
+                        Err(error) => {
+                            let text = report(&scenario, &error);
+                            let mut failures = failures.lock().unwrap();
+                            failures.push(text);
+                            if failures.len() >= FAILURES_MAX {
+                                next.store(seeds.len(), Ordering::Relaxed);
+                            }
                         }
                     }
                 }
@@ -127,5 +132,6 @@ fn replicas_converge_whatever_is_written_and_in_whatever_order_it_arrives() {
     });
     let failures = failures.into_inner().unwrap();
     println!("convergence: {} seeds in {:.1} s on {threads} threads", seeds.len(), started.elapsed().as_secs_f64());
+    println!("{:?}", total.into_inner().unwrap());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -339,7 +339,11 @@ impl Peer {
             // What a constraint, a missing table or a clock that is wrong refuses, is refused here too.
             let _ = self.replica.execute_batch(statement);
         }
-        if !self.replica.conn().is_autocommit() && self.replica.execute_batch("COMMIT").is_err() {
+        // A COMMIT that is refused may have ended the transaction, or left it open.
+        if !self.replica.conn().is_autocommit()
+            && self.replica.execute_batch("COMMIT").is_err()
+            && !self.replica.conn().is_autocommit()
+        {
             self.replica.execute_batch("ROLLBACK").map_err(during("rolling back"))?;
         }
         Ok(())

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::catalog::{damaged, parse_state, quarantine_name};
 use crate::definition::{LocalTable, read_table, user_tables};
+use crate::entries::EntryStatus;
 use crate::error::{SyncTableError, TableError, UnsyncTableError};
 use crate::functions::CAPTURE_OPTION;
 use crate::registry::TableState;
@@ -228,7 +229,17 @@ fn register(
     let num = u32::try_from(conn.last_insert_rowid())
         .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, conn.last_insert_rowid()))?;
     storage::create_rows_table(conn, num, schema.key_kind == KeyKind::Auto)?;
+    if state == TableState::Synced {
+        retry_waiting(conn)?;
+    }
     Ok(num)
+}
+
+/// Has entries looked at again that waited for a table: one was taken in.
+fn retry_waiting(conn: &Connection) -> rusqlite::Result<()> {
+    let (waits, for_table) = (EntryStatus::Waiting as i64, EntryStatus::WaitingForTable as i64);
+    conn.prepare_cached("UPDATE kith__entries SET status = ?1 WHERE status = ?2")?.execute([waits, for_table])?;
+    Ok(())
 }
 
 fn set_state(conn: &Connection, num: u32, state: TableState, existing_rows: bool) -> rusqlite::Result<()> {
@@ -237,6 +248,9 @@ fn set_state(conn: &Connection, num: u32, state: TableState, existing_rows: bool
            uptake = CASE WHEN ?3 THEN x'' ELSE uptake END WHERE num = ?1",
     )?
     .execute(params![num, state_text(state), existing_rows])?;
+    if state == TableState::Synced {
+        retry_waiting(conn)?;
+    }
     Ok(())
 }
 
