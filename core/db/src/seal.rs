@@ -19,7 +19,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::entries::{EntryStatus, StreamState, append, find_stream};
 use crate::log_error::LogError;
 use crate::merge::{Authors, Merge, MergeError, Sink, resolve};
-use crate::pending::PendingChange;
+use crate::pending::{self, PendingChange};
 use crate::registry::{Registry, TableInfo};
 use crate::replica::Replica;
 use crate::sources::Entropy;
@@ -309,14 +309,17 @@ fn seal_pending(
     loop {
         let row = select
             .query_row([last], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, bool>(2)?, row.get::<_, Vec<u8>>(3)?))
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, row.get::<_, Vec<u8>>(3)?))
             })
             .optional()?;
-        let Some((n, first_clock, goes_on, body)) = row else { break };
+        let Some((n, first_clock, flags, stored)) = row else { break };
         if !continues && bytes >= budget.bytes {
             report.more = true;
             break;
         }
+        // Taken out first, so that metadata and entries fill the pages it leaves free.
+        conn.prepare_cached("DELETE FROM kith__pending WHERE n = ?1")?.execute([n])?;
+        let body = pending::unpack(stored, flags)?;
         let mut reader = Reader::new(&body);
         if !continues {
             tables.clear();
@@ -339,7 +342,7 @@ fn seal_pending(
             }
             stamp.clock = Hlc::from_u64(stamp.clock.as_u64().saturating_add(1));
         }
-        continues = goes_on;
+        continues = flags & pending::CONTINUES != 0;
         if !continues {
             lanes.end(&tables);
             report.transactions += 1;
@@ -350,7 +353,6 @@ fn seal_pending(
     if continues {
         return Err(LogError::Damaged { what: "a pending transaction" });
     }
-    conn.prepare_cached("DELETE FROM kith__pending WHERE n <= ?1")?.execute([last])?;
     Ok(())
 }
 

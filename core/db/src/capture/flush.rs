@@ -96,12 +96,15 @@ fn write_rows(conn: &Connection, journal: &Journal, base: Hlc, late: &Late) -> R
             Some(_) => bytes,
         };
         let continues = parts.peek().is_some() || late.count > 0;
-        insert.execute(params![tick(part.changes.start), tick(part.changes.end - 1), continues, body.as_ref()])?;
+        let (stored, packed) = pending::pack(&body);
+        let flags = packed | if continues { pending::CONTINUES } else { 0 };
+        insert.execute(params![tick(part.changes.start), tick(part.changes.end - 1), flags, stored.as_ref()])?;
         first.get_or_insert(conn.last_insert_rowid());
     }
     if late.count > 0 {
         let body = if first.is_none() { [head.as_slice(), &late.bytes].concat() } else { late.bytes.clone() };
-        insert.execute(params![tick(changes), tick(changes + late.count - 1), false, body])?;
+        let (stored, flags) = pending::pack(&body);
+        insert.execute(params![tick(changes), tick(changes + late.count - 1), flags, stored.as_ref()])?;
     }
     let last = conn.last_insert_rowid();
     Ok((first.unwrap_or(last), last))
