@@ -96,7 +96,7 @@ fn insert(conn: &Connection, rows: usize, per_transaction: usize) -> rusqlite::R
     let started = now_ns();
     let mut statement = conn.prepare("INSERT INTO t VALUES(?1, ?2, ?3, ?4, ?5)")?;
     for row in 0..rows {
-        if per_transaction > 1 && row % per_transaction == 0 {
+        if per_transaction > 1 && row.is_multiple_of(per_transaction) {
             conn.execute_batch("BEGIN")?;
         }
         let note = format!("note {row} lorem ipsum dolor sit amet {:x}", row.wrapping_mul(40503));
@@ -107,7 +107,7 @@ fn insert(conn: &Connection, rows: usize, per_transaction: usize) -> rusqlite::R
             row as f64 * 0.37,
             note
         ])?;
-        if per_transaction > 1 && (row + 1) % per_transaction == 0 {
+        if per_transaction > 1 && (row + 1).is_multiple_of(per_transaction) {
             conn.execute_batch("COMMIT")?;
         }
     }

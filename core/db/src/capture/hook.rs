@@ -113,10 +113,10 @@ unsafe extern "C" fn preupdate(
         }
         recorded
     }));
-    if let Err(failure) = recorded.unwrap_or_else(|_| Err(reasons::panicked())) {
-        if let Ok(mut journal) = state.journal.try_borrow_mut() {
-            journal.fail(failure);
-        }
+    if let Err(failure) = recorded.unwrap_or_else(|_| Err(reasons::panicked()))
+        && let Ok(mut journal) = state.journal.try_borrow_mut()
+    {
+        journal.fail(failure);
     }
 }
 
@@ -154,7 +154,7 @@ struct Cell<'h> {
 impl<'s> Change<'s> {
     /// Reads a stored column of the row as it was; not for an INSERT.
     #[inline]
-    fn old(&self, column: usize) -> Result<Cell<'s>, Failure> {
+    fn read_old(&self, column: usize) -> Result<Cell<'s>, Failure> {
         let mut value = std::ptr::null_mut();
         // SAFETY: called from within the hook on the connection it was called for.
         let code = unsafe { ffi::sqlite3_preupdate_old(self.db, self.shape.columns[column].index, &raw mut value) };
@@ -163,7 +163,7 @@ impl<'s> Change<'s> {
 
     /// Reads a stored column of the row as it will be; not for a DELETE.
     #[inline]
-    fn new(&self, column: usize) -> Result<Cell<'s>, Failure> {
+    fn read_new(&self, column: usize) -> Result<Cell<'s>, Failure> {
         let mut value = std::ptr::null_mut();
         // SAFETY: called from within the hook on the connection it was called for.
         let code = unsafe { ffi::sqlite3_preupdate_new(self.db, self.shape.columns[column].index, &raw mut value) };
@@ -183,10 +183,10 @@ impl<'s> Change<'s> {
             ValueRef::Integer(whole) if self.shape.columns[column].is_real => ValueRef::Real(whole as f64),
             other => other,
         };
-        if let ValueRef::Text(bytes) | ValueRef::Blob(bytes) = value_or_real {
-            if bytes.len() > VALUE_BYTES_MAX {
-                return Err(reasons::value_too_large(&self.shape.name, bytes.len(), VALUE_BYTES_MAX));
-            }
+        if let ValueRef::Text(bytes) | ValueRef::Blob(bytes) = value_or_real
+            && bytes.len() > VALUE_BYTES_MAX
+        {
+            return Err(reasons::value_too_large(&self.shape.name, bytes.len(), VALUE_BYTES_MAX));
         }
         Ok(Cell { value: value_or_real, is_missing: std::ptr::eq(value, self.state.missing) })
     }
@@ -217,24 +217,20 @@ impl<'s> Change<'s> {
         Ok(())
     }
 
-    /// Checks a key column of a row that will be there.
+    /// Checks a key column of a row that will be there; `key_bytes` adds up its key.
     #[inline]
-    fn check_key(&self, column: usize, value: ValueRef<'_>) -> Result<(), Failure> {
+    fn check_key(&self, value: ValueRef<'_>, key_bytes: &mut usize) -> Result<(), Failure> {
+        // A tag and a length, or a number.
+        *key_bytes += 11;
         match value {
-            ValueRef::Null => Err(reasons::null_key(&self.shape.name)),
-            ValueRef::Text(bytes) | ValueRef::Blob(bytes) if bytes.len() > KEY_BYTES_MAX / 2 => {
-                let others = self.shape.key.len().saturating_sub(1);
-                // Parts are checked one by one: together they may fill the key, with room for their lengths.
-                let max = KEY_BYTES_MAX / (others + 1) - 16;
-                let is_key = self.shape.key.contains(&column);
-                if is_key && bytes.len() > max {
-                    Err(reasons::key_too_large(&self.shape.name, bytes.len(), max))
-                } else {
-                    Ok(())
-                }
-            }
-            _ => Ok(()),
+            ValueRef::Null => return Err(reasons::null_key(&self.shape.name)),
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => *key_bytes += bytes.len(),
+            _ => {}
         }
+        if *key_bytes > KEY_BYTES_MAX {
+            return Err(reasons::key_too_large(&self.shape.name, *key_bytes, KEY_BYTES_MAX));
+        }
+        Ok(())
     }
 
     fn insert(&self, journal: &mut Journal, start: usize, rowid: i64) -> Result<(), Failure> {
@@ -243,13 +239,14 @@ impl<'s> Change<'s> {
         let from = journal.buffer.bytes().len();
         let mut is_short = false;
         for column in 0..self.shape.columns.len() {
-            let cell = self.new(column)?;
+            let cell = self.read_new(column)?;
             is_short |= cell.is_missing;
             cell.value.encode(journal.buffer.bytes());
         }
         self.check_row(journal.buffer.bytes(), from)?;
+        let mut key_bytes = 0;
         for &column in &self.shape.key {
-            self.check_key(column, self.new(column)?.value)?;
+            self.check_key(self.read_new(column)?.value, &mut key_bytes)?;
         }
         self.finish(journal, start)?;
         if is_short { self.note_missing(journal, rowid) } else { Ok(()) }
@@ -261,14 +258,14 @@ impl<'s> Change<'s> {
     fn note_missing(&self, journal: &mut Journal, rowid: i64) -> Result<(), Failure> {
         let mut columns = Vec::new();
         for column in 0..self.shape.columns.len() {
-            if self.new(column)?.is_missing {
+            if self.read_new(column)?.is_missing {
                 columns.push((column, Some(ValueRef::Null.to_encoded())));
             }
         }
         let place = if self.shape.without_rowid {
             let mut key = Vec::new();
             for &column in &self.shape.key {
-                self.new(column)?.value.encode(&mut key);
+                self.read_new(column)?.value.encode(&mut key);
             }
             Place::Key(key)
         } else {
@@ -288,7 +285,7 @@ impl<'s> Change<'s> {
         self.begin(journal, pending::DELETE);
         let from = journal.buffer.bytes().len();
         for column in 0..self.shape.columns.len() {
-            self.old(column)?.value.encode(journal.buffer.bytes());
+            self.read_old(column)?.value.encode(journal.buffer.bytes());
         }
         self.check_row(journal.buffer.bytes(), from)?;
         if self.has_null_key()? {
@@ -301,7 +298,7 @@ impl<'s> Change<'s> {
 
     fn has_null_key(&self) -> Result<bool, Failure> {
         for &column in &self.shape.key {
-            if self.old(column)?.value == ValueRef::Null {
+            if self.read_old(column)?.value == ValueRef::Null {
                 return Ok(true);
             }
         }
@@ -313,7 +310,7 @@ impl<'s> Change<'s> {
     fn note_blob_write(&self, journal: &mut Journal, blob_column: c_int, rowid: i64) -> Result<(), Failure> {
         let column = self.shape.columns.iter().position(|column| column.index == blob_column);
         let Some(column) = column else { return Err(reasons::table_changed(&self.shape.name)) };
-        let old = if self.shape.has_existing_rows { Some(self.old(column)?.value.to_encoded()) } else { None };
+        let old = if self.shape.has_existing_rows { Some(self.read_old(column)?.value.to_encoded()) } else { None };
         journal.note(Note { table: self.shape.num, place: Place::Rowid(rowid), columns: vec![(column, old)] });
         Ok(())
     }
@@ -322,12 +319,13 @@ impl<'s> Change<'s> {
         self.check_width()?;
         let mut is_key_changed = false;
         let mut had_null_key = false;
+        let mut key_bytes = 0;
         self.begin(journal, pending::UPDATE);
         for &column in &self.shape.key {
-            let (old, new) = (self.old(column)?.value, self.new(column)?.value);
+            let (old, new) = (self.read_old(column)?.value, self.read_new(column)?.value);
             is_key_changed |= !is_same(old, new);
             had_null_key |= old == ValueRef::Null;
-            self.check_key(column, new)?;
+            self.check_key(new, &mut key_bytes)?;
             old.encode(journal.buffer.bytes());
         }
         if is_key_changed || self.shape.has_existing_rows {
@@ -339,7 +337,7 @@ impl<'s> Change<'s> {
             self.begin(journal, pending::UPDATE_WITH_OLD);
             let from = journal.buffer.bytes().len();
             for column in 0..self.shape.columns.len() {
-                self.old(column)?.value.encode(journal.buffer.bytes());
+                self.read_old(column)?.value.encode(journal.buffer.bytes());
             }
             self.check_row(journal.buffer.bytes(), from)?;
         }
@@ -347,7 +345,7 @@ impl<'s> Change<'s> {
         journal.buffer.bytes().resize(mask + self.shape.mask_len(), 0);
         let mut is_changed = false;
         for column in 0..self.shape.columns.len() {
-            let (old, new) = (self.old(column)?.value, self.new(column)?.value);
+            let (old, new) = (self.read_old(column)?.value, self.read_new(column)?.value);
             if !is_same(old, new) {
                 is_changed = true;
                 let out = journal.buffer.bytes();
@@ -367,7 +365,7 @@ impl<'s> Change<'s> {
         self.begin(journal, pending::INSERT);
         let from = journal.buffer.bytes().len();
         for column in 0..self.shape.columns.len() {
-            self.new(column)?.value.encode(journal.buffer.bytes());
+            self.read_new(column)?.value.encode(journal.buffer.bytes());
         }
         self.check_row(journal.buffer.bytes(), from)?;
         self.finish(journal, start)

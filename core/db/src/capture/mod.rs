@@ -101,6 +101,10 @@ impl Capture {
     fn install_untested(conn: &Connection, clock: ClockSource) -> Result<Self, CaptureError> {
         // SAFETY: the handle is only kept for calls made while the connection is open.
         let db = unsafe { conn.handle() };
+        #[expect(
+            clippy::arc_with_non_send_sync,
+            reason = "the count must be atomic: SQLite may drop its reference on another thread than a `Capture` its own"
+        )]
         let state = Arc::new(State::new(db, hook::missing_value(), clock));
         vtab::install(conn, &state)?;
         let pointer = Arc::as_ptr(&state);

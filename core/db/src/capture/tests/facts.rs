@@ -335,7 +335,7 @@ fn value_above_the_limit_fails_the_commit() {
             .execute("INSERT INTO t VALUES(?1, ?1)", [&long])
             .unwrap_err()
             .to_string()
-            .contains("PRIMARY KEY of 600000 bytes")
+            .contains("PRIMARY KEY of 1200022 bytes")
     );
     db.run("INSERT INTO t VALUES('a', 'b')");
 }
@@ -523,7 +523,7 @@ fn full_disk_keeps_plain_errors() {
     let pages = db.count("PRAGMA page_count");
     db.run(&format!("PRAGMA max_page_count = {}", pages + 15));
     // The row fits, its copy in the log does not.
-    let error = db.conn.execute("INSERT INTO t VALUES(1, zeroblob(40960))", []).unwrap_err();
+    let error = db.conn.execute("INSERT INTO t VALUES(1, randomblob(40960))", []).unwrap_err();
     assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DiskFull), "{error}");
     assert_eq!(db.count("SELECT count(*) FROM t"), 0);
     assert!(db.told().is_empty());
@@ -558,4 +558,39 @@ fn capture_may_move_to_another_thread_with_its_connection() {
     })
     .join()
     .unwrap();
+}
+
+#[test]
+fn connections_of_one_file_share_the_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.db");
+    let open = || {
+        Db::on(
+            Connection::open(&path).unwrap(),
+            "CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, a)",
+            &["t"],
+            false,
+        )
+    };
+    let (one, other) = (open(), open());
+    for row in 0..20 {
+        let db = if row % 3 == 0 { &one } else { &other };
+        db.run(&format!("INSERT INTO t VALUES({row}, 1), ({}, 2)", row + 100));
+    }
+    // The decoding checks that clocks grow.
+    assert_eq!(one.pending().len(), 20);
+    assert_eq!(other.told(), one.told());
+}
+
+#[test]
+fn panic_inside_fails_the_commit_and_nothing_else() {
+    let conn = Connection::open_in_memory().unwrap();
+    let db = Db::on(conn, "CREATE TABLE t(id INTEGER PRIMARY KEY, a)", &["t"], false);
+    db.now.store(u64::MAX, Ordering::Relaxed);
+    let message = db.fail("INSERT INTO t VALUES(1, 1)");
+    assert!(message.contains("capture failed inside"), "{message}");
+    assert_eq!(db.count("SELECT count(*) FROM t"), 0);
+    db.now.store(1_700_000_000_000, Ordering::Relaxed);
+    db.run("INSERT INTO t VALUES(2, 2)");
+    assert_eq!(db.told(), ["+t 2,2"]);
 }

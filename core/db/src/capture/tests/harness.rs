@@ -128,7 +128,15 @@ impl Db {
         }
         let now = Arc::new(AtomicU64::new(1_700_000_000_000));
         let clock = Arc::clone(&now);
-        let capture = Capture::install(&conn, Arc::new(move || clock.load(Ordering::Relaxed))).unwrap();
+        let capture = Capture::install(
+            &conn,
+            Arc::new(move || {
+                let now = clock.load(Ordering::Relaxed);
+                assert!(now != u64::MAX, "the test wants a panic");
+                now
+            }),
+        )
+        .unwrap();
         let infos =
             synced.iter().enumerate().map(|(index, name)| table_info(&conn, index as u32 + 1, name, existing_rows));
         let registry = Registry::new(infos.collect());
@@ -189,7 +197,8 @@ impl Db {
         while let Some(row) = rows.next().unwrap() {
             let first: u64 = row.get::<_, i64>(0).unwrap() as u64;
             let last: u64 = row.get::<_, i64>(1).unwrap() as u64;
-            let body: Vec<u8> = row.get(3).unwrap();
+            let flags: i64 = row.get(2).unwrap();
+            let body = pending::unpack(row.get(3).unwrap(), flags).unwrap();
             let mut reader = Reader::new(&body);
             if goes_on {
                 assert_eq!(first, last_clock + 1, "a transaction's clocks are consecutive");
@@ -220,7 +229,7 @@ impl Db {
             assert!(count > 0, "no row without changes");
             assert_eq!(last - first + 1, count, "one tick for each change");
             last_clock = last;
-            goes_on = row.get(2).unwrap();
+            goes_on = flags & pending::CONTINUES != 0;
         }
         assert!(!goes_on, "the last row of a transaction does not continue");
         transactions

@@ -203,10 +203,10 @@ fn run_program(seed: u64, existing_rows: bool) {
     let mut dice = Dice(seed);
     let plain = Connection::open_in_memory().unwrap();
     let conn = Connection::open_in_memory().unwrap();
-    let utf16 = seed % 5 == 0;
+    let utf16 = seed.is_multiple_of(5);
     for conn in [&plain, &conn] {
         conn.execute_batch(if utf16 { "PRAGMA encoding = 'UTF-16'" } else { "" }).unwrap();
-        if seed % 3 == 0 {
+        if seed.is_multiple_of(3) {
             conn.execute_batch("PRAGMA recursive_triggers = ON").unwrap();
         }
     }
