@@ -4,7 +4,7 @@ use kithdb_log::{Added, AdminHash, AdminOperation};
 
 use crate::engine::Engine;
 use crate::frame::Frame;
-use crate::limits::{FRAME_BYTES_MAX, INVALID_MAX, OPERATIONS_MAX, UNPROVEN_ADMIN_BYTES_MAX};
+use crate::limits::{FRAME_BYTES_MAX, INVALID_MAX, OPERATIONS_MAX, STALL_MS_MAX, UNPROVEN_ADMIN_BYTES_MAX};
 use crate::output::{Event, Output, Reason};
 use crate::session::Phase;
 use crate::types::{RequestId, SessionId};
@@ -12,12 +12,13 @@ use crate::types::{RequestId, SessionId};
 impl Engine {
     /// Asks the peer for the admin operations we lack; an answer under way is followed by a second question.
     pub(crate) fn ask_admin(&mut self, id: SessionId) {
+        let deadline = self.now.elapsed_ms.saturating_add(STALL_MS_MAX);
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        if session.admin.asked {
+        if session.admin.asked.is_some() {
             session.admin.ask_again = true;
             return;
         }
-        session.admin.asked = true;
+        session.admin.asked = Some(deadline);
         let frontier = self.membership.frontier();
         self.send(id, &Frame::AskAdmin { frontier });
     }
@@ -146,7 +147,7 @@ impl Engine {
 
     fn on_admin_answered(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        session.admin.asked = false;
+        session.admin.asked = None;
         if std::mem::take(&mut session.admin.ask_again) {
             self.ask_admin(id);
             return;

@@ -257,7 +257,7 @@ impl Engine {
                 self.close(id, reason);
                 continue;
             }
-            if is_due(session.receive.stall_deadline) {
+            if is_due(session.receive.stall_deadline) || is_due(session.admin.asked) {
                 self.close(id, Reason::Stalled);
                 continue;
             }

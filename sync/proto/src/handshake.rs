@@ -12,7 +12,7 @@ use kithdb_log::{AuthorId, HelloContext, HelloProof, ReplicaId, SessionRole, Sig
 
 use crate::engine::Engine;
 use crate::frame::Frame;
-use crate::limits::{HANDSHAKE_MS_MAX, SESSIONS_MAX};
+use crate::limits::{HANDSHAKE_MS_MAX, SESSIONS_MAX, UNPROVEN_SESSIONS_MAX};
 use crate::output::{Event, Output, Reason};
 use crate::session::{Peer, Phase, Session};
 use crate::types::SessionId;
@@ -59,7 +59,8 @@ impl Engine {
             return;
         }
         let deadline = self.now.elapsed_ms.saturating_add(HANDSHAKE_MS_MAX);
-        let is_full = self.sessions.len() >= SESSIONS_MAX;
+        let unproven = self.sessions.values().filter(|session| !session.dialer && session.peer().is_none()).count();
+        let is_full = self.sessions.len() >= SESSIONS_MAX || (!dialer && unproven >= UNPROVEN_SESSIONS_MAX);
         let session = Session::new(dialer, local_transport, remote_transport, nonce, deadline);
         let tag = hello_tag(self.workspace, &session.context(self.workspace), SessionRole::Initiator);
         self.sessions.insert(id, session);

@@ -40,6 +40,8 @@ pub const ASSEMBLY_BYTES_MAX: usize = 256 << 20;
 
 /// Greatest number of sessions of one engine.
 pub const SESSIONS_MAX: usize = 256;
+/// Greatest number of sessions opened by others that have not proven themselves.
+pub const UNPROVEN_SESSIONS_MAX: usize = 64;
 /// Greatest number of ranges a peer may have asked for and not yet got.
 pub const WANTS_SERVED_MAX: usize = 1024;
 /// Greatest number of ranges we ask one peer for at a time.

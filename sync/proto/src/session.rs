@@ -147,7 +147,8 @@ pub(crate) struct Meeting {
 /// What is known and planned about admin operations.
 #[derive(Debug, Default)]
 pub(crate) struct Admin {
-    pub asked: bool,
+    /// When the answer to our question must be there, if we asked.
+    pub asked: Option<u64>,
     pub ask_again: bool,
     /// Streams with entries that name operations we do not have.
     pub awaiting: BTreeSet<StreamId>,
@@ -281,6 +282,7 @@ impl Session {
     pub fn deadline(&self, announced: ArrivalNumber) -> Option<u64> {
         let moments = [
             self.hello_deadline,
+            self.admin.asked,
             self.receive.batch_deadline,
             self.receive.stall_deadline,
             self.serve.idle_deadline,

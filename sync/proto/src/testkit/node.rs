@@ -79,8 +79,8 @@ pub(crate) struct Node {
     pub scheduled: Option<u64>,
     /// Delivers frames of sessions; taken by the world.
     pub outgoing: VecDeque<(SessionId, Vec<u8>)>,
-    /// Keeps its answers to these kinds of question until it is told to give them.
-    pub withhold_stores: bool,
+    /// The driver keeps its answers to itself until it is told to give them.
+    pub withholds: bool,
     pub withheld: Vec<Input>,
     pub applies: usize,
 }
@@ -102,7 +102,7 @@ impl Node {
             disconnects: Vec::new(),
             scheduled: None,
             outgoing: VecDeque::new(),
-            withhold_stores: false,
+            withholds: false,
             withheld: Vec::new(),
             applies: 0,
         }
@@ -156,8 +156,10 @@ impl Node {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             for output in self.engine.handle(input, now) {
-                if let Some(answer) = self.obey(workspace, output, now) {
-                    inputs.push_back(answer);
+                match self.obey(workspace, output, now) {
+                    Some(answer) if self.withholds => self.withheld.push(answer),
+                    Some(answer) => inputs.push_back(answer),
+                    None => {}
                 }
             }
         }
@@ -191,12 +193,8 @@ impl Node {
                 }
                 self.store.stores += 1;
                 let outcomes = entries.into_iter().map(|entry| self.store.put(entry, workspace.id())).collect();
-                let answer = Input::StoreDone { request, arrival: ArrivalNumber::new(self.store.arrival), outcomes };
-                if self.withhold_stores {
-                    self.withheld.push(answer);
-                    return None;
-                }
-                return Some(answer);
+                let arrival = ArrivalNumber::new(self.store.arrival);
+                return Some(Input::StoreDone { request, arrival, outcomes });
             }
             Output::StoreAdmin { request, operations } => {
                 for operation in operations {

@@ -143,7 +143,7 @@ impl World {
 
     /// Lets the answers that a driver kept to itself go.
     pub fn release(&mut self, node: usize) {
-        self.nodes[node].withhold_stores = false;
+        self.nodes[node].withholds = false;
         for input in std::mem::take(&mut self.nodes[node].withheld) {
             self.feed(node, input);
         }

@@ -221,9 +221,14 @@ fn slow_store_holds_back_the_sender_and_the_news() {
     for _ in 0..30 {
         world.write(0, 0, &rng.bytes(512 << 10));
     }
-    world.nodes[1].withhold_stores = true;
     world.connect(0, 1);
     let onward = world.connect(1, 2);
+    // Up to the first entries the driver answers at once.
+    while !world.log.iter().any(|sent| sent.to == 1 && matches!(Frame::decode(&sent.bytes), Ok(Frame::Data { .. }))) {
+        let (link, end) = world.deliverable()[0];
+        world.deliver(link, end);
+    }
+    world.nodes[1].withholds = true;
     world.run();
     let data: usize = world.log.iter().filter(|sent| sent.to == 1).map(|sent| sent.bytes.len()).sum();
     assert!(
@@ -298,11 +303,42 @@ fn second_session_with_one_peer_is_closed_on_both_sides() {
 }
 
 #[test]
-fn sessions_are_bounded() {
+fn strangers_cannot_take_up_all_sessions() {
     let (mut world, ..) = full();
-    let puppets: Vec<_> = (0..SESSIONS_MAX as u64).map(|number| Puppet::connect(&mut world, 0, 100 + number)).collect();
+    let unproven = UNPROVEN_SESSIONS_MAX as u64;
+    let puppets: Vec<_> = (0..=unproven).map(|number| Puppet::connect(&mut world, 0, 100 + number)).collect();
     assert_eq!(puppets.last().unwrap().end_reason(&world), Some(&Reason::TooManySessions));
     assert_eq!(puppets[0].end_reason(&world), None);
+    // The replica itself can still dial.
+    world.connect(0, 1);
+    world.run();
+    world.assert_equal(&[0, 1]);
+}
+
+#[test]
+fn sessions_are_bounded() {
+    let (mut world, ..) = full();
+    let keys = world.nodes[1].keys.clone();
+    for number in 0..SESSIONS_MAX as u64 {
+        let mut puppet = Puppet::connect(&mut world, 0, 100 + number);
+        puppet.prove(&mut world, &keys);
+    }
+    let refused = world.nodes[0].disconnects.iter().filter(|(_, reason)| *reason == Reason::TooManySessions);
+    assert_eq!(refused.count(), 1);
+}
+
+#[test]
+fn unanswered_question_ends_the_session() {
+    let mut world = World::new(2);
+    let keys = world.nodes[1].keys.clone();
+    let mut puppet = Puppet::connect(&mut world, 0, 1);
+    puppet.prove(&mut world, &keys);
+    let digest = Digest::from_bytes([1; 32]);
+    puppet.send(&mut world, &Frame::Summary { arrival: NONE, digest, remembered: NONE });
+    world.pass(STALL_MS_MAX - 1000);
+    assert_eq!(puppet.end_reason(&world), None);
+    world.pass(2000);
+    assert_eq!(puppet.end_reason(&world), Some(&Reason::Stalled));
 }
 
 #[test]

@@ -32,10 +32,10 @@ fn run_seed(seed: u64) {
             }
             9 => {
                 let node = rng.below(count);
-                if world.nodes[node].withhold_stores {
+                if world.nodes[node].withholds {
                     world.release(node);
                 } else {
-                    world.nodes[node].withhold_stores = true;
+                    world.nodes[node].withholds = true;
                 }
             }
             _ => {
@@ -73,8 +73,11 @@ fn run_seed(seed: u64) {
 
 #[test]
 fn random_worlds_come_to_rest_and_agree() {
-    let first = std::env::var("KITHDB_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = first.map_or(0..400, |seed| seed..seed + 1);
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("KITHDB_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("KITHDB_SEEDS").unwrap_or(400),
+    };
     for seed in seeds {
         println!("seed {seed} (KITHDB_SEED={seed} repeats it alone)");
         run_seed(seed);
