@@ -203,13 +203,20 @@ impl Replica {
 
     fn apply_rows(&mut self, budget: ApplyBudget, report: &mut ApplyReport) -> Result<(), LogError> {
         let before = report.clone();
-        match self.durably(|replica| apply_in_transaction(replica, budget, report)) {
-            Err(LogError::Merge(MergeError::RolledBackByTrigger)) => {
-                // A trigger that rolls back would stop every merge: this batch runs without triggers.
-                *report = before;
+        self.merging(|replica| {
+            *report = before.clone();
+            apply_in_transaction(replica, budget, report)
+        })
+    }
+
+    /// Runs a merge durably; one that a trigger of the user's stops runs again with all triggers off.
+    pub(crate) fn merging<T>(&mut self, mut run: impl FnMut(&mut Self) -> Result<T, LogError>) -> Result<T, LogError> {
+        match self.durably(&mut run) {
+            Err(LogError::Merge(error)) if error.may_be_a_triggers() => {
+                tracing::warn!(%error, "a trigger stopped a merge, which runs again without triggers");
                 let triggers = self.conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER)?;
                 self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
-                let again = self.durably(|replica| apply_in_transaction(replica, budget, report));
+                let again = self.durably(run);
                 self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, triggers)?;
                 again
             }

@@ -242,7 +242,7 @@ impl Replica {
             return Ok(SealReport::default());
         }
         let now_unix_ms = (self.clock)();
-        let report = self.durably(|replica| seal_in_transaction(replica, budget, now_unix_ms))?;
+        let report = self.merging(|replica| seal_in_transaction(replica, budget, now_unix_ms))?;
         self.note_published(&report.heads)?;
         Ok(report)
     }

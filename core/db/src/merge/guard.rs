@@ -10,6 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, params};
 
+use super::MergeError;
 use crate::registry::Registry;
 use crate::storage::quote;
 
@@ -61,12 +62,29 @@ impl<'c> Guard<'c> {
         Ok(guard)
     }
 
-    /// Runs one write of apply's own; what triggers nest inside it on synced tables vanishes.
-    pub(crate) fn write<T>(&self, run: impl FnOnce() -> T) -> T {
+    /// Tells whether the user has triggers.
+    pub(crate) fn has_triggers(&self) -> bool {
+        !self.guarded.is_empty()
+    }
+
+    /// Runs one write of apply's own; what triggers nest inside it on synced tables vanishes. A failed write leaves nothing behind,
+    /// whatever a trigger raised; one that rolled the whole transaction back is an error of its own.
+    pub(crate) fn write<T>(&self, run: impl FnOnce() -> rusqlite::Result<T>) -> Result<rusqlite::Result<T>, MergeError> {
+        if !self.has_triggers() {
+            return Ok(run());
+        }
+        self.conn.prepare_cached("SAVEPOINT kith__write")?.execute([])?;
         self.writes.store(0, Ordering::Relaxed);
         let out = run();
         self.writes.store(OFF, Ordering::Relaxed);
-        out
+        if self.conn.is_autocommit() {
+            return Err(MergeError::RolledBackByTrigger);
+        }
+        if out.is_err() {
+            self.conn.execute_batch("ROLLBACK TO kith__write")?;
+        }
+        self.conn.prepare_cached("RELEASE kith__write")?.execute([])?;
+        Ok(out)
     }
 
     /// Runs something with every trigger switched off.
@@ -113,5 +131,12 @@ pub(crate) fn note_violation(
 pub(crate) fn clear_violations(conn: &Connection, table: u32, key: &[u8]) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM kith__violations WHERE table_num = ?1 AND key = ?2")?
         .execute(params![table, key])?;
+    Ok(())
+}
+
+/// Forgets what was noted about a row under one kind.
+pub(crate) fn clear_violation(conn: &Connection, table: u32, key: &[u8], kind: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM kith__violations WHERE table_num = ?1 AND key = ?2 AND kind = ?3")?
+        .execute(params![table, key, kind])?;
     Ok(())
 }

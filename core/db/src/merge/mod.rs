@@ -55,6 +55,18 @@ pub enum MergeError {
     UnknownTable(u32),
 }
 
+impl MergeError {
+    /// Tells whether a trigger of the user's may be to blame: it rolled back, or it does not compile, as when a table it writes to is
+    /// not there.
+    pub(crate) fn may_be_a_triggers(&self) -> bool {
+        match self {
+            Self::RolledBackByTrigger => true,
+            Self::Sqlite(error) => error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_ERROR),
+            _ => false,
+        }
+    }
+}
+
 /// What every step of a merge needs.
 pub(crate) struct Context<'c> {
     pub(crate) conn: &'c Connection,
@@ -114,6 +126,7 @@ impl<'c> Merge<'c> {
         let mut written = BTreeMap::new();
         for table in self.tables.values_mut() {
             materialise::materialise(&mut self.context, table)?;
+            table.recheck_violations(&self.context.guard)?;
             if table.existing_rows && !table.info.existing_rows {
                 crate::define::renew_tables_version(self.context.conn)?;
                 self.context

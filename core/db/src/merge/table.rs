@@ -9,7 +9,7 @@ use rusqlite::{Connection, Statement, ffi};
 
 use super::MergeError;
 use super::authors::Authors;
-use super::guard::{Guard, clear_violations, note_violation};
+use super::guard::{Guard, clear_violation, clear_violations, note_violation};
 use super::meta::RowMeta;
 use super::parked::{self, Life, Reason};
 use crate::registry::TableInfo;
@@ -337,7 +337,8 @@ impl<'c> TableWork<'c> {
         cell: impl Fn(u16) -> Option<&'v [u8]>,
     ) -> Result<Written, MergeError> {
         if self.insert.is_none() {
-            self.insert = Some(self.conn.prepare(&self.insert_sql("ABORT"))?);
+            let sql = self.insert_sql(self.on_conflict(guard)?);
+            self.insert = Some(self.conn.prepare(&sql)?);
         }
         let statement = self.insert.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
         bind_row(&self.info, statement, key, cell)?;
@@ -347,18 +348,59 @@ impl<'c> TableWork<'c> {
 
     /// Inserts a row and lets it displace whatever stands in its way; only ever inside something that is undone.
     pub(crate) fn replace<'v>(&self, key: &[u8], cell: impl Fn(u16) -> Option<&'v [u8]>) -> Result<(), MergeError> {
-        let mut statement = self.conn.prepare(&self.insert_sql("REPLACE"))?;
+        let mut statement = self.conn.prepare(&self.insert_sql("OR REPLACE"))?;
         bind_row(&self.info, &mut statement, key, cell)?;
         match settle(statement.raw_execute())? {
             Written::Done | Written::Refused(_) => Ok(()),
         }
     }
 
+    /// Chooses what a constraint does: always ABORT. Said aloud it would override what the user's triggers say, so it is said only
+    /// where the table itself says something else.
+    fn on_conflict(&self, guard: &Guard<'_>) -> rusqlite::Result<&'static str> {
+        if !guard.has_triggers() {
+            return Ok("OR ABORT");
+        }
+        let says_otherwise: bool = self
+            .conn
+            .prepare_cached("SELECT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 AND sql LIKE '%conflict%')")?
+            .query_row([&self.info.name], |row| row.get(0))?;
+        Ok(if says_otherwise { "OR ABORT" } else { "" })
+    }
+
+    /// Strikes off the list the rows that a later write, remote or the user's own, has made right.
+    pub(crate) fn recheck_violations(&mut self, guard: &Guard<'_>) -> Result<(), MergeError> {
+        if !self.has_violations {
+            return Ok(());
+        }
+        let mut listed =
+            self.conn.prepare_cached("SELECT key FROM kith__violations WHERE table_num = ?1 AND kind = 'check'")?;
+        let keys: Vec<Vec<u8>> =
+            listed.query_map([self.info.num], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let names = self.info.columns.iter().map(|column| quote(&column.name));
+        let sets: Vec<String> = names.map(|name| format!("{name} = {name}")).collect();
+        // Writing a row as it is makes SQLite judge it again.
+        let sql = format!("UPDATE OR ABORT main.{} SET {} WHERE {}", quote(&self.info.name), sets.join(", "), self.where_key(1));
+        let mut statement = self.conn.prepare(&sql)?;
+        for key in keys {
+            Self::bind_key(&mut statement, 1, &key)?;
+            match guard.without_triggers(|| statement.raw_execute())? {
+                Err(rusqlite::Error::SqliteFailure(error, _)) if is_constraint(&error) => {}
+                Ok(_) => clear_violation(self.conn, self.info.num, &key, "check")?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
     fn insert_sql(&self, conflict: &str) -> String {
         let names: Vec<String> = self.info.columns.iter().map(|column| quote(&column.name)).collect();
         let marks: Vec<String> = (1..=names.len()).map(|index| format!("?{index}")).collect();
         format!(
-            "INSERT OR {conflict} INTO main.{}({}) VALUES({})",
+            "INSERT {conflict} INTO main.{}({}) VALUES({})",
             quote(&self.info.name),
             names.join(", "),
             marks.join(", ")
@@ -382,7 +424,8 @@ impl<'c> TableWork<'c> {
                 })
                 .collect();
             let sql = format!(
-                "UPDATE OR ABORT main.{} SET {} WHERE {}",
+                "UPDATE {} main.{} SET {} WHERE {}",
+                self.on_conflict(guard)?,
                 quote(&self.info.name),
                 sets.join(", "),
                 self.where_key(columns.len() + 1)
@@ -456,38 +499,55 @@ fn run(
         *noted = true;
         note_violation(conn, table, key, kind, detail)
     };
-    match guard.write(|| statement.raw_execute()) {
+    match guard.write(|| statement.raw_execute())? {
         Ok(0) => {
             // Either a BEFORE trigger of the user's said RAISE(IGNORE), or another program removed the row.
             if guard.without_triggers(|| statement.raw_execute())?? > 0 {
                 note("trigger", "a trigger ignored the row; it was applied with triggers off")?;
             }
-            Ok(Written::Done)
+            return Ok(Written::Done);
         }
-        Err(rusqlite::Error::SqliteFailure(error, message)) if error.extended_code == ffi::SQLITE_CONSTRAINT_CHECK => {
-            conn.pragma_update(None, "ignore_check_constraints", true)?;
-            let again = guard.write(|| statement.raw_execute());
-            conn.pragma_update(None, "ignore_check_constraints", false)?;
-            note("check", message.as_deref().unwrap_or("CHECK constraint failed"))?;
-            settle(again)
-        }
-        Err(rusqlite::Error::SqliteFailure(error, message))
-            if error.extended_code == ffi::SQLITE_CONSTRAINT_TRIGGER =>
-        {
-            if conn.is_autocommit() {
-                // RAISE(ROLLBACK): the whole merge is gone and must run again without triggers.
-                return Err(MergeError::RolledBackByTrigger);
+        Ok(_) => return Ok(Written::Done),
+        Err(rusqlite::Error::SqliteFailure(error, message)) if is_constraint(&error) => {
+            if error.extended_code == ffi::SQLITE_CONSTRAINT_CHECK {
+                if let Ok(1..) = without_checks(conn, || guard.write(|| statement.raw_execute()))?? {
+                    note("check", message.as_deref().unwrap_or("CHECK constraint failed"))?;
+                    return Ok(Written::Done);
+                }
             }
-            let again = guard.without_triggers(|| statement.raw_execute())?;
-            note("trigger", message.as_deref().unwrap_or("a trigger raised an error"))?;
-            settle(again)
-        }
-        Ok(_) if *noted => {
-            clear_violations(conn, table, key)?;
+            // What failed may have been a write of a trigger: only what fails without it keeps the row out.
+            if !guard.has_triggers() {
+                return settle(Err(rusqlite::Error::SqliteFailure(error, message)));
+            }
+            let detail = message.as_deref().unwrap_or("a trigger raised an error").to_owned();
+            match guard.without_triggers(|| statement.raw_execute())? {
+                Ok(_) => note("trigger", &detail)?,
+                Err(rusqlite::Error::SqliteFailure(error, message))
+                    if error.extended_code == ffi::SQLITE_CONSTRAINT_CHECK =>
+                {
+                    let again = without_checks(conn, || guard.without_triggers(|| statement.raw_execute()))??;
+                    if settle(again)? == Written::Done {
+                        note("check", message.as_deref().unwrap_or("CHECK constraint failed"))?;
+                        note("trigger", &detail)?;
+                    }
+                }
+                refused => return settle(refused),
+            }
             Ok(Written::Done)
         }
-        outcome => settle(outcome),
+        Err(error) => Err(error.into()),
     }
+}
+
+fn is_constraint(error: &ffi::Error) -> bool {
+    error.code == ffi::ErrorCode::ConstraintViolation || error.code == ffi::ErrorCode::TypeMismatch
+}
+
+fn without_checks<T>(conn: &Connection, run: impl FnOnce() -> T) -> rusqlite::Result<T> {
+    conn.pragma_update(None, "ignore_check_constraints", true)?;
+    let out = run();
+    conn.pragma_update(None, "ignore_check_constraints", false)?;
+    Ok(out)
 }
 
 fn settle(outcome: rusqlite::Result<usize>) -> Result<Written, MergeError> {
