@@ -92,8 +92,15 @@ fn judge(state: &State, action: c_int, first: &str, second: &str, database: &str
             (is_main(database) && is_own(first)).then(|| reserved(first))
         }
         ffi::SQLITE_CREATE_TEMP_TABLE | ffi::SQLITE_CREATE_TEMP_VIEW => is_own(first).then(|| reserved(first)),
+        ffi::SQLITE_ATTACH => {
+            state.currency.enable_triggers(state.db, true);
+            None
+        }
         ffi::SQLITE_CREATE_INDEX | ffi::SQLITE_CREATE_TRIGGER => {
             touch(state);
+            if action == ffi::SQLITE_CREATE_TRIGGER {
+                state.currency.enable_triggers(state.db, false);
+            }
             if !is_main(database) {
                 None
             } else if is_own(second) {

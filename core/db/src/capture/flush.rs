@@ -6,7 +6,6 @@
 //!    transaction of the user is one transaction of the log, however often it was tried.
 
 use std::borrow::Cow;
-use std::sync::atomic::Ordering;
 
 use kithdb_log::codec::put_varint;
 use kithdb_log::limits::{OPERATION_BYTES_MAX, VALUE_BYTES_MAX};
@@ -15,7 +14,7 @@ use rusqlite::types::ValueRef as SqlValue;
 use rusqlite::{Connection, OptionalExtension, ToSql, ffi, params};
 
 use super::journal::{Failure, Journal, Note, Place};
-use super::reasons;
+use super::{currency, reasons};
 use super::shape::{Shape, Shapes};
 use super::state::State;
 use crate::pending;
@@ -24,8 +23,6 @@ use crate::pending;
 const LAST_CLOCK: &str = "SELECT max(
     coalesce((SELECT last_clock FROM main.kith__pending ORDER BY n DESC LIMIT 1), 0),
     coalesce((SELECT value FROM main.kith__meta WHERE name = 'clock'), 0))";
-/// A table's number may have been rolled back since capture was told of it.
-const IS_SYNCED: &str = "SELECT 1 FROM main.kith__tables WHERE num = ?1 AND state = 'synced'";
 const INSERT: &str = "INSERT INTO main.kith__pending(first_clock, last_clock, continues, body) VALUES(?1, ?2, ?3, ?4)";
 const TAKE_BACK: &str = "DELETE FROM main.kith__pending WHERE n BETWEEN ?1 AND ?2";
 
@@ -56,20 +53,12 @@ fn write(state: &State, conn: &Connection, journal: &Journal) -> Result<(i64, i6
     if let Some(flushed) = journal.flushed() {
         conn.prepare_cached(TAKE_BACK)?.execute([flushed.first, flushed.last])?;
     }
+    currency::check(state, conn)?;
     let late = late_changes(state, conn, journal)?;
     let count = journal.buffer.changes() + late.count;
     if count == 0 {
         return Ok((1, 0));
     }
-    if state.may_be_rolled_back.load(Ordering::Relaxed) {
-        for num in journal.tables() {
-            if !conn.prepare_cached(IS_SYNCED)?.exists([num])? {
-                state.schema_touched.store(true, Ordering::Relaxed);
-                return Err(reasons::tables_changed());
-            }
-        }
-    }
-
     let last: i64 = conn.prepare_cached(LAST_CLOCK)?.query_row([], |row| row.get(0))?;
     let mut clock = Clock::after(Hlc::from_u64(last as u64));
     let base = clock.tick((state.clock)(), count).map_err(reasons::clock_ahead)?;

@@ -93,7 +93,13 @@ unsafe extern "C" fn preupdate(
     }
     let recorded = catch_unwind(AssertUnwindSafe(|| {
         let shapes = state.shapes.borrow();
-        let Some(shape) = shapes.find(table) else { return Ok(()) };
+        let Some(shape) = shapes.find(table) else {
+            // The commit is to look whether another connection has begun to sync the table.
+            if !state.is_enlisted.get() && state.currency.is_in_doubt(db) {
+                enlist(state)?;
+            }
+            return Ok(());
+        };
         if state.journal.borrow().failure().is_some() {
             return Ok(());
         }
@@ -113,8 +119,12 @@ unsafe extern "C" fn preupdate(
         }
         recorded
     }));
-    if let Err(failure) = recorded.unwrap_or_else(|_| Err(reasons::panicked()))
-        && let Ok(mut journal) = state.journal.try_borrow_mut()
+    let Err(failure) = recorded.unwrap_or_else(|_| Err(reasons::panicked())) else { return };
+    // SAFETY: the handle is open while its hook runs. Enlisting may have ended in a rollback of everything: then the user's
+    // statement fails by itself, and there is no transaction to refuse.
+    let is_rolled_back = unsafe { ffi::sqlite3_txn_state(db, c"main".as_ptr()) } != ffi::SQLITE_TXN_WRITE;
+    if let Ok(mut journal) = state.journal.try_borrow_mut()
+        && !is_rolled_back
     {
         journal.fail(failure);
     }

@@ -14,6 +14,7 @@
 mod authorizer;
 mod buffer;
 mod counters;
+mod currency;
 mod flush;
 mod hook;
 mod journal;
@@ -33,6 +34,7 @@ use rusqlite::{Connection, ffi};
 
 pub use state::CommitListener;
 
+use crate::follow::TablesVersion;
 use crate::registry::Registry;
 use crate::sources::ClockSource;
 use counters::{Saved, real_counts};
@@ -152,9 +154,14 @@ impl Capture {
             self.state.is_utf16.set(encoding != "UTF-8");
             let shapes = Shapes::of_registry(conn, registry)?;
             *self.state.shapes.borrow_mut() = shapes;
-            self.state.may_be_rolled_back.store(!conn.is_autocommit(), Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Takes over what the synced tables were read from, so that a transaction that writes under outdated knowledge is refused.
+    pub(crate) fn expect(&self, conn: &Connection, version: TablesVersion) -> Result<(), CaptureError> {
+        self.check_connection(conn)?;
+        Ok(self.state.currency.expect(conn, version)?)
     }
 
     /// Tells, once, that a statement was prepared that changes the schema, so that the registry may be out of date.

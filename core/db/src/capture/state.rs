@@ -13,6 +13,7 @@ use rusqlite::{Connection, ffi};
 
 use super::Refusal;
 use super::counters::Counters;
+use super::currency::Currency;
 use super::journal::{Failure, Journal};
 use super::shape::Shapes;
 use crate::sources::ClockSource;
@@ -33,6 +34,9 @@ pub(super) struct State {
     pub(super) is_enlisted: Cell<bool>,
     /// Whether the self-test wants to see an unflushed commit refused.
     pub(super) refuses_to_enlist: Cell<bool>,
+    /// Whether a test wants an interrupt to come while the table is being enlisted.
+    #[cfg(test)]
+    pub(super) interrupts_enlisting: Cell<bool>,
     /// Whether the database stores text in UTF-16.
     pub(super) is_utf16: Cell<bool>,
     /// The value SQLite hands out for columns that a record is too short to hold.
@@ -41,8 +45,7 @@ pub(super) struct State {
     pub(super) internal: AtomicU32,
     pub(super) is_closed: AtomicBool,
     pub(super) schema_touched: AtomicBool,
-    /// Whether the shapes were made inside a transaction, so that a table in them may not be synced after all.
-    pub(super) may_be_rolled_back: AtomicBool,
+    pub(super) currency: Currency,
     pub(super) refusal: Mutex<Option<Refusal>>,
     pub(super) listener: Mutex<Option<CommitListener>>,
 }
@@ -58,13 +61,15 @@ impl State {
             counters: Counters::default(),
             is_enlisted: Cell::new(false),
             refuses_to_enlist: Cell::new(false),
+            #[cfg(test)]
+            interrupts_enlisting: Cell::new(false),
             is_utf16: Cell::new(false),
             missing,
             suspended: AtomicU32::new(0),
             internal: AtomicU32::new(0),
             is_closed: AtomicBool::new(false),
             schema_touched: AtomicBool::new(false),
-            may_be_rolled_back: AtomicBool::new(false),
+            currency: Currency::default(),
             refusal: Mutex::new(None),
             listener: Mutex::new(None),
         }

@@ -185,6 +185,11 @@ unsafe extern "C" fn begin(table: *mut ffi::sqlite3_vtab) -> c_int {
     unsafe {
         run(table, |state| {
             state.is_enlisted.set(true);
+            #[cfg(test)]
+            if state.interrupts_enlisting.get() {
+                // The handle is open: SQLite is calling.
+                ffi::sqlite3_interrupt(state.db);
+            }
             Ok(())
         })
     }
@@ -205,6 +210,7 @@ unsafe extern "C" fn commit(table: *mut ffi::sqlite3_vtab) -> c_int {
         run(table, |state| {
             let wrote = state.journal.borrow().flushed().is_some_and(|flushed| flushed.last >= flushed.first);
             state.end_transaction();
+            state.currency.note_commit(state.db);
             if wrote {
                 state.announce();
             }

@@ -594,3 +594,42 @@ fn panic_inside_fails_the_commit_and_nothing_else() {
     db.run("INSERT INTO t VALUES(2, 2)");
     assert_eq!(db.told(), ["+t 2,2"]);
 }
+
+#[test]
+fn interrupt_while_enlisting_rolls_back_cleanly() {
+    let schema =
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, d); CREATE TABLE w(k TEXT PRIMARY KEY, d UNIQUE) WITHOUT ROWID;
+        CREATE TABLE u(a); CREATE TABLE v(a); CREATE TRIGGER tr AFTER INSERT ON u BEGIN INSERT INTO t VALUES(new.a, 1); DELETE FROM w; END;
+        INSERT INTO t VALUES(1, zeroblob(9)), (2, zeroblob(9)); INSERT INTO w VALUES('a', 1), ('b', 2)";
+    let db = Db::on(Connection::open_in_memory().unwrap(), schema, &["t", "w"], false);
+    let before = db.tables();
+    for sql in [
+        "INSERT INTO t VALUES(3, 3)",
+        "INSERT INTO t VALUES(3, 3), (4, 4)",
+        "REPLACE INTO t VALUES(1, 3)",
+        "UPDATE t SET d = 5",
+        "UPDATE t SET id = id + 10",
+        "DELETE FROM t",
+        "INSERT INTO w VALUES('c', 3)",
+        "REPLACE INTO w VALUES('c', 2), ('d', 1)",
+        "UPDATE w SET d = d + 10",
+        "UPDATE OR REPLACE w SET k = 'b' WHERE k = 'a'",
+        "DELETE FROM w WHERE d = 2",
+        "INSERT INTO u VALUES(7)",
+    ] {
+        for begin in ["", "BEGIN", "BEGIN; INSERT INTO v VALUES(1); SAVEPOINT s"] {
+            db.run(begin);
+            db.capture.state.interrupts_enlisting.set(true);
+            db.fail(sql);
+            db.capture.state.interrupts_enlisting.set(false);
+            let _ = db.conn.execute_batch("ROLLBACK");
+            assert!(db.conn.is_autocommit());
+            assert_eq!(db.tables(), before, "{begin}; {sql}");
+            assert!(db.told().is_empty(), "{begin}; {sql}");
+            let check: String = db.conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+            assert_eq!(check, "ok", "{begin}; {sql}");
+        }
+    }
+    db.run("INSERT INTO t VALUES(3, 3)");
+    assert_eq!(db.told(), ["+t 3,3"]);
+}
