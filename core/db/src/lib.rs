@@ -25,6 +25,7 @@ pub mod registry;
 mod replay;
 pub mod replica;
 pub mod seal;
+mod setting;
 pub mod sources;
 pub mod storage;
 mod uptake;

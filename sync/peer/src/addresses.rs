@@ -1,11 +1,11 @@
 //! Where this device can be reached, and where it reached others: kept in the file, so that tickets stay valid.
 //!
-//! In `kith__meta`: `listen_port` is the port, `addresses` the places at which members were reached, newest first, one a line.
+//! The setting `listen_port` is the port, `addresses` the places at which members were reached, newest first, one a line.
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 
+use kithdb_core::log_error::LogError;
 use kithdb_core::replica::Replica;
-use kithdb_core::storage::{get_meta, put_meta};
 use kithdb_log::limits::TICKET_ADDRESSES_MAX;
 use kithdb_net::Address;
 
@@ -20,7 +20,7 @@ const PORT: &str = "listen_port";
 const PAST: &str = "addresses";
 
 /// Returns the port at which this replica's peer listens, chosen now if it never listened.
-pub fn listen_port(replica: &Replica) -> rusqlite::Result<u16> {
+pub fn listen_port(replica: &Replica) -> Result<u16, LogError> {
     match kept_port(replica)? {
         Some(port) => Ok(port),
         None => {
@@ -50,7 +50,7 @@ pub fn local_addresses(port: u16) -> Vec<Address> {
 }
 
 /// Lists the addresses to put into a ticket.
-pub fn ticket_addresses(replica: &Replica) -> rusqlite::Result<Vec<String>> {
+pub fn ticket_addresses(replica: &Replica) -> Result<Vec<String>, LogError> {
     let addresses = local_addresses(listen_port(replica)?);
     Ok(addresses.iter().take(TICKET_ADDRESSES_MAX).map(ToString::to_string).collect())
 }
@@ -84,23 +84,23 @@ pub(crate) fn choose_port(loopback: bool) -> u16 {
     0
 }
 
-pub(crate) fn kept_port(replica: &Replica) -> rusqlite::Result<Option<u16>> {
-    let port = get_meta::<i64>(replica.conn(), PORT)?;
-    Ok(port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0))
+pub(crate) fn kept_port(replica: &Replica) -> Result<Option<u16>, LogError> {
+    let port = replica.setting(PORT)?;
+    Ok(port.and_then(|port| port.parse().ok()).filter(|port| *port != 0))
 }
 
-pub(crate) fn keep_port(replica: &Replica, port: u16) -> rusqlite::Result<()> {
-    if port == 0 { Ok(()) } else { put_meta(replica.conn(), PORT, i64::from(port)) }
+pub(crate) fn keep_port(replica: &Replica, port: u16) -> Result<(), LogError> {
+    if port == 0 { Ok(()) } else { replica.put_setting(PORT, &port.to_string()) }
 }
 
 /// Lists the places at which members were reached, newest first.
-pub(crate) fn past_addresses(replica: &Replica) -> rusqlite::Result<Vec<Address>> {
-    let text = get_meta::<String>(replica.conn(), PAST)?.unwrap_or_default();
+pub(crate) fn past_addresses(replica: &Replica) -> Result<Vec<Address>, LogError> {
+    let text = replica.setting(PAST)?.unwrap_or_default();
     Ok(text.lines().filter_map(|line| line.parse().ok()).take(PAST_MAX).collect())
 }
 
 /// Notes that a member was reached at a place.
-pub fn keep_past_address(replica: &Replica, address: &Address) -> rusqlite::Result<()> {
+pub fn keep_past_address(replica: &Replica, address: &Address) -> Result<(), LogError> {
     let mut past = past_addresses(replica)?;
     if past.first() == Some(address) {
         return Ok(());
@@ -109,7 +109,7 @@ pub fn keep_past_address(replica: &Replica, address: &Address) -> rusqlite::Resu
     past.insert(0, address.clone());
     past.truncate(PAST_MAX);
     let lines: Vec<_> = past.iter().map(ToString::to_string).collect();
-    put_meta(replica.conn(), PAST, lines.join("\n"))
+    replica.put_setting(PAST, &lines.join("\n"))
 }
 
 #[cfg(test)]

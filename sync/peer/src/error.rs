@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use kithdb_core::error::{JoinError as ReplicaJoinError, OpenError};
+use kithdb_core::error::{JoinError as ReplicaJoinError, MembershipError, OpenError};
+use kithdb_core::log_error::LogError;
 use kithdb_net::Address;
 
 use crate::driver::DriverError;
@@ -39,6 +40,18 @@ pub enum StartError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the peer has stopped")]
 pub struct StoppedError;
+
+/// Says why no ticket was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InviteError {
+    /// The workspace or the database refused.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// The port to name in the ticket could not be read or kept.
+    #[error("the port to name in the ticket is unknown")]
+    Port(#[from] LogError),
+}
 
 /// Says why a device did not join.
 #[derive(Debug, thiserror::Error)]

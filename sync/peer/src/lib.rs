@@ -17,7 +17,7 @@ mod worker;
 pub use addresses::{listen_port, local_addresses, ticket_addresses};
 pub use config::{JoinOptions, Listen, PeerConfig};
 pub use driver::{Driver, DriverError, DriverEvent, Effect, Traffic, Trouble};
-pub use error::{JoinError, StartError, StoppedError};
+pub use error::{InviteError, JoinError, StartError, StoppedError};
 pub use event::{Device, PeerEvent, PeerEvents, Tried};
 pub use join::{Joined, join, join_pending};
 pub use kithdb_net::{Address, AddressError, Path, PeerId};

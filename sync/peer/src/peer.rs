@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use kithdb_core::error::MembershipError;
+use kithdb_core::log_error::LogError;
 use kithdb_core::replica::{OpenOptions, Replica};
 use kithdb_log::{Role, Ticket};
 use kithdb_net::{Address, NetConfig, NetEvent, Network, PeerId, StartError as NetStartError, TransportSecret};
@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::addresses::{choose_port, is_free, keep_port, kept_port, past_addresses, ticket_addresses};
 use crate::config::{Listen, PeerConfig};
 use crate::driver::{Driver, DriverError};
-use crate::error::{StartError, StoppedError};
+use crate::error::{InviteError, StartError, StoppedError};
 use crate::event::{PeerEvent, PeerEvents};
 use crate::exchange::{Control, Exchange, ExchangeParts};
 use crate::gossip;
@@ -51,7 +51,7 @@ impl Peer {
         if let Some(path) = replica.path().filter(|_| replica.is_read_only()) {
             return Err(StartError::ReadOnly { path: path.to_owned() });
         }
-        replica.conn().busy_timeout(config.busy_timeout).map_err(sqlite)?;
+        replica.conn().busy_timeout(config.busy_timeout).map_err(|error| failed(error.into()))?;
         let (event_sender, events) = mpsc::unbounded_channel();
         let (network, net_events) = start_network(&replica, &config, &event_sender).await?;
 
@@ -61,7 +61,7 @@ impl Peer {
             routes.add(vec![address.clone()], Origin::Given, 0);
         }
         if config.dial_past_peers {
-            for address in past_addresses(&replica).map_err(sqlite)? {
+            for address in past_addresses(&replica).map_err(failed)? {
                 routes.add(vec![address], Origin::Past, 0);
             }
         }
@@ -148,11 +148,7 @@ impl Peer {
     }
 
     /// Makes a ticket for one device; see [`invite`].
-    pub async fn invite(
-        &self,
-        role: Role,
-        expires_unix_ms: u64,
-    ) -> Result<Result<Ticket, MembershipError>, StoppedError> {
+    pub async fn invite(&self, role: Role, expires_unix_ms: u64) -> Result<Result<Ticket, InviteError>, StoppedError> {
         self.call(move |replica| invite(replica, role, expires_unix_ms)).await
     }
 
@@ -178,13 +174,13 @@ impl Peer {
 }
 
 /// Makes a ticket for one device that names where this one can be reached; only owners may.
-pub fn invite(replica: &mut Replica, role: Role, expires_unix_ms: u64) -> Result<Ticket, MembershipError> {
+pub fn invite(replica: &mut Replica, role: Role, expires_unix_ms: u64) -> Result<Ticket, InviteError> {
     let addresses = ticket_addresses(replica)?;
-    replica.invite(role, expires_unix_ms, addresses)
+    Ok(replica.invite(role, expires_unix_ms, addresses)?)
 }
 
-fn sqlite(error: rusqlite::Error) -> StartError {
-    DriverError::Log(error.into()).into()
+fn failed(error: LogError) -> StartError {
+    DriverError::Log(error).into()
 }
 
 /// Starts the network where the configuration says, or at another port if the kept one is busy.
@@ -200,7 +196,7 @@ async fn start_network(
             (loopback, kept_or_free_port(replica, loopback, events)?)
         }
         Listen::Port(port) => {
-            keep_port(replica, *port).map_err(sqlite)?;
+            keep_port(replica, *port).map_err(failed)?;
             (false, *port)
         }
         Listen::LoopbackPort(port) => (true, *port),
@@ -222,7 +218,7 @@ async fn start_network(
         // Taken between the look and the start.
         Err(NetStartError::Listen { .. }) if matches!(config.listen, Listen::Everywhere | Listen::Loopback) => {
             let taken = choose_port(loopback);
-            keep_port(replica, taken).map_err(sqlite)?;
+            keep_port(replica, taken).map_err(failed)?;
             let _ = events.send(PeerEvent::PortBusy { wanted: port, taken });
             Ok(Network::start(net_config(taken)).await?)
         }
@@ -235,12 +231,12 @@ fn kept_or_free_port(
     loopback: bool,
     events: &mpsc::UnboundedSender<PeerEvent>,
 ) -> Result<u16, StartError> {
-    let kept = kept_port(replica).map_err(sqlite)?;
+    let kept = kept_port(replica).map_err(failed)?;
     if let Some(kept) = kept.filter(|kept| is_free(*kept, loopback)) {
         return Ok(kept);
     }
     let port = choose_port(loopback);
-    keep_port(replica, port).map_err(sqlite)?;
+    keep_port(replica, port).map_err(failed)?;
     if let Some(wanted) = kept {
         let _ = events.send(PeerEvent::PortBusy { wanted, taken: port });
     }

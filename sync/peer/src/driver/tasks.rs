@@ -5,8 +5,8 @@ use kithdb_core::error::MembershipError;
 use kithdb_core::log_error::LogError;
 use kithdb_core::replica::Replica;
 use kithdb_log::{
-    AdminError, AdminOperation, ArrivalNumber, JoinRequest, ReplicaId, SealedEntry, SequenceNumber, StreamId,
-    verify_invite_proof,
+    AdminBody, AdminError, AdminOperation, ArrivalNumber, JoinRequest, ReplicaId, SealedEntry, SequenceNumber,
+    StreamId, verify_invite_proof,
 };
 use kithdb_sync::{Event, Input, JoinFault, Output, RequestId, SessionId, StoreError, StoreOutcome, StreamHead};
 
@@ -228,7 +228,7 @@ impl Driver {
                 self.report(DriverEvent::Admitted { author });
             }
             // The device was let in before and lost the answer: its secrets are wrapped to its own key.
-            Err(MembershipError::Admin(AdminError::AlreadyMember { .. }))
+            Err(MembershipError::Admin(AdminError::AlreadyMember { .. } | AdminError::InviteUsed))
                 if is_admitted_by(&self.replica, &request) =>
             {
                 self.answer(Input::Admitted { session, operations: Vec::new() });
@@ -278,11 +278,14 @@ const fn outcome_of(stored: &Stored) -> StoreOutcome {
 
 /// Tells whether a member asks again with the ticket and the keys it was let in with.
 fn is_admitted_by(replica: &Replica, request: &JoinRequest) -> bool {
-    let (workspace, membership) = (replica.workspace().id(), replica.membership());
-    let is_same = membership.get(request.author).is_some_and(|member| member.exchange_key == request.exchange_key);
     let JoinRequest { invite_key, author, exchange_key, proof, .. } = request;
-    is_same
-        && membership.find_invite(invite_key).is_some()
+    let (workspace, membership) = (replica.workspace().id(), replica.membership());
+    let Some(member) = membership.get(*author).filter(|member| member.exchange_key == *exchange_key) else {
+        return false;
+    };
+    let admitted = membership.operation(&member.admitted).map(|operation| &operation.body);
+    let asked = membership.find_invite(invite_key).map(|(hash, _)| hash);
+    matches!(admitted, Some(AdminBody::Admit { invite, .. }) if Some(*invite) == asked)
         && verify_invite_proof(invite_key, workspace, *author, exchange_key, proof).is_ok()
 }
 
