@@ -12,21 +12,31 @@ use anyhow::Result;
 fn main() -> Result<()> {
     let mut rows = 100_000;
     let mut rounds = 7;
+    let mut only = None;
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
-        match (arg.as_str(), args.next().and_then(|value| value.parse().ok())) {
+        let value = args.next();
+        match (arg.as_str(), value.as_deref().and_then(|value| value.parse().ok())) {
             ("--rows", Some(value)) => rows = value,
             ("--rounds", Some(value)) => rounds = value,
-            _ => anyhow::bail!("usage: bench [--rows N] [--rounds N]"),
+            ("--only", _) => only = value,
+            _ => anyhow::bail!("usage: bench [--rows N] [--rounds N] [--only writes|reads|transfer]"),
         }
     }
     let folder = tempfile::tempdir()?;
     println!("{}", report::machine());
     println!("{rows} rows, {rounds} rounds, SQLite {}, WAL, synchronous=NORMAL\n", rusqlite::version());
     let mut lines = Vec::new();
-    arms::writes(folder.path(), rows, rounds, &mut lines)?;
-    arms::reads(folder.path(), rows, rounds, &mut lines)?;
-    arms::transfer(folder.path(), rows, rounds, &mut lines)?;
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    if wanted("writes") {
+        arms::writes(folder.path(), rows, rounds, &mut lines)?;
+    }
+    if wanted("reads") {
+        arms::reads(folder.path(), rows, rounds, &mut lines)?;
+    }
+    if wanted("transfer") {
+        arms::transfer(folder.path(), rows, rounds, &mut lines)?;
+    }
     report::print(&lines);
     Ok(())
 }

@@ -6,6 +6,9 @@ use crate::entries::StreamState;
 use crate::log_error::LogError;
 use crate::replica::Replica;
 
+/// Size of the page cache during a merge: SQLite counts KiB when the number is negative.
+const CACHE_KIB: i64 = -(64 << 10);
+
 impl Replica {
     /// Runs something in one write transaction with `synchronous = FULL`, capture suspended and foreign keys not enforced (a
     /// cascade arrives as data of its own); rolls back on error.
@@ -20,7 +23,11 @@ impl Replica {
         if foreign_keys {
             self.conn.set_db_config(SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
         }
+        // A merge touches the table, its index and the metadata at scattered places: SQLite's 2 MiB would spill pages back and forth.
+        let cache: i64 = self.conn.pragma_query_value(None, "cache_size", |row| row.get(0))?;
+        self.conn.pragma_update(None, "cache_size", CACHE_KIB)?;
         let outcome = self.quietly(run);
+        self.conn.pragma_update(None, "cache_size", cache)?;
         if foreign_keys {
             self.conn.set_db_config(SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         }

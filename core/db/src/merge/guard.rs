@@ -22,12 +22,24 @@ pub(crate) struct Guard<'c> {
     conn: &'c Connection,
     writes: Arc<AtomicI64>,
     guarded: Vec<u32>,
+    /// Whether triggers were switched off, to be switched on again.
+    switched_off: bool,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if self.switched_off
+            && let Err(error) = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true)
+        {
+            tracing::error!(%error, "cannot switch triggers on again");
+        }
+    }
 }
 
 impl<'c> Guard<'c> {
     /// Makes a guard that guards nothing.
     pub(crate) fn none(conn: &'c Connection) -> Self {
-        Self { conn, writes: Arc::new(AtomicI64::new(OFF)), guarded: Vec::new() }
+        Self { conn, writes: Arc::new(AtomicI64::new(OFF)), guarded: Vec::new(), switched_off: false }
     }
 
     /// Puts the guard in place if the user has triggers.
@@ -40,6 +52,11 @@ impl<'c> Guard<'c> {
             )?
             .query_row([], |row| row.get(0))?;
         if !has_triggers {
+            // Only our own triggers are left, which note the writes of other programs: having none makes SQLite's work lighter.
+            if conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER)? {
+                conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+                guard.switched_off = true;
+            }
             return Ok(guard);
         }
         let writes = guard.writes.clone();
@@ -69,7 +86,10 @@ impl<'c> Guard<'c> {
 
     /// Runs one write of apply's own; what triggers nest inside it on synced tables vanishes. A failed write leaves nothing behind,
     /// whatever a trigger raised; one that rolled the whole transaction back is an error of its own.
-    pub(crate) fn write<T>(&self, run: impl FnOnce() -> rusqlite::Result<T>) -> Result<rusqlite::Result<T>, MergeError> {
+    pub(crate) fn write<T>(
+        &self,
+        run: impl FnOnce() -> rusqlite::Result<T>,
+    ) -> Result<rusqlite::Result<T>, MergeError> {
         if !self.has_triggers() {
             return Ok(run());
         }
