@@ -135,13 +135,6 @@ pub enum PeerEvent {
         /// The device at the other end.
         device: Device,
     },
-    /// Both sides hold the same.
-    InStep {
-        /// The session.
-        session: SessionId,
-        /// The device at the other end.
-        device: Device,
-    },
     /// Local writes were sealed and offered to the connected peers.
     Sealed {
         /// How many transactions.

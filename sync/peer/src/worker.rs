@@ -397,11 +397,6 @@ impl Worker {
                     self.event(PeerEvent::InStep { session, device });
                 }
             }
-            Event::InStep { session } => {
-                if let Some(device) = self.device_of(session) {
-                    self.event(PeerEvent::InStep { session, device });
-                }
-            }
             Event::Forged { session, stream, sequence, refusal } => {
                 let device = stream.map(|stream| self.device(stream.author));
                 let from = self.device_of(session).map_or_else(String::new, |from| format!(" (received from {from})"));
