@@ -46,6 +46,15 @@ pub(crate) struct InFlight {
     pub len: usize,
 }
 
+/// Entries on their way to the store.
+#[derive(Debug)]
+pub(crate) struct StoreInFlight {
+    pub session: SessionId,
+    pub items: Vec<InFlight>,
+    /// What they build on may have failed: a refusal says nothing about them, and they will be asked for again.
+    pub stale: bool,
+}
+
 /// Syncs one replica with its peers.
 #[derive(Debug)]
 pub struct Engine {
@@ -62,7 +71,7 @@ pub struct Engine {
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) loads: BTreeMap<RequestId, LoadPurpose>,
     pub(crate) pushes_loading: usize,
-    pub(crate) stores: BTreeMap<RequestId, (SessionId, Vec<InFlight>)>,
+    pub(crate) stores: BTreeMap<RequestId, StoreInFlight>,
     pub(crate) admin_stores: BTreeMap<RequestId, (SessionId, Vec<AdminOperation>)>,
     /// When receiving goes on, if it waits.
     pub(crate) paused_until: Option<u64>,
@@ -232,7 +241,7 @@ impl Engine {
         let deadlines = self.sessions.values().filter_map(|session| session.deadline(announced));
         let next = deadlines.chain(self.paused_until).min();
         if let Some(next) = next {
-            let at_elapsed_ms = next.max(self.now.elapsed_ms + 1);
+            let at_elapsed_ms = next.max(self.now.elapsed_ms.saturating_add(1));
             if self.scheduled.is_none_or(|known| known <= self.now.elapsed_ms || at_elapsed_ms < known) {
                 self.scheduled = Some(at_elapsed_ms);
                 self.put(Output::Schedule { at_elapsed_ms });

@@ -58,7 +58,8 @@ pub enum Output {
         bytes_max: usize,
     },
     /// Store entries, all admitted and contiguous in each stream; answer with [`crate::Input::StoreDone`] or
-    /// [`crate::Input::StoreError`].
+    /// [`crate::Input::StoreError`]. A driver that does not answer at once refuses what builds on an earlier request that
+    /// failed: an entry that does not continue what is stored is [`crate::StoreOutcome::Refused`].
     Store {
         /// Names the question.
         request: RequestId,

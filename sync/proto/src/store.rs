@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use kithdb_log::{ArrivalNumber, SequenceNumber};
 
-use crate::engine::{Engine, InFlight};
+use crate::engine::{Engine, InFlight, StoreInFlight};
 use crate::input::{StoreError, StoreOutcome};
 use crate::limits::{PAUSE_MS_FIRST, PAUSE_MS_MAX};
 use crate::output::{Event, Output, Reason, Refusal};
@@ -31,12 +31,13 @@ impl Engine {
             hash: admitted.hash,
             len: admitted.len,
         });
-        self.stores.insert(request, (id, in_flight.collect()));
+        let store = StoreInFlight { session: id, items: in_flight.collect(), stale: false };
+        self.stores.insert(request, store);
         self.put(Output::Store { request, entries: batch.into_iter().map(|admitted| admitted.entry).collect() });
     }
 
     pub(crate) fn on_store_done(&mut self, request: RequestId, arrival: ArrivalNumber, outcomes: &[StoreOutcome]) {
-        let Some((id, items)) = self.stores.remove(&request) else { return };
+        let Some(StoreInFlight { session: id, items, stale }) = self.stores.remove(&request) else { return };
         self.arrival = self.arrival.max(arrival);
         self.pause_ms = PAUSE_MS_FIRST;
         self.release_unstored(id, &items);
@@ -45,7 +46,7 @@ impl Engine {
         let mut refused = BTreeSet::new();
         for (index, item) in items.iter().enumerate() {
             if outcomes.get(index) == Some(&StoreOutcome::Refused) {
-                if refused.insert(item.stream) {
+                if !stale && refused.insert(item.stream) {
                     self.refuse_stored(id, item);
                 }
                 continue;
@@ -97,7 +98,7 @@ impl Engine {
         if self.admin_stores.remove(&request).is_some() {
             return;
         }
-        let Some((id, items)) = self.stores.remove(&request) else { return };
+        let Some(StoreInFlight { session: id, items, .. }) = self.stores.remove(&request) else { return };
         self.release_unstored(id, &items);
         let for_ms = self.pause_ms;
         self.pause_ms = (self.pause_ms * 2).min(PAUSE_MS_MAX);
@@ -119,6 +120,9 @@ impl Engine {
             for stream in wants.collect::<Vec<_>>() {
                 self.cancel_pull(id, &stream);
             }
+        }
+        for store in self.stores.values_mut() {
+            store.stale = true;
         }
         for stream in self.streams.roll_back_all() {
             self.refresh(&stream);

@@ -18,6 +18,8 @@ pub(crate) struct Store {
     pub arrival: u64,
     pub memory: BTreeMap<ReplicaId, ArrivalNumber>,
     pub fails_with: Option<StoreError>,
+    /// A store failed before: what was asked meanwhile may build on what is not there.
+    pub has_failed: bool,
     pub stores: usize,
     pub remembered: usize,
 }
@@ -40,6 +42,9 @@ impl Store {
         let height = stream.len() as u64;
         if entry.header.sequence.get() <= height {
             return StoreOutcome::AlreadyThere;
+        }
+        if self.has_failed && entry.header.sequence.get() > height + 1 {
+            return StoreOutcome::Refused;
         }
         assert_eq!(entry.header.sequence.get(), height + 1, "entries are stored without gaps");
         assert_eq!(entry.header.previous, stream.last().map_or(EntryHash::default(), SealedEntry::hash));
@@ -189,6 +194,7 @@ impl Node {
             }
             Output::Store { request, entries } => {
                 if let Some(error) = self.store.fails_with {
+                    self.store.has_failed = true;
                     return Some(Input::StoreError { request, error });
                 }
                 self.store.stores += 1;
