@@ -61,7 +61,9 @@ impl MergeError {
     pub(crate) fn may_be_a_triggers(&self) -> bool {
         match self {
             Self::RolledBackByTrigger => true,
-            Self::Sqlite(error) => error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_ERROR),
+            Self::Sqlite(error) => {
+                error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_ERROR)
+            }
             _ => false,
         }
     }

@@ -383,7 +383,12 @@ impl<'c> TableWork<'c> {
         let names = self.info.columns.iter().map(|column| quote(&column.name));
         let sets: Vec<String> = names.map(|name| format!("{name} = {name}")).collect();
         // Writing a row as it is makes SQLite judge it again.
-        let sql = format!("UPDATE OR ABORT main.{} SET {} WHERE {}", quote(&self.info.name), sets.join(", "), self.where_key(1));
+        let sql = format!(
+            "UPDATE OR ABORT main.{} SET {} WHERE {}",
+            quote(&self.info.name),
+            sets.join(", "),
+            self.where_key(1)
+        );
         let mut statement = self.conn.prepare(&sql)?;
         for key in keys {
             Self::bind_key(&mut statement, 1, &key)?;
@@ -499,44 +504,39 @@ fn run(
         *noted = true;
         note_violation(conn, table, key, kind, detail)
     };
-    match guard.write(|| statement.raw_execute())? {
-        Ok(0) => {
-            // Either a BEFORE trigger of the user's said RAISE(IGNORE), or another program removed the row.
-            if guard.without_triggers(|| statement.raw_execute())?? > 0 {
-                note("trigger", "a trigger ignored the row; it was applied with triggers off")?;
-            }
-            return Ok(Written::Done);
-        }
+    let why = match guard.write(|| statement.raw_execute())? {
+        // Either a BEFORE trigger of the user's said RAISE(IGNORE), or another program removed the row.
+        Ok(0) => "a trigger ignored the row; it was applied with triggers off".to_owned(),
         Ok(_) => return Ok(Written::Done),
         Err(rusqlite::Error::SqliteFailure(error, message)) if is_constraint(&error) => {
-            if error.extended_code == ffi::SQLITE_CONSTRAINT_CHECK {
-                if let Ok(1..) = without_checks(conn, || guard.write(|| statement.raw_execute()))?? {
-                    note("check", message.as_deref().unwrap_or("CHECK constraint failed"))?;
-                    return Ok(Written::Done);
-                }
+            if error.extended_code == ffi::SQLITE_CONSTRAINT_CHECK
+                && let Ok(1..) = without_checks(conn, || guard.write(|| statement.raw_execute()))??
+            {
+                note("check", message.as_deref().unwrap_or("CHECK constraint failed"))?;
+                return Ok(Written::Done);
             }
-            // What failed may have been a write of a trigger: only what fails without it keeps the row out.
             if !guard.has_triggers() {
                 return settle(Err(rusqlite::Error::SqliteFailure(error, message)));
             }
-            let detail = message.as_deref().unwrap_or("a trigger raised an error").to_owned();
-            match guard.without_triggers(|| statement.raw_execute())? {
-                Ok(_) => note("trigger", &detail)?,
-                Err(rusqlite::Error::SqliteFailure(error, message))
-                    if error.extended_code == ffi::SQLITE_CONSTRAINT_CHECK =>
-                {
-                    let again = without_checks(conn, || guard.without_triggers(|| statement.raw_execute()))??;
-                    if settle(again)? == Written::Done {
-                        note("check", message.as_deref().unwrap_or("CHECK constraint failed"))?;
-                        note("trigger", &detail)?;
-                    }
-                }
-                refused => return settle(refused),
-            }
-            Ok(Written::Done)
+            message.unwrap_or_else(|| "a trigger raised an error".to_owned())
         }
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    // What failed may have been a write of a trigger: only what fails without any keeps the row out.
+    let outcome = match guard.without_triggers(|| statement.raw_execute())? {
+        Err(rusqlite::Error::SqliteFailure(error, message)) if error.extended_code == ffi::SQLITE_CONSTRAINT_CHECK => {
+            let again = without_checks(conn, || guard.without_triggers(|| statement.raw_execute()))??;
+            if again.is_ok() {
+                note("check", message.as_deref().unwrap_or("CHECK constraint failed"))?;
+            }
+            again
+        }
+        outcome => outcome,
+    };
+    if let Ok(1..) = outcome {
+        note("trigger", &why)?;
     }
+    settle(outcome)
 }
 
 fn is_constraint(error: &ffi::Error) -> bool {
