@@ -259,3 +259,13 @@ fn join(source: &mut Replica, path: &Path) -> Result<Replica> {
     let operations: Vec<AdminOperation> = source.membership().operations().cloned().collect();
     pending.complete(&operations).map_err(|error| anyhow::anyhow!("{error}"))
 }
+
+/// Founds a workspace with the bench's table on one file and joins it with another.
+pub fn workspace(folder: &Path) -> Result<(PathBuf, PathBuf)> {
+    let mut source = ours(folder, "desk")?;
+    let phone = fresh(folder, "phone")?;
+    join(&mut source, &phone)?.close()?;
+    let desk = source.path().map(Path::to_path_buf).unwrap_or_default();
+    source.close()?;
+    Ok((desk, phone))
+}

@@ -4,6 +4,7 @@
 //! (user and system, all threads), wall time what a clock on the wall says.
 
 mod arms;
+mod live;
 mod measure;
 mod report;
 
@@ -20,7 +21,7 @@ fn main() -> Result<()> {
             ("--rows", Some(value)) => rows = value,
             ("--rounds", Some(value)) => rounds = value,
             ("--only", _) => only = value,
-            _ => anyhow::bail!("usage: bench [--rows N] [--rounds N] [--only writes|reads|transfer]"),
+            _ => anyhow::bail!("usage: bench [--rows N] [--rounds N] [--only writes|reads|transfer|live]"),
         }
     }
     let folder = tempfile::tempdir()?;
@@ -37,6 +38,12 @@ fn main() -> Result<()> {
     if wanted("transfer") {
         arms::transfer(folder.path(), rows, rounds, &mut lines)?;
     }
-    report::print(&lines);
+    if !lines.is_empty() {
+        report::print(&lines);
+    }
+    if wanted("live") {
+        println!();
+        live::live(folder.path())?;
+    }
     Ok(())
 }

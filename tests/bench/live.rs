@@ -1,0 +1,86 @@
+//! What a user feels: how long a commit takes to the other device's table, and what a reunion of equal peers costs.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use kithdb_core::replica::{OpenOptions, Replica};
+use kithdb_peer::{Address, Peer, PeerConfig, PeerEvent, PeerEvents};
+
+use crate::measure::median;
+
+/// How many commits are timed.
+const COMMITS: usize = 200;
+
+async fn address(events: &mut PeerEvents) -> Result<Address> {
+    loop {
+        let event = events.recv().await.context("the peer stopped")?;
+        if let PeerEvent::Listening { address } = event
+            && address.to_string().contains("/quic-v1")
+        {
+            return Ok(address);
+        }
+    }
+}
+
+async fn until(events: &mut PeerEvents, found: impl Fn(&PeerEvent) -> bool) -> Result<()> {
+    while !found(&events.recv().await.context("the peer stopped")?) {}
+    Ok(())
+}
+
+async fn connected(desk: &Path, phone: &Path) -> Result<(Peer, (Peer, PeerEvents))> {
+    let (at_desk, mut desk_events) = Peer::open(desk, PeerConfig::loopback()).await?;
+    let config = PeerConfig::loopback().with_peer(address(&mut desk_events).await?);
+    tokio::spawn(async move { while desk_events.recv().await.is_some() {} });
+    let (at_phone, mut phone_events) = Peer::open(phone, config).await?;
+    until(&mut phone_events, |event| matches!(event, PeerEvent::InStep { .. })).await?;
+    Ok((at_desk, (at_phone, phone_events)))
+}
+
+/// Times commits of another connection to the same file, as `kith sql` makes them while `kith sync` holds it.
+async fn run(desk: PathBuf, phone: PathBuf) -> Result<()> {
+    let (at_desk, (at_phone, mut events)) = connected(&desk, &phone).await?;
+    let mut program = Replica::open(&desk, OpenOptions::default())?;
+    let reader = rusqlite::Connection::open(&phone)?;
+    let mut taken_ms = Vec::new();
+    for commit in 0..COMMITS {
+        let started = Instant::now();
+        program.execute(
+            "INSERT INTO t VALUES(?1, 'live', ?2, 0.5, 'text')",
+            rusqlite::params![format!("live {commit}"), commit as i64],
+        )?;
+        let is_there = |conn: &rusqlite::Connection| -> Result<bool> {
+            Ok(conn.prepare_cached("SELECT 1 FROM t WHERE id = ?1")?.exists([format!("live {commit}")])?)
+        };
+        while !is_there(&reader)? {
+            until(&mut events, |event| matches!(event, PeerEvent::Applied { .. })).await?;
+        }
+        taken_ms.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    let greatest = taken_ms.iter().copied().fold(0.0, f64::max);
+    println!(
+        "live write to the other peer's table, {COMMITS} commits of another connection: median {:.1} ms, greatest {greatest:.1} ms (at most 50 ms median)",
+        median(taken_ms)
+    );
+    program.close()?;
+    at_phone.shutdown().await;
+    at_desk.shutdown().await;
+
+    let (at_desk, (at_phone, _events)) = connected(&desk, &phone).await?;
+    let status = at_phone.status().await?;
+    let traffic = status.sessions.first().context("no session")?.traffic;
+    println!(
+        "reunion of equal peers: {} bytes of sync payload in {} frames, both ways (at most 200 bytes)",
+        traffic.sent_bytes + traffic.received_bytes,
+        traffic.sent_frames + traffic.received_frames
+    );
+    at_phone.shutdown().await;
+    at_desk.shutdown().await;
+    Ok(())
+}
+
+/// Measures over real libp2p on loopback, between two files of one workspace.
+pub fn live(folder: &Path) -> Result<()> {
+    let (desk, phone) = crate::arms::workspace(folder)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(desk, phone))
+}
