@@ -233,7 +233,7 @@ pub struct Sync {
     #[arg(long)]
     pub once: bool,
 
-    /// Where to listen [default: every interface, a port of the system's choice].
+    /// Where to listen [default: every interface, at the port chosen for this file].
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<String>,
 

@@ -147,19 +147,6 @@ impl<'w> Rows<'w> {
     }
 }
 
-/// Prints a small table of text to a string, without a last line break.
-pub fn table(columns: &[&str], rows: &[Vec<String>]) -> String {
-    let mut out = Vec::new();
-    let mut printer = Rows::new(&mut out, Mode::Table, columns.iter().map(|&name| name.to_owned()).collect());
-    // Writing to memory cannot fail.
-    for row in rows {
-        let values: Vec<_> = row.iter().map(|value| ValueRef::Text(value.as_bytes())).collect();
-        let _ = printer.row(&values);
-    }
-    let _ = printer.end();
-    String::from_utf8_lossy(&out).trim_end_matches('\n').to_owned()
-}
-
 /// Writes a value as text; NULL is empty, a blob is `x'00ff'`.
 pub fn text(value: ValueRef<'_>) -> Cow<'_, str> {
     match value {
@@ -245,11 +232,11 @@ mod tests {
     fn table_is_aligned_and_shows_control_characters() {
         assert_eq!(
             print(Mode::Table),
-            "id                 a,b\n\
-             -----------------  --------------------\n\
-             日本               1.0\n\
+            "id               a,b\n\
+             ---------------  --------------------\n\
+             日本             1.0\n\
              x\\u{1b}[2J\\n\"q\"  x'00ff'\n\
-            \u{20}                  -9223372036854775808\n"
+            \u{20}                -9223372036854775808\n"
         );
     }
 

@@ -27,11 +27,6 @@ impl Output {
         out.flush()
     }
 
-    /// Prints rows of text under their names; as JSON, one array of the given objects.
-    pub fn table(&self, columns: &[&str], rows: &[Vec<String>], objects: Vec<Value>) -> io::Result<()> {
-        self.say(render::table(columns, rows), Value::Array(objects))
-    }
-
     /// Tells whether a person is likely to watch: progress bars and hints make sense.
     pub fn is_watched(&self) -> bool {
         !self.json && io::stdout().is_terminal() && io::stderr().is_terminal()

@@ -11,7 +11,11 @@ use crate::render::visible;
 pub fn nobody<A: Display>(tried: &[Tried], addresses: &[A], mdns: bool) -> String {
     let mut text = String::from("no peer found yet. Tried:");
     // Writing to a string cannot fail.
-    let searched = if mdns { "the local network by mDNS: nobody of this workspace answered" } else { "not the local network (--no-mdns)" };
+    let searched = if mdns {
+        "the local network by mDNS: nobody of this workspace answered"
+    } else {
+        "not the local network (--no-mdns)"
+    };
     let _ = write!(text, "\n  {searched}");
     if tried.is_empty() {
         text.push_str("\n  no address: none was given and none is known from before");

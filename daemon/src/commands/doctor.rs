@@ -85,19 +85,28 @@ pub fn run(arguments: &Doctor, output: Output) -> Result<ExitCode> {
 fn sqlite() -> Check {
     let look = || -> rusqlite::Result<(String, bool)> {
         let conn = rusqlite::Connection::open_in_memory()?;
-        let hook = "SELECT EXISTS(SELECT 1 FROM pragma_compile_options WHERE compile_options = 'ENABLE_PREUPDATE_HOOK')";
-        Ok((conn.query_row("SELECT sqlite_version()", [], |row| row.get(0))?, conn.query_row(hook, [], |row| row.get(0))?))
+        let hook =
+            "SELECT EXISTS(SELECT 1 FROM pragma_compile_options WHERE compile_options = 'ENABLE_PREUPDATE_HOOK')";
+        Ok((
+            conn.query_row("SELECT sqlite_version()", [], |row| row.get(0))?,
+            conn.query_row(hook, [], |row| row.get(0))?,
+        ))
     };
     match look() {
         Ok((version, true)) => check(
             "sqlite",
             Verdict::Ok,
-            format!("SQLite {version} with the hook that capture needs; kith {}, file format {FILE_FORMAT}", env!("CARGO_PKG_VERSION")),
+            format!(
+                "SQLite {version} with the hook that capture needs; kith {}, file format {FILE_FORMAT}",
+                env!("CARGO_PKG_VERSION")
+            ),
         ),
         Ok((version, false)) => check(
             "sqlite",
             Verdict::Failed,
-            format!("SQLite {version} lacks the preupdate hook; build with LIBSQLITE3_FLAGS=\"-DSQLITE_ENABLE_PREUPDATE_HOOK -DSQLITE_ENABLE_SESSION\""),
+            format!(
+                "SQLite {version} lacks the preupdate hook; build with LIBSQLITE3_FLAGS=\"-DSQLITE_ENABLE_PREUPDATE_HOOK -DSQLITE_ENABLE_SESSION\""
+            ),
         ),
         Err(error) => check("sqlite", Verdict::Failed, format!("SQLite does not run: {error}")),
     }
@@ -111,10 +120,18 @@ fn port(port: u16) -> Check {
     };
     let name = if port == 0 { "a port of the system's choice".to_owned() } else { format!("port {port}") };
     match bind() {
-        Ok(()) => check("port", Verdict::Ok, format!("{name} is free for UDP (QUIC) and TCP; whether a firewall lets others in cannot be seen from here")),
-        Err((protocol, error)) if error.kind() == io::ErrorKind::AddrInUse => {
-            check("port", Verdict::Failed, format!("{name} is taken by another program for {protocol}; end that program or use another port"))
-        }
+        Ok(()) => check(
+            "port",
+            Verdict::Ok,
+            format!(
+                "{name} is free for UDP (QUIC) and TCP; whether a firewall lets others in cannot be seen from here"
+            ),
+        ),
+        Err((protocol, error)) if error.kind() == io::ErrorKind::AddrInUse => check(
+            "port",
+            Verdict::Failed,
+            format!("{name} is taken by another program for {protocol}; end that program or use another port"),
+        ),
         Err((protocol, error)) => {
             check("port", Verdict::Failed, format!("{name} cannot be listened on for {protocol}: {error}"))
         }
@@ -148,12 +165,16 @@ fn multicast() -> Check {
         Ok(()) => check(
             "mdns",
             Verdict::Ok,
-            format!("multicast to {MDNS_GROUP} works on {interface}; a network may still keep it from other machines (guest Wi-Fi, VPN, container): then use --peer ADDR"),
+            format!(
+                "multicast to {MDNS_GROUP} works on {interface}; a network may still keep it from other machines (guest Wi-Fi, VPN, container): then use --peer ADDR"
+            ),
         ),
         Err(error) => check(
             "mdns",
             Verdict::Warning,
-            format!("multicast to {MDNS_GROUP} does not work on {interface} ({error}); let UDP port {MDNS_PORT} through the firewall, or use --peer ADDR"),
+            format!(
+                "multicast to {MDNS_GROUP} does not work on {interface} ({error}); let UDP port {MDNS_PORT} through the firewall, or use --peer ADDR"
+            ),
         ),
     }
 }
@@ -213,13 +234,27 @@ fn database(path: &Path) -> Vec<Check> {
 fn kind(look: &FileLook) -> Check {
     let path = look.path.display();
     match look.kind {
-        FileKind::Missing => check("file", Verdict::Failed, format!("there is no file {path}; make one with `kith init {path}`")),
-        FileKind::Plain => check("file", Verdict::Warning, format!("{path} is a plain SQLite database; `kith init {path}` makes it one that syncs")),
-        FileKind::Joining => check("file", Verdict::Warning, format!("{path} waits to be admitted; go on with `kith join {path} TICKET`")),
-        FileKind::Replica(_) if look.read_only => {
-            check("file", Verdict::Failed, format!("{path} is read-only, so it cannot sync; make it writable with `chmod u+w {path}`"))
+        FileKind::Missing => {
+            check("file", Verdict::Failed, format!("there is no file {path}; make one with `kith init {path}`"))
         }
-        FileKind::Replica(workspace) => check("file", Verdict::Ok, format!("{path} belongs to workspace {}", workspace.short())),
+        FileKind::Plain => check(
+            "file",
+            Verdict::Warning,
+            format!("{path} is a plain SQLite database; `kith init {path}` makes it one that syncs"),
+        ),
+        FileKind::Joining => check(
+            "file",
+            Verdict::Warning,
+            format!("{path} waits to be admitted; go on with `kith join {path} TICKET`"),
+        ),
+        FileKind::Replica(_) if look.read_only => check(
+            "file",
+            Verdict::Failed,
+            format!("{path} is read-only, so it cannot sync; make it writable with `chmod u+w {path}`"),
+        ),
+        FileKind::Replica(workspace) => {
+            check("file", Verdict::Ok, format!("{path} belongs to workspace {}", workspace.short()))
+        }
     }
 }
 
@@ -246,9 +281,11 @@ fn sidecar(path: &Path) -> Check {
 
 fn disk(path: &Path) -> Check {
     match free_bytes(path) {
-        Some(Ok(free)) if free < FREE_BYTES_MIN => {
-            check("disk", Verdict::Warning, format!("only {} are free; receiving stops when the disk is full", human::bytes(free)))
-        }
+        Some(Ok(free)) if free < FREE_BYTES_MIN => check(
+            "disk",
+            Verdict::Warning,
+            format!("only {} are free; receiving stops when the disk is full", human::bytes(free)),
+        ),
         Some(Ok(free)) => check("disk", Verdict::Ok, format!("{} are free", human::bytes(free))),
         Some(Err(error)) => check("disk", Verdict::Warning, format!("the free space cannot be read: {error}")),
         None => check("disk", Verdict::Warning, "the free space is not looked up on this platform"),

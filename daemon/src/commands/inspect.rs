@@ -26,8 +26,11 @@ pub fn members(file: &Path, output: Output) -> Result<ExitCode> {
 
 /// Lists the newest entries of the log.
 pub fn log(arguments: &cli::Log, output: Output) -> Result<ExitCode> {
-    let columns =
-        if output.json { "*" } else { "arrival, written_at, device, table_name, sequence, bytes, status, ifnull(note, '') AS note" };
+    let columns = if output.json {
+        "*"
+    } else {
+        "arrival, written_at, device, table_name, sequence, bytes, status, ifnull(note, '') AS note"
+    };
     let sql = format!("SELECT {columns} FROM kith_entries ORDER BY arrival DESC LIMIT {}", arguments.entries);
     view(&arguments.file, &sql, "the log is empty: nothing was sealed or received yet", output)
 }
@@ -171,7 +174,8 @@ impl Status {
         }
         for (index, table) in self.tables.iter().enumerate() {
             let label = if index == 0 { "tables" } else { "" };
-            let rows = table.rows.map(|rows| format!(", {}", human::counted(rows.unsigned_abs(), "row"))).unwrap_or_default();
+            let rows =
+                table.rows.map(|rows| format!(", {}", human::counted(rows.unsigned_abs(), "row"))).unwrap_or_default();
             let reason = table.reason.as_ref().map(|reason| format!(": {}", visible(reason))).unwrap_or_default();
             lines.push(format!("{label:10} {}: {}{rows}{reason}", visible(&table.name), table.state));
             if table.foreign_writes > 0 {

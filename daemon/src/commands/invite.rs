@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use kithdb_core::changes::iso_time;
+use kithdb_core::error::FileError;
 use kithdb_log::Role;
 use kithdb_log::limits::TICKET_ADDRESSES_MAX;
 use kithdb_peer::addresses::ticket_addresses;
@@ -20,9 +21,14 @@ pub fn run(arguments: &Invite, output: Output) -> Result<ExitCode> {
         cli::Role::Writer => Role::Writer,
         cli::Role::Owner => Role::Owner,
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("this machine's clock is before 1970; set it right")?;
+    let now =
+        SystemTime::now().duration_since(UNIX_EPOCH).context("this machine's clock is before 1970; set it right")?;
     let expires_unix_ms = u64::try_from((now + arguments.expires).as_millis()).unwrap_or(u64::MAX);
     let mut replica = open(&arguments.file)?;
+    if replica.is_read_only() {
+        let path = replica.path().unwrap_or(&arguments.file).to_owned();
+        return Err(FileError::ReadOnly { path }.into());
+    }
     let mut addresses = arguments.addresses.clone();
     // Those given come first: a ticket has room for few.
     addresses.extend(ticket_addresses(&replica)?.into_iter().filter(|address| !arguments.addresses.contains(address)));
@@ -30,7 +36,10 @@ pub fn run(arguments: &Invite, output: Output) -> Result<ExitCode> {
     let ticket = replica.invite(role, expires_unix_ms, addresses)?;
     replica.close()?;
     let until = iso_time(expires_unix_ms);
-    output.say(&ticket, json!({ "ticket": ticket.to_string(), "role": role.to_string(), "expires_unix_ms": expires_unix_ms }))?;
+    output.say(
+        &ticket,
+        json!({ "ticket": ticket.to_string(), "role": role.to_string(), "expires_unix_ms": expires_unix_ms }),
+    )?;
     if !output.json {
         eprintln!(
             "One device can join with this ticket until {until}; keep it secret.\n\

@@ -45,7 +45,9 @@ pub fn run(arguments: &Join, output: Output) -> Result<ExitCode> {
         Err(error) => {
             let waits = waits(&arguments.file);
             let hint = match (&error, waits) {
-                (JoinError::NobodyAnswered { tried, addresses, mdns }, true) => Some(advice::nobody(tried, addresses, *mdns)),
+                (JoinError::NobodyAnswered { tried, addresses, mdns }, true) => {
+                    Some(advice::nobody(tried, addresses, *mdns))
+                }
                 _ => None,
             };
             if let Some(hint) = hint.filter(|_| !output.json) {
@@ -80,7 +82,10 @@ fn read_ticket(argument: &str) -> Result<String> {
         return Ok(argument.to_owned());
     }
     let mut ticket = String::new();
-    std::io::stdin().take(TICKET_BYTES_MAX).read_to_string(&mut ticket).context("the ticket could not be read from standard input")?;
+    std::io::stdin()
+        .take(TICKET_BYTES_MAX)
+        .read_to_string(&mut ticket)
+        .context("the ticket could not be read from standard input")?;
     Ok(ticket)
 }
 

@@ -69,7 +69,10 @@ fn machine_name() -> Option<String> {
 
 /// Starts the runtime that the network needs.
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the system gives no threads for the network")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the system gives no threads for the network")
 }
 
 /// Reads addresses, naming the one that is none.

@@ -1,20 +1,27 @@
 //! `kith sync`: keeps a file in step with others and tells what happens.
 
 use std::io::Read;
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use kithdb_core::apply::ApplyBudget;
+use kithdb_core::log_error::LogError;
+use kithdb_core::seal::SealBudget;
 use kithdb_peer::{Listen, Peer, PeerConfig, PeerEvent};
 use tokio::sync::oneshot;
 
-use super::{parse_addresses, runtime};
+use super::{open, parse_addresses, runtime};
 use crate::cli::Sync;
 use crate::report::Output;
 
 mod tell;
 
 use tell::Teller;
+
+/// How long the other side may take to say that it has caught up too.
+const COMPARE_MAX: Duration = Duration::from_secs(5);
 
 /// Why the command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +30,8 @@ enum End {
     Asked,
     /// `--once`: both sides hold the same.
     Equal,
+    /// `--once`: caught up, but something changed while the two compared; a new session compares again.
+    Again,
     /// `--once`: nobody was there.
     Nobody,
     /// The peer ended by itself.
@@ -39,11 +48,33 @@ pub fn run(arguments: &Sync, output: Output) -> Result<ExitCode> {
         ..PeerConfig::default()
     };
     let mut teller = Teller::new(output);
-    let end = runtime()?.block_on(sync(arguments, config, &mut teller))?;
-    Ok(match end {
-        End::Asked | End::Equal => ExitCode::SUCCESS,
-        End::Nobody | End::Failed => ExitCode::FAILURE,
-    })
+    let runtime = runtime()?;
+    loop {
+        if arguments.once {
+            seal_all(&arguments.file)?;
+        }
+        match runtime.block_on(sync(arguments, config.clone(), &mut teller))? {
+            End::Asked | End::Equal => return Ok(ExitCode::SUCCESS),
+            End::Nobody | End::Failed => return Ok(ExitCode::FAILURE),
+            End::Again => {}
+        }
+    }
+}
+
+/// Seals what is pending before anybody is told what there is, so that one comparison is enough.
+fn seal_all(file: &Path) -> Result<()> {
+    let mut replica = open(file)?;
+    while replica.seal(SealBudget::default())?.more {}
+    Ok(replica.close()?)
+}
+
+/// Merges what was received, so that the tables show it before the command ends.
+async fn apply_all(peer: &Peer) -> Result<()> {
+    let applied = peer.call(|replica| {
+        while replica.apply_stored(ApplyBudget::default())?.more {}
+        Ok::<_, LogError>(())
+    });
+    Ok(applied.await??)
 }
 
 async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Result<End> {
@@ -51,16 +82,32 @@ async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Resu
     let (peer, mut events) = Peer::open(&arguments.file, config).await?;
     let mut stop = std::pin::pin!(asked_to_stop(arguments.until_eof));
     let mut told = Ok(());
+    let mut compare_by: Option<tokio::time::Instant> = None;
     let end = loop {
+        let overdue = async {
+            match compare_by {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         let event = tokio::select! {
             event = events.recv() => event,
             asked = &mut stop => {
                 asked?;
                 break End::Asked;
             }
+            () = overdue => break End::Again,
         };
         let Some(event) = event else { break End::Failed };
         told = teller.tell(&event);
+        match &event {
+            PeerEvent::CaughtUp { .. } if arguments.once => {
+                compare_by = Some(tokio::time::Instant::now() + COMPARE_MAX)
+            }
+            // The clock starts again with whatever still comes in.
+            PeerEvent::Progress { .. } | PeerEvent::Disconnected { .. } => compare_by = None,
+            _ => {}
+        }
         let is_over = match &event {
             _ if told.is_err() => Some(End::Failed),
             PeerEvent::Stopped { .. } => Some(End::Failed),
@@ -72,6 +119,9 @@ async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Resu
             break end;
         }
     };
+    if end == End::Equal {
+        apply_all(&peer).await?;
+    }
     let traffic = peer.status().await.ok();
     peer.shutdown().await;
     // What happened until the end is told too: it was done.
@@ -87,9 +137,7 @@ async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Resu
 
 /// Waits for Ctrl-C, the signal to terminate, or the end of standard input where that counts.
 async fn asked_to_stop(until_eof: bool) -> Result<()> {
-    let eof = async {
-        if until_eof { end_of_input().await } else { std::future::pending().await }
-    };
+    let eof = async { if until_eof { end_of_input().await } else { std::future::pending().await } };
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted.context("Ctrl-C cannot be listened for"),
         terminated = terminated() => terminated,

@@ -17,7 +17,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(120);
 
 /// Runs `kith` with these arguments to its end and returns the JSON that it printed; `input` is its standard input.
 pub fn kith(arguments: &[&str], input: &str) -> Result<Value> {
-    let mut child = command(arguments)?.stderr(Stdio::piped()).spawn().context("this program cannot be started again")?;
+    let mut child =
+        command(arguments)?.stderr(Stdio::piped()).spawn().context("this program cannot be started again")?;
     if let Some(mut stdin) = child.stdin.take() {
         // A child that reads none of it may be gone already; its exit code tells.
         let _ = stdin.write_all(input.as_bytes());
@@ -90,8 +91,10 @@ impl Said {
 
     /// Waits for the next event of any peer; a peer that ends without having been stopped is an error.
     pub fn next(&self) -> Result<(Side, Value)> {
-        let (side, event) =
-            self.events.recv_timeout(SILENCE_MAX).map_err(|_| anyhow!("the peers have said nothing for {} s", SILENCE_MAX.as_secs()))?;
+        let (side, event) = self
+            .events
+            .recv_timeout(SILENCE_MAX)
+            .map_err(|_| anyhow!("the peers have said nothing for {} s", SILENCE_MAX.as_secs()))?;
         let event = event.ok_or_else(|| anyhow!("the peer `{}` ended by itself", side.name()))?;
         if event["event"] == "failed" {
             bail!("the peer `{}` failed: {}", side.name(), event["reason"].as_str().unwrap_or_default());

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use kithdb_core::replica::{OpenOptions, Replica};
 use kithdb_core::storage::quote;
@@ -104,7 +104,8 @@ impl Stage {
         let report: Value = serde_json::from_str(answer[0]["report"].as_str().unwrap_or_default())
             .context("kith_sync answered with something else than its report")?;
         for skipped in report["skipped"].as_array().into_iter().flatten() {
-            let (table, reason) = (skipped["table"].as_str().unwrap_or_default(), skipped["reason"].as_str().unwrap_or_default());
+            let (table, reason) =
+                (skipped["table"].as_str().unwrap_or_default(), skipped["reason"].as_str().unwrap_or_default());
             self.say(format_args!("   left out {}: {}", visible(table), visible(reason)))?;
         }
         let conn = open_plain(&self.laptop)?;
@@ -219,7 +220,8 @@ impl Stage {
         self.say("\n3. Both write, disconnected")?;
         let begun = Instant::now();
         let conn = open_plain(&self.laptop)?;
-        let after_entry: i64 = conn.query_row("SELECT ifnull(max(arrival), 0) FROM kith__entries", [], |row| row.get(0))?;
+        let after_entry: i64 =
+            conn.query_row("SELECT ifnull(max(arrival), 0) FROM kith__entries", [], |row| row.get(0))?;
         let mut plan = Plan::new(&conn, &self.tables)?;
         drop(conn);
         let mut done = [0_u64; 2];
@@ -231,7 +233,8 @@ impl Stage {
         }
         let count = |kind: fn(Kind) -> bool| {
             let rows = plan.rows.iter().enumerate().filter(|(_, row)| kind(row.kind));
-            let writes = rows.map(|(index, _)| plan.writes.iter().filter(|write| write.row == index && write.is_done).count());
+            let writes =
+                rows.map(|(index, _)| plan.writes.iter().filter(|write| write.row == index && write.is_done).count());
             writes.sum::<usize>() as u64
         };
         let both = |kind: fn(Kind) -> bool| {
@@ -252,9 +255,11 @@ impl Stage {
         ))?;
         self.say(format_args!("   {inserts} rows inserted, {deletes} deleted"))?;
         self.say(format_args!("   {different} rows changed by both in different cells, {same} in the same cell"))?;
-        self.say(format_args!("   {against} rows deleted by one and changed by the other, {same_inserts} inserted by both under one key"))?;
-        for refused in &plan.refused {
-            self.say(format_args!("   refused by the database itself: {}", visible(refused)))?;
+        self.say(format_args!(
+            "   {against} rows deleted by one and changed by the other, {same_inserts} inserted by both under one key"
+        ))?;
+        for (refusal, times) in &plan.refused {
+            self.say(format_args!("   {times} x {}", visible(refusal)))?;
         }
         ensure!(done.iter().all(|&done| done > 0), "one side could write nothing; the reasons are above");
         self.note(
@@ -286,13 +291,23 @@ impl Stage {
         }
         self.note("rows_compared", json!(found.rows()));
         self.note("differences", json!(found.differences));
+        let (laptop, phone) = (self.text(Side::Laptop)?, self.text(Side::Phone)?);
+        let reports = std::thread::scope(|scope| {
+            let verify = |file| move || kith(&["verify", file], "");
+            let threads = [scope.spawn(verify(laptop)), scope.spawn(verify(phone))];
+            threads.map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("the thread that waited for it ended"))))
+        });
         let mut are_clean = true;
-        for side in [Side::Laptop, Side::Phone] {
-            let begun = Instant::now();
-            let is_clean = self.verify(side)?;
+        for (side, report) in [Side::Laptop, Side::Phone].into_iter().zip(reports) {
+            let report = report.unwrap_or_else(|error| json!({ "clean": false, "error": error.to_string() }));
+            let is_clean = report["clean"] == true;
             are_clean &= is_clean;
-            let outcome = if is_clean { "ok" } else { "NOT OK: run it to see what it found" };
-            self.say(format_args!("   $ kith verify {}.db: {outcome}, in {}", side.name(), human::elapsed(begun.elapsed())))?;
+            let outcome = if is_clean { "ok" } else { "NOT OK" };
+            self.say(format_args!("   $ kith verify {}.db: {outcome}", side.name()))?;
+            if !is_clean {
+                self.say(format_args!("   {}", visible(&report.to_string())))?;
+            }
+            self.note(&format!("verify_{}", side.name()), report);
         }
         let verdicts = verdict::read(&self.laptop, plan, &self.tables, after_entry)?;
         self.tell(&verdicts)?;
@@ -300,22 +315,13 @@ impl Stage {
         Ok(is_equal && are_clean && holds)
     }
 
-    fn verify(&mut self, side: Side) -> Result<bool> {
-        let file = self.text(side)?.to_owned();
-        let report = match kith(&["verify", &file], "") {
-            Ok(report) => report,
-            Err(error) => json!({ "clean": false, "error": error.to_string() }),
-        };
-        let is_clean = report["clean"] == true;
-        self.note(&format!("verify_{}", side.name()), report);
-        Ok(is_clean)
-    }
-
     fn tell(&mut self, verdicts: &Verdicts) -> Result<()> {
         let (kept, of) = verdicts.different_cells;
         self.say(format_args!("   {kept} of {of} rows changed in different cells hold both changes"))?;
         let (gone, of) = verdicts.deletes_against_updates;
-        self.say(format_args!("   {gone} of {of} rows deleted by one and changed by the other are gone: a delete wins"))?;
+        self.say(format_args!(
+            "   {gone} of {of} rows deleted by one and changed by the other are gone: a delete wins"
+        ))?;
         let won = |side| verdicts.contests.iter().filter(|contest| contest.winner == Some(side)).count();
         self.say(format_args!(
             "   {} written by both: laptop won {}, phone won {}",
@@ -349,7 +355,11 @@ impl Stage {
              kith conflicts {phone}\n  \
              kith sync {laptop} --listen /ip4/127.0.0.1/udp/4700/quic-v1\n  \
              kith sync {phone} --peer /ip4/127.0.0.1/udp/4700/quic-v1       (in a second terminal)",
-            if is_proven { "Both files hold the same." } else { "The two files are NOT the same: please report this, with the folder." }
+            if is_proven {
+                "Both files hold the same."
+            } else {
+                "The two files are NOT the same: please report this, with the folder."
+            }
         ))
     }
 }

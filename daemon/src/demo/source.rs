@@ -29,10 +29,14 @@ fn copy(from: &Path, path: &Path) -> Result<String> {
         FileKind::Plain => {}
         FileKind::Missing => bail!("there is no file {}; give the path of an SQLite database", from.display()),
         FileKind::Replica(_) | FileKind::Joining => {
-            bail!("{} is a KithDB database already; give a plain SQLite database, of which the demo makes a copy", from.display())
+            bail!(
+                "{} is a KithDB database already; give a plain SQLite database, of which the demo makes a copy",
+                from.display()
+            )
         }
     }
-    let source = Connection::open_with_flags(&look.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let source =
+        Connection::open_with_flags(&look.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     source.busy_timeout(BUSY_TIMEOUT)?;
     let target = path.to_str().context("the path of the demo's folder is not UTF-8; choose another with --folder")?;
     source.execute("VACUUM INTO ?1", [target]).with_context(|| format!("{} could not be copied", from.display()))?;
@@ -42,7 +46,10 @@ fn copy(from: &Path, path: &Path) -> Result<String> {
 fn import(folder: Option<&Path>, path: &Path, watched: bool) -> Result<String> {
     let (source, name) = match folder {
         Some(folder) => (wordnet::Source::Folder(folder.to_owned()), "WordNet 3.1"),
-        None => (wordnet::Source::Extract, "the small extract of WordNet 3.1 that comes with kith (all of it: --wordnet DIR)"),
+        None => (
+            wordnet::Source::Extract,
+            "the small extract of WordNet 3.1 that comes with kith (all of it: --wordnet DIR)",
+        ),
     };
     let conn = Connection::open(path)?;
     conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")?;

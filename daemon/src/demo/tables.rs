@@ -44,7 +44,8 @@ impl Table {
 
     /// Returns the indexes of the columns that are not in the key, those that no constraint is known of first.
     pub fn cells(&self) -> Vec<usize> {
-        let mut cells: Vec<usize> = (0..self.columns.len()).filter(|&index| self.columns[index].key_place == 0).collect();
+        let mut cells: Vec<usize> =
+            (0..self.columns.len()).filter(|&index| self.columns[index].key_place == 0).collect();
         cells.sort_by_key(|&index| self.columns[index].is_unique || self.columns[index].is_reference);
         cells
     }
@@ -99,7 +100,8 @@ fn columns(conn: &Connection, table: &str) -> Result<Vec<Column>> {
 
 /// Takes rows of a table, evenly spread over its keys.
 pub fn sample(conn: &Connection, table: &Table, rows_max: usize) -> Result<Vec<Vec<Value>>> {
-    let count: i64 = conn.query_row(&format!("SELECT count(*) FROM main.{}", quote(&table.name)), [], |row| row.get(0))?;
+    let count: i64 =
+        conn.query_row(&format!("SELECT count(*) FROM main.{}", quote(&table.name)), [], |row| row.get(0))?;
     let step = usize::try_from(count).unwrap_or(usize::MAX).div_ceil(rows_max.max(1)).max(1);
     let mut statement = conn.prepare(&table.select(&table.column_list()))?;
     let mut rows = statement.query([])?;
@@ -266,7 +268,8 @@ mod tests {
     #[test]
     fn rows_are_compared_by_value_and_type() {
         let folder = tempfile::tempdir().unwrap();
-        let left = file(&folder, "left", "INSERT INTO t VALUES(1, 'x', 1), (2, 'x', NULL); INSERT INTO other VALUES(1)");
+        let left =
+            file(&folder, "left", "INSERT INTO t VALUES(1, 'x', 1), (2, 'x', NULL); INSERT INTO other VALUES(1)");
         let same = file(&folder, "same", "INSERT INTO t VALUES(2, 'x', NULL), (1, 'x', 1)");
         let found = compare(&left, &same).unwrap();
         assert_eq!((found.rows(), found.differences.len()), (2, 0));

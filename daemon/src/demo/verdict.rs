@@ -62,7 +62,9 @@ pub fn read(path: &Path, plan: &Plan, tables: &[Table], after_entry: i64) -> Res
         match row.kind {
             Kind::SameCell(_) | Kind::SameInsert(_) => {
                 for column in table.cells() {
-                    let (Some(ours), Some(theirs)) = (laptop.value_of(column), phone.value_of(column)) else { continue };
+                    let (Some(ours), Some(theirs)) = (laptop.value_of(column), phone.value_of(column)) else {
+                        continue;
+                    };
                     // One value from both sides has no winner.
                     if ours != theirs {
                         let values = [(Side::Laptop, ours), (Side::Phone, theirs)];
@@ -72,7 +74,8 @@ pub fn read(path: &Path, plan: &Plan, tables: &[Table], after_entry: i64) -> Res
             }
             Kind::DeleteAgainstUpdate(_) => {
                 verdicts.deletes_against_updates.1 += 1;
-                verdicts.deletes_against_updates.0 += usize::from(cell(&conn, table, &row.key, table.key()[0])?.is_none());
+                verdicts.deletes_against_updates.0 +=
+                    usize::from(cell(&conn, table, &row.key, table.key()[0])?.is_none());
             }
             Kind::DifferentCells => {
                 verdicts.different_cells.1 += 1;

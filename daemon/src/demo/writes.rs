@@ -3,6 +3,8 @@
 //! Invariants:
 //! 1. Every write goes through capture on the side's own file; what the database refuses is counted, not hidden.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use kithdb_core::replica::Replica;
 use kithdb_core::storage::quote;
@@ -81,8 +83,8 @@ pub struct Plan {
     pub rows: Vec<RowPlan>,
     /// The writes, in the order of planning.
     pub writes: Vec<Write>,
-    /// Statements that the database refused, with its reason.
-    pub refused: Vec<String>,
+    /// Statements that the database refused, with its reason and how many times.
+    pub refused: BTreeMap<String, u64>,
 }
 
 impl Plan {
@@ -154,7 +156,16 @@ impl Plan {
     fn delete(&mut self, side: Side, row: usize, table: &Table) {
         let sql = format!("DELETE FROM main.{} WHERE {}", quote(&table.name), by_key(table, 1));
         let values = self.rows[row].key.clone();
-        self.writes.push(Write { side, row, update: None, sql, values, others: Vec::new(), is_late: false, is_done: false });
+        self.writes.push(Write {
+            side,
+            row,
+            update: None,
+            sql,
+            values,
+            others: Vec::new(),
+            is_late: false,
+            is_done: false,
+        });
     }
 
     /// Plans inserts of one new row: a row that is there, under another key.
@@ -192,7 +203,9 @@ impl Plan {
             keys.push(row);
         }
         if key.len() > 1 {
-            for other in rows.iter().rev().take(ROWS_PER_KIND * 2).skip(numbers.unsigned_abs() as usize % (ROWS_PER_KIND * 2)) {
+            for other in
+                rows.iter().rev().take(ROWS_PER_KIND * 2).skip(numbers.unsigned_abs() as usize % (ROWS_PER_KIND * 2))
+            {
                 let mut row = base.clone();
                 row[key[key.len() - 1]] = other[key[key.len() - 1]].clone();
                 keys.push(row);
@@ -204,7 +217,8 @@ impl Plan {
         let place = self.rows.len();
         let columns: Vec<_> = table.columns.iter().map(|column| quote(&column.name)).collect();
         let marks: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
-        let sql = format!("INSERT INTO main.{}({}) VALUES({})", quote(&table.name), columns.join(", "), marks.join(", "));
+        let sql =
+            format!("INSERT INTO main.{}({}) VALUES({})", quote(&table.name), columns.join(", "), marks.join(", "));
         self.rows.push(RowPlan { table: index, kind, key: Vec::new() });
         for &side in sides {
             let mut rows = keys.clone();
@@ -219,7 +233,16 @@ impl Plan {
             }
             let values = rows.remove(0);
             let is_late = kind == Kind::SameInsert(Side::Laptop) && side == Side::Laptop;
-            self.writes.push(Write { side, row: place, update: None, sql: sql.clone(), values, others: rows, is_late, is_done: false });
+            self.writes.push(Write {
+                side,
+                row: place,
+                update: None,
+                sql: sql.clone(),
+                values,
+                others: rows,
+                is_late,
+                is_done: false,
+            });
         }
     }
 
@@ -247,10 +270,15 @@ impl Plan {
                         refusal = None;
                         break;
                     }
-                    Err(error) => refusal = Some(format!("{}: {}: {error}", side.name(), write.sql)),
+                    Err(error) => {
+                        let word = write.sql.split(' ').next().unwrap_or_default();
+                        refusal = Some(format!("{word} in {} on the {}: {error}", table.name, side.name()));
+                    }
                 }
             }
-            self.refused.extend(refusal);
+            if let Some(refusal) = refusal {
+                *self.refused.entry(refusal).or_default() += 1;
+            }
         }
         done
     }
@@ -274,7 +302,8 @@ impl Write {
 
 fn by_key(table: &Table, first: usize) -> String {
     let key = table.key();
-    let parts = key.iter().zip(first..).map(|(&column, number)| format!("{} = ?{number}", quote(&table.columns[column].name)));
+    let parts =
+        key.iter().zip(first..).map(|(&column, number)| format!("{} = ?{number}", quote(&table.columns[column].name)));
     parts.collect::<Vec<_>>().join(" AND ")
 }
 
@@ -299,13 +328,19 @@ fn changed(old: &Value, declared: &str, side: Side) -> Value {
         Value::Real(old) => Value::Real(old + number as f64),
         Value::Text(old) => Value::Text(format!("{old} [{}]", side.name())),
         Value::Blob(old) => Value::Blob([old.as_slice(), side.name().as_bytes()].concat()),
-        Value::Null if declared.contains("INT") || declared.contains("REAL") || declared.contains("NUM") => Value::Integer(number),
+        Value::Null if declared.contains("INT") || declared.contains("REAL") || declared.contains("NUM") => {
+            Value::Integer(number)
+        }
         Value::Null if declared == "BLOB" => Value::Blob(side.name().as_bytes().to_vec()),
         Value::Null => Value::Text(side.name().to_owned()),
     }
 }
 
-/// Names a row for people, as SQL values.
+/// Names a row for people, as SQL values; a whole number in a REAL column reads as in the log, without a point.
 pub fn shown_key(key: &[Value]) -> String {
-    key.iter().map(literal).collect::<Vec<_>>().join(", ")
+    let shown = |value: &Value| match value {
+        Value::Real(number) if number.fract() == 0.0 && number.abs() < 1e15 => format!("{number:.0}"),
+        value => literal(value),
+    };
+    key.iter().map(shown).collect::<Vec<_>>().join(", ")
 }

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
-use rustyline::history::FileHistory;
-use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
+use rustyline::history::FileHistory;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Editor, Helper};
 
 use super::statements::is_complete;
@@ -17,9 +17,30 @@ use super::{Next, Shell};
 use crate::report::Sentence;
 
 const WORDS: &[&str] = &[
-    ".help", ".mode", ".quit", ".schema", ".tables", "ALTER TABLE", "BEGIN", "COMMIT", "CREATE TABLE", "DELETE FROM",
-    "FROM", "GROUP BY", "INSERT INTO", "LIMIT", "ORDER BY", "PRIMARY KEY", "ROLLBACK", "SELECT", "UPDATE", "VALUES",
-    "WHERE", "kith_sync(", "kith_unsync(", "kith_version()",
+    ".help",
+    ".mode",
+    ".quit",
+    ".schema",
+    ".tables",
+    "ALTER TABLE",
+    "BEGIN",
+    "COMMIT",
+    "CREATE TABLE",
+    "DELETE FROM",
+    "FROM",
+    "GROUP BY",
+    "INSERT INTO",
+    "LIMIT",
+    "ORDER BY",
+    "PRIMARY KEY",
+    "ROLLBACK",
+    "SELECT",
+    "UPDATE",
+    "VALUES",
+    "WHERE",
+    "kith_sync(",
+    "kith_unsync(",
+    "kith_version()",
 ];
 
 /// Reads and runs statements until the user leaves.
@@ -111,14 +132,21 @@ impl Completer for Assistant {
 
     fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
         let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
-        let start = line[..position].char_indices().rev().take_while(|(_, c)| is_part(*c)).last().map_or(position, |(at, _)| at);
+        let start = line[..position]
+            .char_indices()
+            .rev()
+            .take_while(|(_, c)| is_part(*c))
+            .last()
+            .map_or(position, |(at, _)| at);
         let word = &line[start..position];
         if word.is_empty() {
             return Ok((start, Vec::new()));
         }
         let begins = |name: &str| name.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
         let known = WORDS.iter().copied().chain(self.names.iter().map(String::as_str));
-        let pairs = known.filter(|name| begins(name)).map(|name| Pair { display: name.to_owned(), replacement: name.to_owned() });
+        let pairs = known
+            .filter(|name| begins(name))
+            .map(|name| Pair { display: name.to_owned(), replacement: name.to_owned() });
         Ok((start, pairs.collect()))
     }
 }

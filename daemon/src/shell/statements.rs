@@ -109,9 +109,9 @@ impl Scanner {
         false
     }
 
-    /// Tells whether nothing but space and comments was read since the last statement ended.
+    /// Tells whether nothing but space and comments, or what may begin a comment, was read since the last statement ended.
     pub fn is_blank(&self) -> bool {
-        self.state == State::Start && self.word.is_empty() && !matches!(self.inside, Inside::Dash | Inside::Slash)
+        self.state == State::Start && self.word.is_empty()
     }
 
     /// Tells whether a new statement may begin here: all before it is ended, comments too.
@@ -175,8 +175,8 @@ pub fn split(text: &str) -> Vec<&str> {
             has_content |= !scanner.is_blank();
         }
     }
-    // A lone `-` or `/` at the end counts as content too.
-    if has_content {
+    // What might have begun a comment and ended the text is content after all.
+    if has_content || matches!(scanner.inside, Inside::Dash | Inside::Slash) {
         statements.push(text[begin..].trim());
     }
     statements
@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn statements_end_where_sqlite_ends_them() {
-        let statements = ["SELECT 1;", "SELECT ';' -- ;\n;", "SELECT /* ; */ 1-1/1;", TRIGGER, "SELECT [a;b], `;`, \";\" FROM x"];
+        let statements =
+            ["SELECT 1;", "SELECT ';' -- ;\n;", "SELECT /* ; */ 1-1/1;", TRIGGER, "SELECT [a;b], `;`, \";\" FROM x"];
         assert_eq!(split(&statements.join("\n")), statements);
         assert_eq!(split(" ; -- only\n /* comments; */ ;;"), Vec::<&str>::new());
         assert_eq!(split("SELECT 'open; "), ["SELECT 'open;"]);
@@ -213,14 +214,20 @@ mod tests {
 
     #[test]
     fn agrees_with_sqlite_on_every_prefix() {
-        let text = format!("{TRIGGER} SELECT 'a''b;', 5/2-1; -- x;\nEXPLAIN CREATE TRIGGER y BEGIN SELECT 1; /* ; */ END; [;];");
+        let text = format!(
+            "{TRIGGER} SELECT 'a''b;', 5/2-1; -- x;\nEXPLAIN CREATE TRIGGER y BEGIN SELECT 1; /* ; */ END; [;];"
+        );
         for (end, _) in text.char_indices() {
             let prefix = &text[..end];
             let terminated = std::ffi::CString::new(prefix).unwrap();
             // SAFETY: the argument is a terminated string that outlives the call, which only reads it.
             let expected = unsafe { rusqlite::ffi::sqlite3_complete(terminated.as_ptr()) } != 0;
             // SQLite takes a text without any statement for incomplete.
-            assert_eq!(is_complete(prefix) && !split(prefix).is_empty(), expected && !split(prefix).is_empty(), "{prefix}");
+            assert_eq!(
+                is_complete(prefix) && !split(prefix).is_empty(),
+                expected && !split(prefix).is_empty(),
+                "{prefix}"
+            );
         }
     }
 }

@@ -44,7 +44,8 @@ impl Teller {
     pub fn end(&mut self, status: Option<&PeerStatus>, elapsed: Duration) -> io::Result<()> {
         self.hide_bar();
         let sessions = status.map(|status| status.sessions.as_slice()).unwrap_or_default();
-        let sum = |of: fn(&kithdb_peer::Traffic) -> u64| sessions.iter().map(|session| of(&session.traffic)).sum::<u64>();
+        let sum =
+            |of: fn(&kithdb_peer::Traffic) -> u64| sessions.iter().map(|session| of(&session.traffic)).sum::<u64>();
         let (sent, received) = (sum(|traffic| traffic.sent_bytes), sum(|traffic| traffic.received_bytes));
         if self.output.json {
             return self.output.line(json!({
@@ -77,7 +78,9 @@ impl Teller {
             PeerEvent::Progress { have_entries, want_entries, received_bytes, .. } if self.output.is_watched() => {
                 let bar = self.bar.get_or_insert_with(|| {
                     let bar = ProgressBar::new(0);
-                    if let Ok(style) = ProgressStyle::with_template("receiving {bar:30} {human_pos}/{human_len} entries, {msg}") {
+                    if let Ok(style) =
+                        ProgressStyle::with_template("receiving {bar:30} {human_pos}/{human_len} entries, {msg}")
+                    {
                         bar.set_style(style);
                     }
                     bar
@@ -109,7 +112,9 @@ fn text_of(event: &PeerEvent) -> Option<String> {
     Some(match event {
         PeerEvent::Listening { address } => format!("listening at {address}"),
         PeerEvent::PortBusy { wanted, taken } => {
-            format!("port {wanted} is taken by another program; listening at {taken}: tickets made before name the old port")
+            format!(
+                "port {wanted} is taken by another program; listening at {taken}: tickets made before name the old port"
+            )
         }
         PeerEvent::ListenFailed { address, reason } => format!("cannot listen at {address}: {reason}"),
         PeerEvent::MdnsFailed { reason } => {
@@ -130,7 +135,8 @@ fn text_of(event: &PeerEvent) -> Option<String> {
         PeerEvent::Applied { operations, rows, tables_created, waiting, .. } => {
             let mut line = format!("merged {}", human::counted(*operations, "change"));
             if !rows.is_empty() {
-                let rows: Vec<_> = rows.iter().map(|(table, count)| format!("{} of {table}", human::counted(*count, "row"))).collect();
+                let rows: Vec<_> =
+                    rows.iter().map(|(table, count)| format!("{} of {table}", human::counted(*count, "row"))).collect();
                 line.push_str(&format!("; wrote {}", rows.join(", ")));
             }
             if !tables_created.is_empty() {
@@ -142,7 +148,10 @@ fn text_of(event: &PeerEvent) -> Option<String> {
             line
         }
         PeerEvent::Torn { transactions } => {
-            format!("merged {} without a part that did not arrive in time", human::counted(*transactions, "transaction"))
+            format!(
+                "merged {} without a part that did not arrive in time",
+                human::counted(*transactions, "transaction")
+            )
         }
         PeerEvent::Forged { device, sequence, reason } => {
             let who = device.as_ref().map_or_else(|| "a device".to_owned(), ToString::to_string);
@@ -162,7 +171,10 @@ fn text_of(event: &PeerEvent) -> Option<String> {
         PeerEvent::JoinRefused { author, reason } => format!("turned a device away ({}): {reason}", author.short()),
         PeerEvent::MembersChanged { .. } => "others' invitations and admissions arrived".to_owned(),
         PeerEvent::ReceivingPaused { disk_full: true, for_ms } => {
-            format!("the disk is full: receiving waits {}, free some space", human::elapsed(Duration::from_millis(*for_ms)))
+            format!(
+                "the disk is full: receiving waits {}, free some space",
+                human::elapsed(Duration::from_millis(*for_ms))
+            )
         }
         PeerEvent::ReceivingPaused { disk_full: false, for_ms } => {
             format!("the database takes no entries: receiving waits {}", human::elapsed(Duration::from_millis(*for_ms)))
@@ -186,8 +198,10 @@ fn json_of(event: &PeerEvent) -> Option<Value> {
         PeerEvent::MdnsFailed { reason } => json!({ "event": "mdns_failed", "reason": reason }),
         PeerEvent::PeerFound { address } => json!({ "event": "peer_found", "address": address.to_string() }),
         PeerEvent::NoPeerYet { tried, addresses: own, mdns } => {
-            let tried: Vec<_> =
-                tried.iter().map(|tried| json!({ "address": tried.address.to_string(), "reason": tried.reason })).collect();
+            let tried: Vec<_> = tried
+                .iter()
+                .map(|tried| json!({ "address": tried.address.to_string(), "reason": tried.reason }))
+                .collect();
             json!({
                 "event": "no_peer_yet", "tried": tried, "mdns": mdns,
                 "addresses": addresses(&mut own.iter().map(ToString::to_string)),

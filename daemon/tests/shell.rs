@@ -1,0 +1,85 @@
+//! `kith sql`: statements, scripts and dot commands.
+
+mod common;
+
+use common::{Place, text};
+
+const SCRIPT: &str = "\
+.mode list
+-- a comment; with a semicolon
+CREATE TABLE notes(id TEXT PRIMARY KEY, body TEXT);
+SELECT kith_sync('notes') IS NOT NULL;
+INSERT INTO notes VALUES('a', 'one;
+two'), ('b', NULL); SELECT count(*)
+FROM notes;
+CREATE TRIGGER t AFTER DELETE ON notes BEGIN
+  SELECT 1;
+END;
+.tables
+.schema notes
+.mode line
+SELECT * FROM notes WHERE id = 'a';
+.quit
+SELECT 'never';
+";
+
+#[test]
+fn script_runs_statement_by_statement() {
+    let place = Place::new();
+    place.ok(&["init", "a.db"]);
+    let output = place.with_input(&["sql", "a.db"], SCRIPT);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    insta::assert_snapshot!(text(&output.stdout));
+    // What the script wrote was captured: it waits to be sealed.
+    assert_eq!(place.json(&["status", "a.db"])["transactions_not_sealed"], 1);
+}
+
+#[test]
+fn script_stops_at_its_first_failure_and_names_the_line() {
+    let place = Place::new();
+    place.ok(&["init", "a.db"]);
+    let output = place.with_input(&["sql", "a.db"], "SELECT 1;\n\nSELECT *\nFROM nowhere;\nSELECT 2;\n");
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.starts_with("error: line 3: no such table: nowhere"), "{error}");
+    assert!(!text(&output.stdout).contains('2'));
+    let output = place.with_input(&["sql", "a.db"], "CREATE TABLE t(a);\nBEGIN;\nINSERT INTO t VALUES(1);\n");
+    assert!(text(&output.stderr).contains("ended inside a transaction"), "{}", text(&output.stderr));
+    assert_eq!(place.sql("a.db", "SELECT count(*) FROM t"), "0");
+}
+
+#[test]
+fn modes_print_what_they_say() {
+    let place = Place::new();
+    place.ok(&["init", "a.db"]);
+    let sql = "SELECT 1 AS a, 'x,y' AS b UNION ALL SELECT NULL, x'00ff'";
+    assert_eq!(place.ok(&["sql", "a.db", sql]), "a  b\n-  -------\n1  x,y\n   x'00ff'\n");
+    assert_eq!(place.ok(&["sql", "a.db", sql, "--mode", "csv"]), "a,b\r\n1,\"x,y\"\r\n,x'00ff'\r\n");
+    let rows = place.json(&["sql", "a.db", sql]);
+    assert_eq!(rows, serde_json::json!([{"a": 1, "b": "x,y"}, {"a": null, "b": "x'00ff'"}]));
+}
+
+#[test]
+fn refusals_say_what_to_do() {
+    let place = Place::new();
+    place.init_notes("a.db");
+    place.ok(&["sql", "a.db", "CREATE TABLE keyless(a)"]);
+    let refusal = place.fails(&["sql", "a.db", "SELECT kith_sync('keyless')"]);
+    assert!(refusal.contains("has no PRIMARY KEY") && refusal.contains("create it anew with one"), "{refusal}");
+    let refusal = place.fails(&["sql", "a.db", "INSERT INTO notes VALUES(NULL, 'x', 0)"]);
+    assert!(refusal.contains("has NULL in its PRIMARY KEY") && refusal.contains("give the key a value"), "{refusal}");
+    let refusal = place.fails(&["sql", "a.db", "ALTER TABLE notes ADD COLUMN extra"]);
+    assert!(refusal.contains("kith_unsync"), "{refusal}");
+    assert_eq!(place.sql("a.db", "SELECT count(*) FROM notes"), "0");
+}
+
+#[test]
+fn reader_that_goes_away_is_no_failure() {
+    let place = Place::new();
+    place.ok(&["init", "a.db"]);
+    let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) SELECT * FROM n";
+    let mut command = place.command(&["sql", "a.db", sql, "--mode", "list"]);
+    let mut child = command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}
