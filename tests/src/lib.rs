@@ -1,1 +1,4 @@
-//! tests
+//! What several suites share: seeded randomness and pairs of replicas.
+
+pub mod pair;
+pub mod random;

@@ -1,0 +1,108 @@
+//! Capture differential: random programs run on a replica, on plain SQLite beside it, and arrive on a second replica.
+//!
+//! Laws:
+//! 1. Captured: after sealing and applying to an empty replica all synced tables are equal, value and type, and `kith verify` is
+//!    clean on both.
+//! 2. Invisible: statement by statement, results, extended codes, messages, `last_insert_rowid()`, `changes()`,
+//!    `total_changes()` and the transaction state are those of plain SQLite, and so are the tables at the end; but for what is
+//!    refused with a documented reason: schema changes of synced tables, and NULL in a PRIMARY KEY.
+
+mod generate;
+mod program;
+mod run;
+mod shrink;
+mod statement;
+mod statements;
+mod tables;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use kithdb_tests::random::{number_from_env, seed_from_env};
+use program::Program;
+use run::{Failure, Tally, check};
+
+const PROGRAMS: u64 = 10_000;
+const REPORTED_MAX: usize = 6;
+
+#[test]
+fn generated_programs_are_captured_and_undisturbed() {
+    let base = seed_from_env("KITH_CAPTURE_SEED");
+    let count = number_from_env("KITH_CAPTURE_PROGRAMS").unwrap_or(PROGRAMS);
+    println!("{count} programs from KITH_CAPTURE_SEED={base}");
+    let started = Instant::now();
+    let next = AtomicU64::new(0);
+    let total = Mutex::new(Tally::default());
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= count {
+                        break;
+                    }
+                    let seed = base.wrapping_add(index);
+                    let program = generate::generate(seed);
+                    match check(&program, seed) {
+                        Ok(tally) => add(&mut total.lock().unwrap(), tally),
+                        Err(failure) => {
+                            let mut failures = failures.lock().unwrap();
+                            failures.push((seed, program, failure));
+                            if failures.len() >= REPORTED_MAX {
+                                // The rest would only say the same again.
+                                next.store(count, Ordering::Relaxed);
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    for (seed, program, failure) in &failures {
+        report(*seed, program, failure);
+    }
+    assert!(failures.is_empty(), "at least {} of {count} programs broke a law", failures.len());
+    let Tally { statements, failed, refused, rows } = total.into_inner().unwrap();
+    println!(
+        "{count} programs: {statements} statements compared ({failed} of them failed alike), {refused} refused as documented, {rows} rows arrived, {:.1} s",
+        started.elapsed().as_secs_f64()
+    );
+    assert!(refused > 0 || count < PROGRAMS, "the generator no longer writes what is refused");
+}
+
+fn add(total: &mut Tally, tally: Tally) {
+    total.statements += tally.statements;
+    total.failed += tally.failed;
+    total.refused += tally.refused;
+    total.rows += tally.rows;
+}
+
+fn report(seed: u64, program: &Program, failure: &Failure) {
+    // A program that cannot even be set up says most as it is.
+    let (shortest, failure) = if failure.law == run::SETUP {
+        (program.clone(), failure.clone())
+    } else {
+        shrink::shrink(program, seed, failure)
+    };
+    println!(
+        "law broken: {}\n{}\n\nshortest program:\n{shortest}\nreplay with: KITH_CAPTURE_SEED={seed} KITH_CAPTURE_PROGRAMS=1 cargo test -p kithdb-tests --test capture\n",
+        failure.law, failure.detail
+    );
+}
+
+/// Programs that once broke a law, in the order they were found.
+#[test]
+fn programs_that_failed_before_pass() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/capture/regressions");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths {
+        let program: Program = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+        if let Err(Failure { law, detail }) = check(&program, 1) {
+            panic!("{}: {law}: {detail}", path.display());
+        }
+    }
+}
