@@ -14,7 +14,6 @@ use crate::catalog::{damaged, parse_state, quarantine_name};
 use crate::definition::{LocalTable, read_table, user_tables};
 use crate::entries::EntryStatus;
 use crate::error::{SyncTableError, TableError, UnsyncTableError};
-use crate::functions::CAPTURE_OPTION;
 use crate::registry::TableState;
 use crate::storage::{self, get_meta, put_meta, quote};
 use crate::vet::vet;
@@ -110,6 +109,15 @@ pub(crate) fn in_savepoint<T, E: From<rusqlite::Error>>(
 pub(crate) fn renew_tables_version(conn: &Connection) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO kith__meta VALUES('tables_version', random()) ON CONFLICT(name) DO UPDATE SET value = excluded.value",
+    )?
+    .execute([])?;
+    Ok(())
+}
+
+/// Renews the number that tells connections to read the membership and the life of the file again.
+pub(crate) fn renew_workspace_version(conn: &Connection) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO kith__meta VALUES('workspace_version', random()) ON CONFLICT(name) DO UPDATE SET value = excluded.value",
     )?
     .execute([])?;
     Ok(())
@@ -445,8 +453,8 @@ const DIRTY_EVENTS: [(&str, &str); 3] = [("i", "INSERT"), ("u", "UPDATE"), ("d",
 
 /// Creates the triggers that note writes of other programs.
 ///
-/// A program without KithDB answers 0 to `sqlite_compileoption_used('KITH_CAPTURE_5')`; our connections answer 1 while capture
-/// follows table 5, so a connection that has not heard of the table yet leaves notes like any other program.
+/// A program without KithDB answers 0 to `sqlite_compileoption_used('KITH_CAPTURE')`; our connections answer 1, and mostly run
+/// with triggers switched off altogether.
 fn create_dirty_triggers(conn: &Connection, num: u32, table: &LocalTable) -> rusqlite::Result<()> {
     let key = |row: &str| match table.key.as_slice() {
         [column] => format!("{row}.{}", quote(&table.columns[*column].name)),
@@ -478,7 +486,7 @@ fn create_dirty_triggers(conn: &Connection, num: u32, table: &LocalTable) -> rus
         };
         conn.execute_batch(&format!(
             "CREATE TRIGGER main.kith__dirty_{num}_{letter} AFTER {event} ON {}
-             WHEN NOT sqlite_compileoption_used('{CAPTURE_OPTION}{num}') BEGIN {body}; END",
+             WHEN NOT sqlite_compileoption_used('KITH_CAPTURE') BEGIN {body}; END",
             quote(&table.name)
         ))?;
     }

@@ -9,19 +9,15 @@ use crate::define;
 use crate::error::SyncTableError;
 use crate::follow::Follow;
 
-/// What our connections say yes to, with a table's number behind it, so that the triggers for other programs stay silent.
-pub(crate) const CAPTURE_OPTION: &str = "KITH_CAPTURE_";
+/// What our connections say yes to, so that the triggers for other programs stay silent.
+const CAPTURE_OPTION: &str = "KITH_CAPTURE";
 
 /// Registers the functions; those that change something cannot be called from a schema.
 pub(crate) fn register(conn: &Connection, follow: &Follow) -> rusqlite::Result<()> {
     let direct = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
     let pure = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     conn.create_scalar_function("kith_version", 0, pure, |_| Ok(env!("CARGO_PKG_VERSION")))?;
-    let shared = follow.share();
-    let innocuous = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
-    conn.create_scalar_function("sqlite_compileoption_used", 1, innocuous, move |context| {
-        compile_option_used(context, &shared)
-    })?;
+    conn.create_scalar_function("sqlite_compileoption_used", 1, pure, compile_option_used)?;
     let shared = follow.share();
     conn.create_scalar_function("kith_sync", 1, direct, move |context| {
         let name = table_argument(context)?;
@@ -68,16 +64,10 @@ fn with_connection<T>(
     run(&conn)
 }
 
-fn compile_option_used(context: &Context<'_>, follow: &Follow) -> rusqlite::Result<Option<bool>> {
+fn compile_option_used(context: &Context<'_>) -> rusqlite::Result<Option<bool>> {
     let rusqlite::types::ValueRef::Text(name) = context.get_raw(0) else { return Ok(None) };
-    if let Some(num) = name.strip_prefix(CAPTURE_OPTION.as_bytes()) {
-        let num = std::str::from_utf8(num).ok().and_then(|num| num.parse().ok());
-        let is_captured = num.is_some_and(|num| follow.is_captured(num));
-        if !is_captured {
-            // Another process has begun to sync the table: this row is noted, the next one is captured.
-            with_connection(context, |conn| follow.reload_if_changed(conn).map_err(user_error))?;
-        }
-        return Ok(Some(is_captured));
+    if name == CAPTURE_OPTION.as_bytes() {
+        return Ok(Some(true));
     }
     let Ok(name) = CString::new(name) else { return Ok(Some(false)) };
     // SAFETY: the argument is a terminated string that outlives the call, which only compares it.

@@ -121,7 +121,7 @@ impl Life {
         reason: &str,
     ) -> Result<(), OpenError> {
         let next = crate::define::in_savepoint(conn, || {
-            crate::define::renew_tables_version(conn)?;
+            crate::define::renew_workspace_version(conn)?;
             Self::write_new(conn, author, entropy, Some(reason.to_owned()))
         })?;
         let sidecar = self.sidecar.take();

@@ -242,15 +242,13 @@ impl Replica {
         if !self.follow.is_stale() && self.version == Some(now) {
             return Ok(false);
         }
-        let first = self.registry.tables().is_empty() && self.version.is_none();
-        let catalog = self.follow.reload(&self.conn)?;
-        self.registry = catalog.registry;
-        self.quarantined = catalog.quarantined;
-        if !first {
+        let is_first = self.version.is_none();
+        let version = self.follow_change()?;
+        if !is_first {
             self.workspace.reload(&self.conn)?;
             self.life.reload(&self.conn, self.workspace.author())?;
         }
-        self.version = Some(now);
+        self.version = Some(version);
         Ok(true)
     }
 
@@ -305,7 +303,8 @@ impl Replica {
             let _quiet = self.capture.internal(&self.conn);
             define::unsync(&self.conn, name)?;
         }
-        Ok(self.follow_change()?)
+        self.follow_change()?;
+        Ok(())
     }
 
     /// Makes the table that a peer defined, or takes in the one that is there.
@@ -318,12 +317,13 @@ impl Replica {
         Ok(outcome)
     }
 
-    fn follow_change(&mut self) -> Result<(), CaptureError> {
-        let catalog = self.follow.reload(&self.conn)?;
+    fn follow_change(&mut self) -> Result<TablesVersion, CaptureError> {
+        let (catalog, version) = self.follow.reload(&self.conn)?;
         self.registry = catalog.registry;
         self.quarantined = catalog.quarantined;
-        self.version = Some(TablesVersion::read(&self.conn)?);
-        Ok(())
+        // What else another process may have changed is read by `reload_registry`.
+        self.version = self.version.map(|known| version.with_workspace_of(known));
+        Ok(version)
     }
 
     /// Runs one statement of the application's.

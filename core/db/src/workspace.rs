@@ -11,7 +11,7 @@ use kithdb_log::{
 };
 use rusqlite::{Connection, params};
 
-use crate::define::renew_tables_version;
+use crate::define::renew_workspace_version;
 use crate::error::{MembershipError, OpenError};
 use crate::replica::Replica;
 use crate::sources::Entropy;
@@ -270,7 +270,7 @@ impl Replica {
             let conn = &self.conn;
             let _quiet = self.capture.internal(conn);
             crate::define::in_savepoint(conn, || {
-                renew_tables_version(conn)?;
+                renew_workspace_version(conn)?;
                 insert_admin(conn, added.iter().copied())
             })?;
             report.added = added.len();

@@ -80,21 +80,109 @@ fn table_synced_by_another_process_is_captured_from_the_next_statement() {
     check_pending(&one, 1);
 }
 
-#[test]
-fn connection_that_was_not_told_leaves_a_note_and_then_captures() {
-    let dir = tempfile::tempdir().unwrap();
+const REFUSED: &str =
+    "which tables are synced was changed by another connection or rolled back; run the transaction again";
+
+/// Two connections of one file with tables `t` and `u`.
+fn pair(dir: &tempfile::TempDir) -> (Replica, Replica) {
     let path = dir.path().join("a.db");
     let mut one = Replica::init(&path, InitOptions::new("here")).unwrap();
-    one.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY, a)").unwrap();
-    let mut two = Replica::open(&path, OpenOptions::default()).unwrap();
+    one.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY, a); CREATE TABLE u(id TEXT PRIMARY KEY, a)").unwrap();
+    let two = Replica::open(&path, OpenOptions::default()).unwrap();
+    (one, two)
+}
+
+fn count(replica: &Replica, table: &str) -> i64 {
+    replica.conn().query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn write_under_outdated_knowledge_does_not_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = pair(&dir);
     two.execute_batch("SELECT kith_sync('t')").unwrap();
     // The application's own use of the connection, without a look at the registry in between.
-    one.conn()
-        .execute_batch("INSERT INTO t VALUES('noted', 1), ('captured', 1); INSERT INTO t VALUES('too', 1)")
+    for sql in ["INSERT INTO t VALUES('a', 1)", "BEGIN; INSERT INTO t VALUES('a', 1); COMMIT"] {
+        assert_eq!(one.conn().execute_batch(sql).unwrap_err().to_string(), REFUSED);
+        assert!(one.is_stale());
+        assert!(one.conn().is_autocommit());
+    }
+    one.execute_batch("INSERT INTO t VALUES('a', 1)").unwrap();
+    check_pending(&one, 1);
+    assert_eq!((count(&one, "t"), count(&one, "kith__dirty")), (1, 0));
+}
+
+#[test]
+fn commits_of_others_that_change_no_table_refuse_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = pair(&dir);
+    one.execute_batch("SELECT kith_sync('t')").unwrap();
+    two.execute_batch("INSERT INTO t VALUES('b', 1)").unwrap();
+    for n in 0..5 {
+        two.conn().execute("INSERT INTO u VALUES(?1, 1)", [n]).unwrap();
+        two.conn().execute_batch(&format!("CREATE TABLE n{n}(a); INSERT INTO n{n} VALUES(1)")).unwrap();
+        one.conn().execute("INSERT INTO t VALUES(?1, 1)", [n]).unwrap();
+        one.conn().execute("UPDATE u SET a = 2", []).unwrap();
+    }
+    check_pending(&one, 6);
+}
+
+#[test]
+fn triggers_of_the_application_fire_from_the_moment_they_exist() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = pair(&dir);
+    one.execute_batch("SELECT kith_sync('t'); CREATE TABLE seen(by, id)").unwrap();
+    let create = |name: &str| {
+        format!("CREATE TRIGGER {name} AFTER INSERT ON t BEGIN INSERT INTO seen VALUES('{name}', new.id); END;")
+    };
+    one.conn().execute_batch(&format!("{} INSERT INTO t VALUES('a', 1)", create("first"))).unwrap();
+    assert_eq!(count(&one, "seen"), 1);
+    one.conn().execute_batch("BEGIN; DROP TRIGGER first").unwrap();
+    one.reload_registry().unwrap();
+    one.conn().execute_batch("ROLLBACK; INSERT INTO t VALUES('b', 1)").unwrap();
+    assert_eq!(count(&one, "seen"), 2);
+    one.execute_batch("DROP TRIGGER first").unwrap();
+    one.execute_batch(&format!("BEGIN; {} INSERT INTO t VALUES('c', 1); COMMIT", create("second"))).unwrap();
+    assert_eq!(count(&one, "seen"), 3);
+    one.execute_batch("DROP TRIGGER second").unwrap();
+    one.reload_registry().unwrap();
+    // Created by another connection: the first write here that would miss it does not commit.
+    one.conn().execute_batch("INSERT INTO t VALUES('d', 1)").unwrap();
+    two.execute_batch(&create("third")).unwrap();
+    assert_eq!(one.conn().execute_batch("INSERT INTO t VALUES('e', 1)").unwrap_err().to_string(), REFUSED);
+    one.execute_batch("INSERT INTO t VALUES('e', 1)").unwrap();
+    assert_eq!(count(&one, "seen"), 4);
+    let by: Vec<String> = one.query("SELECT by FROM seen ORDER BY rowid", [], |row| row.get(0)).unwrap();
+    assert_eq!(by, ["first", "first", "second", "third"]);
+}
+
+#[test]
+fn triggers_of_attached_databases_and_views_and_temp_triggers_fire() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut one, _) = pair(&dir);
+    one.execute_batch("SELECT kith_sync('t'); CREATE TABLE seen(id)").unwrap();
+    one.execute_batch("CREATE TEMP TRIGGER x AFTER INSERT ON t BEGIN INSERT INTO seen VALUES(new.id); END").unwrap();
+    one.execute_batch("INSERT INTO t VALUES('a', 1)").unwrap();
+    assert_eq!(count(&one, "seen"), 1);
+    let other = dir.path().join("other.db");
+    rusqlite::Connection::open(&other)
+        .unwrap()
+        .execute_batch("CREATE TABLE o(a); CREATE TABLE log(a); CREATE TRIGGER x AFTER INSERT ON o BEGIN INSERT INTO log VALUES(1); END")
         .unwrap();
-    check_pending(&one, 2);
-    let noted: Vec<String> = two.query("SELECT rowkey FROM kith__dirty", [], |row| row.get(0)).unwrap();
-    assert_eq!(noted, ["noted"]);
+    one.execute("ATTACH ?1 AS other", [other.display().to_string()]).unwrap();
+    one.execute_batch("INSERT INTO other.o VALUES(1)").unwrap();
+    assert_eq!(count(&one, "other.log"), 1);
+    let mut two = Replica::open(dir.path().join("a.db"), OpenOptions::default()).unwrap();
+    two.conn()
+        .execute_batch(
+            "CREATE VIEW v AS SELECT id FROM t;
+             CREATE TRIGGER w INSTEAD OF INSERT ON v BEGIN INSERT INTO t VALUES(new.id, 2); END;
+             INSERT INTO v VALUES('through the view')",
+        )
+        .unwrap();
+    check_pending(&two, 2);
+    two.execute_batch("INSERT INTO v VALUES('again')").unwrap();
+    check_pending(&two, 3);
 }
 
 #[test]
@@ -128,4 +216,20 @@ fn kith_sync_is_invisible_in_the_counters() {
     let before = counters(&replica);
     replica.conn().execute_batch("SELECT kith_sync('t'); SELECT kith_unsync('t')").unwrap();
     assert_eq!(counters(&replica), before);
+}
+
+#[test]
+fn new_replica_looks_like_a_connection_just_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let memory = Replica::open_memory(InitOptions::new("here")).unwrap();
+    let file = Replica::init(dir.path().join("a.db"), InitOptions::new("here")).unwrap();
+    for replica in [memory, file] {
+        let counters: (i64, i64, i64) = replica
+            .conn()
+            .query_row("SELECT last_insert_rowid(), changes(), total_changes()", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .unwrap();
+        assert_eq!(counters, (0, 0, 0));
+    }
 }

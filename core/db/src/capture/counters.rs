@@ -53,6 +53,14 @@ impl Counters {
         total.wrapping_sub(self.ours.get())
     }
 
+    /// Makes the connection look like one that has just been opened, whatever was done to found or join a workspace.
+    pub(super) fn start(&self, conn: &Connection) {
+        let (changes, total) = real_counts(conn);
+        self.ours.set(total);
+        self.marker.set((changes != 0).then_some(Marker { changes, total, shown: 0 }));
+        set_last_insert_rowid(conn, 0);
+    }
+
     /// Begins a section of statements of ours.
     pub(super) fn begin(&self, conn: &Connection) -> Saved {
         let (changes, total) = real_counts(conn);

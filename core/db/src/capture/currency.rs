@@ -44,7 +44,8 @@ impl Currency {
         // SAFETY: the handle is open as long as `conn` is borrowed.
         self.data_version.set(data_version(unsafe { conn.handle() }));
         self.is_provisional.set(!conn.is_autocommit());
-        let are_all_ours = !self.has_attached.get() && !conn.prepare_cached(HAS_TRIGGERS)?.query_row([], |row| row.get(0))?;
+        let are_all_ours =
+            !self.has_attached.get() && !conn.prepare_cached(HAS_TRIGGERS)?.query_row([], |row| row.get(0))?;
         if are_all_ours != self.has_triggers_off.get() && (conn.is_autocommit() || !are_all_ours) {
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, !are_all_ours)?;
             self.has_triggers_off.set(are_all_ours);
@@ -61,7 +62,12 @@ impl Currency {
         if self.has_triggers_off.replace(false) {
             // SAFETY: the handle is open while its authorizer runs; the arguments are those of this option.
             unsafe {
-                ffi::sqlite3_db_config(db, ffi::SQLITE_DBCONFIG_ENABLE_TRIGGER, 1 as c_int, std::ptr::null_mut::<c_int>());
+                ffi::sqlite3_db_config(
+                    db,
+                    ffi::SQLITE_DBCONFIG_ENABLE_TRIGGER,
+                    1 as c_int,
+                    std::ptr::null_mut::<c_int>(),
+                );
             }
         }
     }
@@ -98,12 +104,7 @@ fn data_version(db: *mut ffi::sqlite3) -> u32 {
     let mut version: u32 = 0;
     // SAFETY: the handle is open, and SQLite writes an unsigned 32-bit number to the place.
     unsafe {
-        ffi::sqlite3_file_control(
-            db,
-            c"main".as_ptr(),
-            ffi::SQLITE_FCNTL_DATA_VERSION,
-            (&raw mut version).cast(),
-        );
+        ffi::sqlite3_file_control(db, c"main".as_ptr(), ffi::SQLITE_FCNTL_DATA_VERSION, (&raw mut version).cast());
     }
     version
 }

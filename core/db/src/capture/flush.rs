@@ -14,9 +14,9 @@ use rusqlite::types::ValueRef as SqlValue;
 use rusqlite::{Connection, OptionalExtension, ToSql, ffi, params};
 
 use super::journal::{Failure, Journal, Note, Place};
-use super::{currency, reasons};
 use super::shape::{Shape, Shapes};
 use super::state::State;
+use super::{currency, reasons};
 use crate::pending;
 
 /// The last clock that was handed out, here or by another process, or heard of.
@@ -32,6 +32,9 @@ pub(super) fn flush(state: &State) -> Result<(), Failure> {
         let journal = state.journal.borrow();
         if let Some(failure) = journal.failure() {
             return Err(failure.clone());
+        }
+        if state.currency.is_in_doubt(state.db) {
+            state.run_quietly(|conn| currency::check(state, conn))?;
         }
         if journal.is_flushed() {
             return Ok(());
@@ -53,7 +56,6 @@ fn write(state: &State, conn: &Connection, journal: &Journal) -> Result<(i64, i6
     if let Some(flushed) = journal.flushed() {
         conn.prepare_cached(TAKE_BACK)?.execute([flushed.first, flushed.last])?;
     }
-    currency::check(state, conn)?;
     let late = late_changes(state, conn, journal)?;
     let count = journal.buffer.changes() + late.count;
     if count == 0 {

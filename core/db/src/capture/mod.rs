@@ -120,6 +120,7 @@ impl Capture {
             authorizer::install(conn, pointer)?;
             hook::install(conn, pointer);
         }
+        state.counters.start(conn);
         Ok(Self { state })
     }
 
