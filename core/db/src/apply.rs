@@ -12,7 +12,7 @@ use kithdb_log::{
     SequenceNumber, Step, StreamId, TableId, TableSchema,
 };
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::define::CreateOutcome;
 use crate::entries::{EntryStatus, assemble, find_stream};
@@ -308,11 +308,10 @@ fn select_waiting(
     lane: Option<&[u8; 32]>,
     report: &mut ApplyReport,
 ) -> Result<Vec<Candidate>, LogError> {
-    let mut statement = conn.prepare_cached(
-        "SELECT e.arrival, e.stream, e.received_unix_ms, e.header, e.ciphertext,
-                (SELECT p.header FROM kith__entries p WHERE p.stream = e.stream AND p.sequence = e.sequence - 1), s.lane
-         FROM kith__entries e JOIN kith__streams s ON s.num = e.stream WHERE e.status = 0 AND (?1 IS NULL OR s.lane = ?1) ORDER BY e.arrival",
-    )?;
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {CANDIDATE} FROM kith__entries e JOIN kith__streams s ON s.num = e.stream
+         WHERE e.status = 0 AND (?1 IS NULL OR s.lane = ?1) ORDER BY e.arrival",
+    ))?;
     let mut rows = statement.query([lane])?;
     let (mut out, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
@@ -320,18 +319,13 @@ fn select_waiting(
             report.more = true;
             break;
         }
-        let entry = assemble(row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?, row.get(4)?)?;
-        if entry.header.clock.is_ahead_of(now_unix_ms) {
+        let candidate = read_candidate(row)?;
+        if candidate.entry.header.clock.is_ahead_of(now_unix_ms) {
             report.waiting += 1;
             continue;
         }
-        let after = match row.get_ref(5)?.as_blob_or_null().map_err(rusqlite::Error::from)? {
-            Some(signed) => assemble(signed, Vec::new())?.header.clock,
-            None => Hlc::ZERO,
-        };
-        bytes += entry.byte_len();
-        let received_unix_ms = row.get::<_, i64>(2)? as u64;
-        out.push(Candidate { arrival: row.get(0)?, stream: row.get(1)?, received_unix_ms, entry, after });
+        bytes += candidate.entry.byte_len();
+        out.push(candidate);
     }
     Ok(out)
 }
@@ -500,25 +494,24 @@ fn pull_in_parts(
     Ok(())
 }
 
+/// What a candidate is read from, in this order; `e` is the entry.
+const CANDIDATE: &str = "e.arrival, e.stream, e.received_unix_ms, e.header, e.ciphertext,
+    (SELECT p.header FROM kith__entries p WHERE p.stream = e.stream AND p.sequence = e.sequence - 1)";
+
+fn read_candidate(row: &Row<'_>) -> Result<Candidate, LogError> {
+    let entry = assemble(row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?, row.get(4)?)?;
+    let after = match row.get_ref(5)?.as_blob_or_null().map_err(rusqlite::Error::from)? {
+        Some(signed) => assemble(signed, Vec::new())?.header.clock,
+        None => Hlc::ZERO,
+    };
+    let received_unix_ms = row.get::<_, i64>(2)? as u64;
+    Ok(Candidate { arrival: row.get(0)?, stream: row.get(1)?, received_unix_ms, entry, after })
+}
+
+/// Reads one stored entry.
 pub(crate) fn load_candidate(conn: &Connection, arrival: i64) -> Result<Option<Candidate>, LogError> {
-    let row: Option<(i64, i64, Vec<u8>, Vec<u8>, Option<Vec<u8>>)> = conn
-        .prepare_cached(
-            "SELECT e.stream, e.received_unix_ms, e.header, e.ciphertext,
-                    (SELECT p.header FROM kith__entries p WHERE p.stream = e.stream AND p.sequence = e.sequence - 1)
-             FROM kith__entries e WHERE e.arrival = ?1",
-        )?
-        .query_row([arrival], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
-        .optional()?;
-    let Some((stream, received, signed, ciphertext, previous)) = row else { return Ok(None) };
-    let after = previous
-        .map(|signed| Ok::<_, LogError>(assemble(&signed, Vec::new())?.header.clock))
-        .transpose()?
-        .unwrap_or(Hlc::ZERO);
-    Ok(Some(Candidate {
-        arrival,
-        stream,
-        received_unix_ms: received as u64,
-        entry: assemble(&signed, ciphertext)?,
-        after,
-    }))
+    let mut statement =
+        conn.prepare_cached(&format!("SELECT {CANDIDATE} FROM kith__entries e WHERE e.arrival = ?1"))?;
+    let mut rows = statement.query([arrival])?;
+    rows.next()?.map(read_candidate).transpose()
 }
