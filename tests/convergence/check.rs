@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use kithdb_core::dump::ParkedLife;
 use kithdb_core::merge::Reason;
+use kithdb_core::registry::TableState;
 use kithdb_core::replica::Replica;
 use kithdb_log::{ColumnId, TableId, ValueRef};
 use rusqlite::types::ValueRef as SqlRef;
@@ -54,21 +55,19 @@ impl Tally {
 
 /// Checks all peers against each other and the model.
 pub fn check(world: &mut World) -> Outcome<Tally> {
-    let mut tally = Tally::default();
-    let secrets = Secrets::of_member(&world.peers[1].replica)?;
-    let expected = expect(&world.peers[0].replica, &secrets, &world.tables)?;
-    expected.values().for_each(|expected| tally.count(expected));
+    let mut tally = world.midway;
     for index in 0..world.peers.len() {
         let replica = &mut world.peers[index].replica;
-        for (&table, expected) in &expected {
-            let broken = check_table(replica, &SHAPES[table], expected).map_err(|error| format!("peer {index}, {error}"))?;
-            tally.violations += broken;
+        tally.add(
+            &check_alone(replica, &world.secrets, &world.tables, true)
+                .map_err(|error| format!("peer {index}, {error}"))?,
+        );
+        for &table in &world.tables {
+            let known = replica.registry().by_name(SHAPES[table].name);
+            if known.is_none_or(|table| table.state != TableState::Synced) {
+                return Err(format!("peer {index} does not sync {}", SHAPES[table].name));
+            }
         }
-        let report = replica.verify(|_, _| {}).map_err(during("verifying"))?;
-        if let Some(problem) = report.problems.first() {
-            return Err(format!("peer {index}: verify finds {} problems: {problem}", report.problems.len()));
-        }
-        tally.entries += report.entries as usize;
     }
     for &table in &world.tables {
         let first = dump(&world.peers[0].replica, SHAPES[table].name)?;
@@ -82,15 +81,42 @@ pub fn check(world: &mut World) -> Outcome<Tally> {
     Ok(tally)
 }
 
+/// Checks one replica by itself: what it has merged so far must be what the model says; `fully` verifies too.
+pub fn check_alone(replica: &mut Replica, secrets: &Secrets, tables: &[usize], fully: bool) -> Outcome<Tally> {
+    let mut tally = Tally::default();
+    for (table, expected) in &expect(replica, secrets, tables)? {
+        let known = replica.registry().by_name(SHAPES[*table].name);
+        if known.is_some_and(|table| table.state == TableState::Synced) {
+            tally.count(expected);
+            tally.violations += check_table(replica, &SHAPES[*table], expected)?;
+        }
+    }
+    if fully {
+        tally.entries += verify(replica)?;
+    }
+    Ok(tally)
+}
+
+fn verify(replica: &mut Replica) -> Outcome<usize> {
+    let report = replica.verify(|_, _| {}).map_err(during("verifying"))?;
+    match report.problems.first() {
+        Some(problem) => Err(format!("verify finds {} problems: {problem}", report.problems.len())),
+        None => Ok(report.entries as usize),
+    }
+}
+
 /// Reads every column of every row, generated ones included, with its type.
 fn dump(replica: &Replica, table: &str) -> Outcome<Vec<String>> {
     let conn = replica.conn();
-    let mut columns = conn.prepare_cached("SELECT name FROM pragma_table_xinfo(?1) ORDER BY cid").map_err(during("reading columns"))?;
+    let mut columns = conn
+        .prepare_cached("SELECT name FROM pragma_table_xinfo(?1) ORDER BY cid")
+        .map_err(during("reading columns"))?;
     let columns: Vec<String> = columns
         .query_map([table], |row| row.get::<_, String>(0))
         .and_then(Iterator::collect)
         .map_err(during("reading columns"))?;
-    let parts: Vec<String> = columns.iter().map(|column| format!("typeof({column}) || ' ' || quote({column})")).collect();
+    let parts: Vec<String> =
+        columns.iter().map(|column| format!("typeof({column}) || ' ' || quote({column})")).collect();
     let sql = format!("SELECT {} AS line FROM {table} ORDER BY line", parts.join(" || ', ' || "));
     let mut select = conn.prepare(&sql).map_err(during("dumping"))?;
     select.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(during("dumping"))
@@ -99,7 +125,8 @@ fn dump(replica: &Replica, table: &str) -> Outcome<Vec<String>> {
 fn check_table(replica: &Replica, shape: &Shape, expected: &Expected) -> Outcome<usize> {
     let shown = shown(replica, shape)?;
     if shown != expected.shown {
-        let print = |rows: &[Vec<Vec<u8>>]| rows.iter().map(|row| format!("\n  {}", print_row(row))).collect::<String>();
+        let print =
+            |rows: &[Vec<Vec<u8>>]| rows.iter().map(|row| format!("\n  {}", print_row(row))).collect::<String>();
         return Err(format!(
             "{}: the table shows{}\nbut should show{}",
             shape.name,
@@ -154,7 +181,8 @@ fn check_parked(shape: &Shape, parked: &[ParkedLife], expected: &Expected) -> Ou
     let mut left: BTreeMap<_, _> = expected.parked.iter().collect();
     for life in parked {
         let id = (life.key.clone(), life.origin, life.generation);
-        let place = format!("{}: parked life {} of row {} (origin {:x})", shape.name, id.2, print_value(&id.0), id.1.get());
+        let place =
+            format!("{}: parked life {} of row {} (origin {:x})", shape.name, id.2, print_value(&id.0), id.1.get());
         let Some((hidden, should)) = left.remove(&id) else {
             return Err(format!("{place} should not be parked: {life:?}"));
         };
@@ -195,5 +223,9 @@ fn check_violations(replica: &Replica, shape: &Shape) -> Outcome<usize> {
     let listed: i64 = replica.conn().query_row(listed, [shape.name], |row| row.get(0)).map_err(during("counting"))?;
     let broken = format!("SELECT count(*) FROM {} WHERE NOT ({check})", shape.name);
     let broken: i64 = replica.conn().query_row(&broken, [], |row| row.get(0)).map_err(during("counting"))?;
-    if listed == broken { Ok(broken as usize) } else { Err(format!("{}: {broken} rows break the CHECK, {listed} are listed", shape.name)) }
+    if listed == broken {
+        Ok(broken as usize)
+    } else {
+        Err(format!("{}: {broken} rows break the CHECK, {listed} are listed", shape.name))
+    }
 }

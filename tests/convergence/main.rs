@@ -5,7 +5,9 @@
 //! Seeds that failed once are in `seeds.txt` and run every time.
 
 mod check;
+mod forge;
 mod model;
+mod orders;
 mod rng;
 mod scenario;
 mod shapes;
@@ -23,6 +25,8 @@ use world::{Outcome, World};
 
 /// How many seeds a run tries unless told otherwise.
 const SEEDS: u64 = 2_000;
+/// How many small sets of entries are looked at in every order.
+const SETS: u64 = 120;
 /// How many failures are printed before a run gives up.
 const FAILURES_MAX: usize = 5;
 
@@ -37,12 +41,22 @@ fn run(scenario: &Scenario) -> Outcome<Tally> {
     }));
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
-        Err(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_else(|| "panic".to_owned()))
+        Err(text
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_else(|| "panic".to_owned()))
     })
 }
 
-/// Leaves events out as long as the run fails.
-fn shrink(scenario: &Scenario) -> Scenario {
+/// The start of an error without what differs from run to run.
+fn kind(error: &str) -> String {
+    let start = error.rsplit_once("\n     ").map_or(error, |(_, end)| end);
+    let end = start.split_once(": ").map_or(start, |(_, end)| end);
+    end.chars().filter(|c| c.is_alphabetic()).take(24).collect()
+}
+
+/// Leaves events out as long as the run fails in the same way.
+fn shrink(scenario: &Scenario, error: &str) -> Scenario {
+    let fails = |scenario: &Scenario| run(scenario).is_err_and(|other| kind(&other) == kind(error));
     let mut best = scenario.clone();
     let mut size = best.events.len().div_ceil(2);
     while size > 0 {
@@ -50,7 +64,7 @@ fn shrink(scenario: &Scenario) -> Scenario {
         while at < best.events.len() {
             let mut fewer = best.clone();
             fewer.events.drain(at..(at + size).min(best.events.len()));
-            if run(&fewer).is_err() { best = fewer } else { at += size }
+            if fails(&fewer) { best = fewer } else { at += size }
         }
         size /= 2;
     }
@@ -63,7 +77,7 @@ fn shrink(scenario: &Scenario) -> Scenario {
             if let scenario::Event::Run { sql, .. } = &mut fewer.events[index] {
                 sql.remove(at);
             }
-            if run(&fewer).is_err() { best = fewer } else { at += 1 }
+            if fails(&fewer) { best = fewer } else { at += 1 }
         }
     }
     best
@@ -75,7 +89,7 @@ fn report(scenario: &Scenario, error: &str) -> String {
         scenario.seed
     );
     if std::env::var_os("KITHDB_SHRINK").is_some() {
-        let least = shrink(scenario);
+        let least = shrink(scenario, error);
         let error = run(&least).err().unwrap_or_default();
         text.push_str(&format!("{} peers, on disk: {}, drifts {:?}\n", least.peers, least.on_disk, least.drifts));
         for (peer, settings) in least.settings.iter().enumerate() {
@@ -102,36 +116,57 @@ fn seeds() -> Vec<u64> {
     failed_once.chain(1..=number("KITHDB_SEEDS").unwrap_or(SEEDS)).collect()
 }
 
-#[test]
-fn replicas_converge_whatever_is_written_and_in_whatever_order_it_arrives() {
-    let started = Instant::now();
-    let seeds = seeds();
+/// Runs `one` for every item on all cores; returns what came of those that went well and the failures.
+fn on_all_cores<T: Sync, R: Send>(items: &[T], one: impl Fn(&T) -> Result<R, String> + Sync) -> (Vec<R>, Vec<String>) {
     let next = AtomicUsize::new(0);
-    let failures = Mutex::new(Vec::new());
-    let total = Mutex::new(Tally::default());
+    let results = Mutex::new((Vec::new(), Vec::new()));
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let scenario = Scenario::draw(seed);
-                    match run(&scenario) {
-                        Ok(tally) => total.lock().unwrap().add(&tally),
-                        Err(error) => {
-                            let text = report(&scenario, &error);
-                            let mut failures = failures.lock().unwrap();
-                            failures.push(text);
-                            if failures.len() >= FAILURES_MAX {
-                                next.store(seeds.len(), Ordering::Relaxed);
-                            }
-                        }
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = one(item);
+                    let mut results = results.lock().unwrap();
+                    match result {
+                        Ok(result) => results.0.push(result),
+                        Err(failure) => results.1.push(failure),
+                    }
+                    if results.1.len() >= FAILURES_MAX {
+                        next.store(items.len(), Ordering::Relaxed);
                     }
                 }
             });
         }
     });
-    let failures = failures.into_inner().unwrap();
-    println!("convergence: {} seeds in {:.1} s on {threads} threads", seeds.len(), started.elapsed().as_secs_f64());
-    println!("{:?}", total.into_inner().unwrap());
+    results.into_inner().unwrap()
+}
+
+#[test]
+fn replicas_converge_whatever_is_written_and_in_whatever_order_it_arrives() {
+    let started = Instant::now();
+    let seeds = seeds();
+    let (tallies, failures) = on_all_cores(&seeds, |&seed| {
+        let scenario = Scenario::draw(seed);
+        run(&scenario).map_err(|error| report(&scenario, &error))
+    });
+    let mut total = Tally::default();
+    tallies.iter().for_each(|tally| total.add(tally));
+    println!("convergence: {} seeds in {:.1} s; {total:?}", seeds.len(), started.elapsed().as_secs_f64());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_order_of_arrival_of_a_few_entries_shows_the_same_rows() {
+    let started = Instant::now();
+    let sets: Vec<u64> = (1..=number("KITHDB_SETS").unwrap_or(SETS)).collect();
+    let (found, failures) = on_all_cores(&sets, |&set| orders::run(set).map_err(|error| format!("set {set}: {error}")));
+    let mut total = Tally::default();
+    let mut orders = 0;
+    for (count, tally) in found.into_iter().flatten() {
+        orders += count;
+        total.add(&tally);
+    }
+    println!("convergence: {orders} orders of arrival in {:.1} s; {total:?}", started.elapsed().as_secs_f64());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(orders > 0, "no set of entries had few enough orders");
 }

@@ -5,28 +5,33 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kithdb_core::replica::Replica;
 use kithdb_log::{
-    AdminBody, BlindingSecret, Change, ColumnId, EpochSecret, Generation, Hlc, LaneId, Opener, Operation, Origin, PayloadContext,
-    Reader, RowsReader, SealedEntry, SequenceNumber, Stamp, Step, TableId, TableSchema, ValueRef, unwrap_secrets,
+    AdminBody, AuthorId, BlindingSecret, Change, ColumnId, EpochSecret, Generation, Hlc, IncarnationId, LaneId, Opener,
+    Operation, Origin, PayloadContext, Reader, RowsReader, SealedEntry, SequenceNumber, Stamp, Step, StreamId, TableId,
+    TableSchema, ValueRef, unwrap_secrets,
 };
 
 use crate::shapes::{Row, SHAPES, Shape, Value};
+use crate::world::{Outcome, during};
 
 /// The secrets of a workspace, as any member can unwrap them.
 pub struct Secrets {
-    epoch: EpochSecret,
-    blinding: BlindingSecret,
+    pub epoch: EpochSecret,
+    pub blinding: BlindingSecret,
 }
 
 impl Secrets {
     /// Unwraps the secrets that a member was handed when it was admitted.
-    pub fn of_member(replica: &Replica) -> Result<Self, String> {
+    pub fn of_member(replica: &Replica) -> Outcome<Self> {
         let membership = replica.membership();
         let member = membership.get(replica.author()).ok_or("not a member")?;
-        let Some(AdminBody::Admit { wrapped, .. }) = membership.operation(&member.admitted).map(|operation| &operation.body) else {
+        let Some(AdminBody::Admit { wrapped, .. }) =
+            membership.operation(&member.admitted).map(|operation| &operation.body)
+        else {
             return Err("not admitted".to_owned());
         };
+        let (keys, id) = (replica.workspace().keys(), replica.workspace().id());
         let (epoch, blinding) =
-            unwrap_secrets(wrapped, replica.workspace().keys(), replica.workspace().id(), membership.epoch()).map_err(|e| e.to_string())?;
+            unwrap_secrets(wrapped, keys, id, membership.epoch()).map_err(during("unwrapping the secrets"))?;
         Ok(Self { epoch, blinding })
     }
 
@@ -144,7 +149,8 @@ impl Lives {
         let mut candidates: Vec<(LifeId, Life)> = Vec::new();
         for (id, life) in &self.0 {
             let is_latest = !self.0.keys().any(|other| other.0 == id.0 && other.1 == id.1 && other.2 > id.2);
-            let is_complete = life.birth.is_some() && life.cells.len() == shape.columns.iter().filter(|column| column.is_cell).count();
+            let is_complete = life.birth.is_some()
+                && life.cells.len() == shape.columns.iter().filter(|column| column.is_cell).count();
             if !is_latest || life.death.is_some() {
                 expected.parked.insert(id.clone(), (Hidden::Past, life.clone()));
             } else if !is_complete {
@@ -160,7 +166,8 @@ impl Lives {
             let holder = holders.entry(id.0.clone()).or_insert(rank);
             *holder = rank.min(*holder);
         }
-        let (mut ranked, mut others): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(id, _)| holders[&id.0].1 == id.1);
+        let (mut ranked, mut others): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|(id, _)| holders[&id.0].1 == id.1);
         for (id, life) in others.drain(..) {
             expected.parked.insert(id, (Hidden::IdTaken, life));
         }
@@ -230,15 +237,31 @@ fn encode(value: &Value) -> Vec<u8> {
     .to_encoded()
 }
 
-/// Reads every entry that a replica holds and works out what each table should hold.
-pub fn expect(replica: &Replica, secrets: &Secrets, tables: &[usize]) -> Result<BTreeMap<usize, Expected>, String> {
+/// Names the entries that a replica holds but has not merged.
+fn unmerged(replica: &Replica) -> Outcome<BTreeSet<(StreamId, SequenceNumber)>> {
+    let sql = "SELECT a.author, a.incarnation, s.lane, e.sequence FROM kith__entries e JOIN kith__streams s ON s.num = e.stream
+         JOIN kith__authors a ON a.num = s.author WHERE e.status <> 1";
+    let mut select = replica.conn().prepare_cached(sql).map_err(during("reading what waits"))?;
+    let rows = select.query_map([], |row| {
+        let author = AuthorId::from_bytes(row.get(0)?);
+        let incarnation = IncarnationId::from_bytes(row.get(1)?);
+        let stream = StreamId { author, incarnation, lane: LaneId::from_bytes(row.get(2)?) };
+        Ok((stream, SequenceNumber::new(row.get::<_, i64>(3)?.unsigned_abs())))
+    });
+    rows.and_then(Iterator::collect).map_err(during("reading what waits"))
+}
+
+/// Reads every entry that a replica has merged and works out what each table should hold.
+pub fn expect(replica: &Replica, secrets: &Secrets, tables: &[usize]) -> Outcome<BTreeMap<usize, Expected>> {
+    let unmerged = unmerged(replica)?;
     let mut lives: BTreeMap<usize, Lives> = tables.iter().map(|&table| (table, Lives::default())).collect();
     let schema_lane = secrets.lane(TableId::SCHEMA);
     let lanes: BTreeMap<LaneId, usize> =
         tables.iter().map(|&table| (secrets.lane(TableId::derive(SHAPES[table].name, 0)), table)).collect();
     let mut opener = Opener::new();
-    for stream in replica.sync_state().map_err(|error| error.to_string())?.streams {
-        let entries = replica.load_entries(&stream.id, SequenceNumber::new(1), usize::MAX).map_err(|error| error.to_string())?;
+    for stream in replica.sync_state().map_err(during("reading the log"))?.streams {
+        let entries =
+            replica.load_entries(&stream.id, SequenceNumber::new(1), usize::MAX).map_err(during("reading the log"))?;
         let table = lanes.get(&stream.id.lane).copied();
         if table.is_none() && stream.id.lane != schema_lane {
             return Err("an entry of an unknown lane".to_owned());
@@ -250,13 +273,14 @@ pub fn expect(replica: &Replica, secrets: &Secrets, tables: &[usize]) -> Result<
             .as_ref()
             .ok_or("a stream without opening")?
             .open(&secrets.epoch.scope_key(scope, None), &entries[0].header.key_commitment)
-            .map_err(|error| error.to_string())?;
+            .map_err(during("reading the log"))?;
         let mut after = Hlc::ZERO;
         for entry in &entries {
-            let payload = opener.open(entry, &key).map_err(|error| error.to_string())?;
+            let payload = opener.open(entry, &key).map_err(during("reading the log"))?;
             match table {
+                _ if unmerged.contains(&(stream.id, entry.header.sequence)) => {}
                 None => {
-                    TableSchema::decode(&payload).map_err(|error| error.to_string())?;
+                    TableSchema::decode(&payload).map_err(during("reading the log"))?;
                 }
                 Some(table) => {
                     let lives = lives.get_mut(&table).ok_or("an unknown table")?;
@@ -269,19 +293,26 @@ pub fn expect(replica: &Replica, secrets: &Secrets, tables: &[usize]) -> Result<
     Ok(lives.into_iter().map(|(table, lives)| (table, lives.expect(&SHAPES[table]))).collect())
 }
 
-fn read_rows(entry: &SealedEntry, payload: &[u8], after: Hlc, shape: &Shape, lives: &mut Lives) -> Result<(), String> {
+fn read_rows(entry: &SealedEntry, payload: &[u8], after: Hlc, shape: &Shape, lives: &mut Lives) -> Outcome<()> {
     let header = &entry.header;
-    let context =
-        PayloadContext { author: header.stream.author, incarnation: header.stream.incarnation, after, up_to: header.clock };
-    let mut reader = RowsReader::open(payload, context).map_err(|error| error.to_string())?;
+    let context = PayloadContext {
+        author: header.stream.author,
+        incarnation: header.stream.incarnation,
+        after,
+        up_to: header.clock,
+    };
+    let mut reader = RowsReader::open(payload, context).map_err(during("reading the log"))?;
     let table = TableId::derive(shape.name, 0);
     let named: BTreeMap<ColumnId, &'static str> =
         shape.columns.iter().map(|column| (ColumnId::derive(table, column.name, 0), column.name)).collect();
-    let columns: Vec<&'static str> =
-        reader.columns().iter().map(|id| named.get(id).copied().ok_or("an unknown column")).collect::<Result<_, _>>()?;
+    let columns: Vec<&'static str> = reader
+        .columns()
+        .iter()
+        .map(|id| named.get(id).copied().ok_or("an unknown column"))
+        .collect::<Result<_, _>>()?;
     let mut operation = Operation::default();
     loop {
-        match reader.next(&mut operation).map_err(|error| error.to_string())? {
+        match reader.next(&mut operation).map_err(during("reading the log"))? {
             Step::Begin(_) | Step::End(_) => {}
             Step::Operation => lives.add(&operation, &columns),
             Step::Finished => return Ok(()),

@@ -6,6 +6,9 @@ use crate::rng::Rng;
 use crate::shapes::{SHAPES, Shape};
 use crate::sql;
 
+/// The order of a pull that takes all there is.
+pub const EVERYTHING: u64 = u64::MAX;
+
 /// One thing that happens.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -21,6 +24,10 @@ pub enum Event {
     Pull { to: usize, from: usize, order: u64 },
     /// A peer merges what it stored.
     Apply { peer: usize, bytes: usize },
+    /// What a peer has merged so far is compared with the model.
+    Check { peer: usize },
+    /// A peer's device signs an entry that no SQL would make.
+    Forge { peer: usize, table: usize, order: u64 },
     /// Time passes for everybody, in milliseconds.
     Wait { ms: u64 },
     /// A peer's clock is set.
@@ -40,6 +47,8 @@ impl fmt::Display for Event {
             Self::Seal { peer, bytes } => write!(f, "{peer}: seal {bytes}"),
             Self::Pull { to, from, order } => write!(f, "{to}: pull from {from} (order {order})"),
             Self::Apply { peer, bytes } => write!(f, "{peer}: apply {bytes}"),
+            Self::Forge { peer, table, order } => write!(f, "{peer}: forge an entry of {} (order {order})", SHAPES[*table].name),
+            Self::Check { peer } => write!(f, "{peer}: check"),
             Self::Wait { ms } => write!(f, "wait {ms} ms"),
             Self::Skew { peer, ms } => write!(f, "{peer}: clock off by {ms} ms"),
             Self::Copy { peer } => write!(f, "{peer}: copy the file"),
@@ -56,6 +65,8 @@ pub struct Scenario {
     pub peers: usize,
     /// Whether the peers have files.
     pub on_disk: bool,
+    /// Whether some entries are forged.
+    pub forges: bool,
     /// Tables, as indexes into [`SHAPES`], parents first.
     pub tables: Vec<usize>,
     /// How fast each peer's clock runs, in parts per thousand off.
@@ -74,13 +85,47 @@ impl Scenario {
         let peers = if on_disk { 2 + rng.below(2) } else { 2 + rng.weighted(&[40, 35, 15, 10]) };
         let tables = draw_tables(rng);
         let drifts = (0..peers).map(|_| if rng.chance(30) { rng.between(-50, 50) } else { 0 }).collect();
-        let mut scenario =
-            Self { seed, peers, on_disk, tables, drifts, settings: Vec::new(), events: Vec::new() };
+        let mut scenario = Self { seed, peers, on_disk, forges: rng.chance(20), tables, drifts, settings: Vec::new(), events: Vec::new() };
         scenario.draw_settings(rng);
         scenario.draw_start(rng);
-        let count = if on_disk { 12 + rng.below(16) } else { 10 + rng.below(36) };
+        let count = if on_disk { 12 + rng.below(16) } else { 16 + rng.below(48) };
         for _ in 0..count {
             scenario.draw_event(rng);
+        }
+        scenario
+    }
+
+    /// Draws a run of a few writes, one table known to all, and little said in between.
+    pub fn draw_small(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0x0de5);
+        let rng = &mut rng;
+        let peers = 2 + rng.below(2);
+        let tables = draw_tables(rng);
+        let settings = vec![vec!["PRAGMA foreign_keys = 1".to_owned()]; peers];
+        let mut scenario =
+            Self { seed, peers, on_disk: false, forges: rng.chance(30), tables, drifts: vec![0; peers], settings, events: Vec::new() };
+        for &table in &scenario.tables {
+            scenario.events.push(Event::Create { peer: 0, table });
+            scenario.events.push(Event::Sync { peer: 0, table });
+        }
+        scenario.events.push(Event::Seal { peer: 0, bytes: 1 << 20 });
+        for to in 1..peers {
+            scenario.events.push(Event::Pull { to, from: 0, order: EVERYTHING });
+            scenario.events.push(Event::Apply { peer: to, bytes: 1 << 20 });
+        }
+        for _ in 0..4 + rng.below(4) {
+            let peer = rng.below(peers);
+            let event = match rng.below(if scenario.forges { 6 } else { 5 }) {
+                0..3 => Event::Run { peer, sql: sql::program(rng, &scenario.shapes()) },
+                3 => Event::Seal { peer, bytes: 1 << 20 },
+                5 => Event::Forge { peer, table: *rng.pick(&scenario.tables), order: rng.next() },
+                _ => {
+                    let from = (peer + 1) % peers;
+                    scenario.events.push(Event::Pull { to: peer, from, order: rng.next() });
+                    Event::Apply { peer, bytes: 1 << 20 }
+                }
+            };
+            scenario.events.push(event);
         }
         scenario
     }
@@ -141,7 +186,7 @@ impl Scenario {
         let peers = self.peers + copies;
         let peer = rng.below(peers);
         let bytes = if rng.chance(70) { 1 << 20 } else { 1 };
-        let event = match rng.weighted(&[36, 10, 26, 14, 6, 2, 3]) {
+        let event = match rng.weighted(&[36, 10, 26, 14, 6, 2, 3, if self.forges { 8 } else { 0 }]) {
             0 => Event::Run { peer, sql: sql::program(rng, &self.shapes()) },
             1 => Event::Seal { peer, bytes },
             2 => {
@@ -149,9 +194,11 @@ impl Scenario {
                 self.events.push(Event::Pull { to: peer, from, order: rng.next() });
                 if rng.chance(60) { Event::Apply { peer, bytes } } else { return }
             }
+            3 if rng.chance(30) => Event::Check { peer },
             3 => Event::Apply { peer, bytes },
             4 => Event::Wait { ms: if rng.chance(10) { 900_000 } else { rng.next() % 20_000 } },
             5 => Event::Skew { peer, ms: rng.between(-3_600_000, 3_600_000) },
+            7 => Event::Forge { peer, table: *rng.pick(&self.tables), order: rng.next() },
             _ if self.on_disk && rng.chance(50) && copies < 2 => Event::Copy { peer },
             _ if self.on_disk => Event::Reopen { peer },
             _ => Event::Sync { peer, table: *rng.pick(&self.tables) },
@@ -180,25 +227,29 @@ fn draw_triggers(rng: &mut Rng, shapes: &[&Shape]) -> Vec<String> {
     let other = *rng.pick(shapes);
     let event = *rng.pick(&["INSERT", "UPDATE", "DELETE"]);
     let time = *rng.pick(&["AFTER", "AFTER", "BEFORE"]);
-    let body = match rng.below(4) {
-        0 => format!("INSERT INTO audit VALUES('{event}', changes())"),
-        1 => {
+    let body = match rng.below(7) {
+        0 => format!(
+            "INSERT {}INTO audit VALUES('{event}', (SELECT count(*) % 3 FROM audit))",
+            rng.pick(&["", "OR IGNORE ", "OR REPLACE "])
+        ),
+        1 => "INSERT INTO nowhere VALUES(1)".to_owned(),
+        2 | 3 => {
             let mut insert = sql::insert(rng, other);
             if let Some(rest) = insert.strip_prefix("INSERT INTO") {
                 insert = format!("INSERT OR REPLACE INTO{rest}");
             }
             format!("INSERT INTO audit VALUES('before', 0); {insert}; INSERT INTO audit VALUES('after', 0)")
         }
-        2 => {
+        4 => {
             let cells: Vec<_> = other.columns.iter().filter(|column| column.key.is_none()).collect();
             let column = rng.pick(&cells);
             format!("UPDATE OR IGNORE {} SET {} = {}", other.name, column.name, column.fill.literal(rng))
         }
-        _ => format!("SELECT RAISE({})", rng.pick(&["IGNORE", "ABORT, 'no'", "ROLLBACK, 'no'"])),
+        _ => format!("SELECT RAISE({})", rng.pick(&["IGNORE", "ABORT, 'no'", "ROLLBACK, 'no'", "FAIL, 'no'"])),
     };
     let when = if body.contains("RAISE") { " WHEN (SELECT total(how) FROM audit) % 3 = 0" } else { "" };
     vec![
-        "CREATE TABLE IF NOT EXISTS audit(what, how)".to_owned(),
+        "CREATE TABLE IF NOT EXISTS audit(what NOT NULL, how, UNIQUE(what, how))".to_owned(),
         format!("CREATE TRIGGER IF NOT EXISTS noted {time} {event} ON {}{when} BEGIN {body}; END", shape.name),
     ]
 }

@@ -14,8 +14,11 @@ use kithdb_core::seal::SealBudget;
 use kithdb_core::sources::{ClockSource, Entropy};
 use kithdb_log::{Role, SealedEntry, SequenceNumber, StreamId};
 
+use crate::check::{Tally, check_alone};
+use crate::forge;
+use crate::model::Secrets;
 use crate::rng::Rng;
-use crate::scenario::{Event, Scenario};
+use crate::scenario::{EVERYTHING, Event, Scenario};
 use crate::shapes::SHAPES;
 
 /// When every run begins, in milliseconds since the Unix epoch.
@@ -24,6 +27,11 @@ const START_UNIX_MS: u64 = 1_800_000_000_000;
 const LATER_MS: u64 = 12 * 3_600_000;
 /// How often everybody may tell everybody before nothing must be left to tell.
 const ROUNDS_MAX: usize = 8;
+
+/// A time after everything that happens in a run, in milliseconds since the Unix epoch.
+pub const fn far_later() -> u64 {
+    START_UNIX_MS + 10 * LATER_MS
+}
 
 /// A failure, with what led to it.
 pub type Outcome<T> = Result<T, String>;
@@ -53,6 +61,9 @@ pub struct Peer {
 /// All peers of one run.
 pub struct World {
     pub peers: Vec<Peer>,
+    pub secrets: Secrets,
+    /// What was compared before the end.
+    pub midway: Tally,
     pub tables: Vec<usize>,
     elapsed_ms: u64,
     folder: Option<tempfile::TempDir>,
@@ -60,7 +71,8 @@ pub struct World {
     files: u64,
 }
 
-fn options(seed: u64, clock: &Arc<AtomicU64>) -> OpenOptions {
+/// Opens a replica with a clock and random bytes of the run's own.
+pub fn options(seed: u64, clock: &Arc<AtomicU64>) -> OpenOptions {
     let clock = Arc::clone(clock);
     let source: ClockSource = Arc::new(move || clock.load(Ordering::Relaxed));
     OpenOptions { clock: source, entropy: Entropy::seeded(seed), ..OpenOptions::default() }
@@ -69,54 +81,38 @@ fn options(seed: u64, clock: &Arc<AtomicU64>) -> OpenOptions {
 impl World {
     /// Founds a workspace and lets everybody join.
     pub fn open(scenario: &Scenario) -> Outcome<Self> {
-        let folder = if scenario.on_disk { Some(tempfile::tempdir().map_err(during("making a folder"))?) } else { None };
-        let mut world =
-            Self { peers: Vec::new(), tables: scenario.tables.clone(), elapsed_ms: 0, folder, seed: scenario.seed, files: 0 };
+        let folder =
+            if scenario.on_disk { Some(tempfile::tempdir().map_err(during("making a folder"))?) } else { None };
+        let mut files = 0;
+        let mut peers: Vec<Peer> = Vec::new();
         for index in 0..scenario.peers {
-            let peer = world.new_peer(&format!("peer {index}"), scenario.drifts[index], scenario.settings[index].clone())?;
-            world.peers.push(peer);
+            let now_unix_ms = Arc::new(AtomicU64::new(START_UNIX_MS));
+            files += 1;
+            let open = options(file_seed(scenario.seed, files), &now_unix_ms);
+            let path = folder.as_ref().map(|folder| path_in(folder, files));
+            let replica = match peers.first_mut() {
+                None => found(path, open)?,
+                Some(founder) => join(&mut founder.replica, path, open)?,
+            };
+            let (drift, settings) = (scenario.drifts[index], scenario.settings[index].clone());
+            peers.push(Peer { replica, now_unix_ms, skew_ms: 0, drift, settings });
         }
-        let everybody: Vec<_> = world.peers[0].replica.membership().operations().cloned().collect();
-        for peer in &mut world.peers[1..] {
+        let everybody: Vec<_> = peers[0].replica.membership().operations().cloned().collect();
+        for peer in &mut peers[1..] {
             peer.replica.store_admin(&everybody).map_err(during("telling who belongs"))?;
         }
-        Ok(world)
+        let secrets = Secrets::of_member(&peers[1].replica)?;
+        Ok(Self { peers, secrets, midway: Tally::default(), tables: scenario.tables.clone(), elapsed_ms: 0, folder, seed: scenario.seed, files })
     }
 
     fn new_path(&mut self) -> Option<PathBuf> {
         self.files += 1;
-        self.folder.as_ref().map(|folder| folder.path().join(format!("{}.db", self.files)))
-    }
-
-    fn new_peer(&mut self, name: &str, drift: i64, settings: Vec<String>) -> Outcome<Peer> {
-        let now_unix_ms = Arc::new(AtomicU64::new(START_UNIX_MS + self.elapsed_ms));
-        let open = options(self.next_seed(), &now_unix_ms);
-        let path = self.new_path();
-        let replica = match (self.peers.first_mut(), path) {
-            (None, None) => Replica::open_memory(InitOptions { device_name: name.to_owned(), open }).map_err(during("founding"))?,
-            (None, Some(path)) => Replica::init(path, InitOptions { device_name: name.to_owned(), open }).map_err(during("founding"))?,
-            (Some(founder), path) => {
-                let replica = &mut founder.replica;
-                let expires_unix_ms = START_UNIX_MS + 10 * LATER_MS;
-                let ticket = replica.invite(Role::Writer, expires_unix_ms, Vec::new()).map_err(during("inviting"))?;
-                let join = JoinOptions { device_name: name.to_owned(), merge_by_key: false, open };
-                let pending = match path {
-                    None => Replica::prepare_join_memory(&ticket, join),
-                    Some(path) => Replica::prepare_join(path, &ticket, join),
-                };
-                let pending = pending.map_err(during("joining"))?;
-                let request = pending.request().map_err(during("joining"))?;
-                replica.admit(&request, START_UNIX_MS).map_err(during("admitting"))?;
-                let operations: Vec<_> = replica.membership().operations().cloned().collect();
-                pending.complete(&operations).map_err(during("joining"))?
-            }
-        };
-        Ok(Peer { replica, now_unix_ms, skew_ms: 0, drift, settings })
+        self.folder.as_ref().map(|folder| path_in(folder, self.files))
     }
 
     fn next_seed(&mut self) -> u64 {
         self.files += 1;
-        self.seed.wrapping_mul(1_000_003).wrapping_add(self.files)
+        file_seed(self.seed, self.files)
     }
 
     fn wait(&mut self, ms: u64) {
@@ -154,11 +150,24 @@ impl World {
             }
             Event::Pull { to, from, order } => {
                 if to % peers != from % peers {
-                    self.pull(*to % peers, *from % peers, &mut Rng::new(*order), false)?;
+                    self.pull(*to % peers, *from % peers, &mut Rng::new(*order), *order == EVERYTHING)?;
                 }
             }
             Event::Apply { peer, bytes } => {
                 self.peers[*peer % peers].apply(*bytes)?;
+            }
+            Event::Forge { peer, table, order } => {
+                let peer = &mut self.peers[*peer % peers];
+                let now_unix_ms = peer.now_unix_ms.load(Ordering::Relaxed);
+                let entry = forge::entry(&peer.replica, &self.secrets, &SHAPES[*table], now_unix_ms, *order)?;
+                peer.replica.store_entries(&[entry]).map_err(during("storing a forged entry"))?;
+            }
+            Event::Check { peer } => {
+                let index = *peer % peers;
+                if self.peers[index].seal_all().is_ok() {
+                    let tally = check_alone(&mut self.peers[index].replica, &self.secrets, &self.tables, false)?;
+                    self.midway.add(&tally);
+                }
             }
             Event::Wait { ms } => self.wait(*ms),
             Event::Skew { peer, ms } => self.peers[*peer % peers].skew_ms = *ms,
@@ -240,8 +249,13 @@ impl World {
         if replica.life().incarnation() == original.replica.life().incarnation() {
             return Err("a copy took itself for the original".to_owned());
         }
-        let peer =
-            Peer { replica, now_unix_ms, skew_ms: original.skew_ms, drift: original.drift, settings: original.settings.clone() };
+        let peer = Peer {
+            replica,
+            now_unix_ms,
+            skew_ms: original.skew_ms,
+            drift: original.drift,
+            settings: original.settings.clone(),
+        };
         peer.set_clock(self.elapsed_ms);
         self.peers.push(peer);
         Ok(())
@@ -277,14 +291,17 @@ impl World {
                 let peer = &mut self.peers[index];
                 for &table in &self.tables {
                     if has_table(peer, SHAPES[table].name)? {
-                        let report = peer.replica.sync_table(SHAPES[table].name).map_err(during("kith_sync at the end"))?;
+                        let report =
+                            peer.replica.sync_table(SHAPES[table].name).map_err(during("kith_sync at the end"))?;
                         moved += report.synced.len();
                     }
                 }
                 moved += peer.seal_all()?;
             }
-            let mut order: Vec<(usize, usize)> =
-                (0..self.peers.len()).flat_map(|to| (0..self.peers.len()).map(move |from| (to, from))).filter(|(to, from)| to != from).collect();
+            let mut order: Vec<(usize, usize)> = (0..self.peers.len())
+                .flat_map(|to| (0..self.peers.len()).map(move |from| (to, from)))
+                .filter(|(to, from)| to != from)
+                .collect();
             rng.shuffle(&mut order);
             for (to, from) in order {
                 moved += self.pull(to, from, &mut rng, true)?;
@@ -393,6 +410,37 @@ impl Peer {
             }
         }
     }
+}
+
+fn file_seed(seed: u64, file: u64) -> u64 {
+    seed.wrapping_mul(1_000_003).wrapping_add(file)
+}
+
+fn path_in(folder: &tempfile::TempDir, file: u64) -> PathBuf {
+    folder.path().join(format!("{file}.db"))
+}
+
+fn found(path: Option<PathBuf>, open: OpenOptions) -> Outcome<Replica> {
+    let options = InitOptions { device_name: "founder".to_owned(), open };
+    let founded = match path {
+        None => Replica::open_memory(options),
+        Some(path) => Replica::init(path, options),
+    };
+    founded.map_err(during("founding"))
+}
+
+fn join(founder: &mut Replica, path: Option<PathBuf>, open: OpenOptions) -> Outcome<Replica> {
+    let ticket = founder.invite(Role::Writer, far_later(), Vec::new()).map_err(during("inviting"))?;
+    let options = JoinOptions { device_name: "member".to_owned(), merge_by_key: false, open };
+    let pending = match path {
+        None => Replica::prepare_join_memory(&ticket, options),
+        Some(path) => Replica::prepare_join(path, &ticket, options),
+    };
+    let pending = pending.map_err(during("joining"))?;
+    let request = pending.request().map_err(during("joining"))?;
+    founder.admit(&request, START_UNIX_MS).map_err(during("admitting"))?;
+    let operations: Vec<_> = founder.membership().operations().cloned().collect();
+    pending.complete(&operations).map_err(during("joining"))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

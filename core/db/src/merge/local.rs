@@ -293,6 +293,7 @@ impl Local<'_, '_> {
         let change = Change::Move { to: new_key, to_generation };
         self.emit(&key, meta.origin, meta.generation, change, self.stamp, &cells)?;
         life.node.join_death(self.stamp);
+        self.table.move_violations(&key, new_key)?;
         life.join_link(new_key, to_generation);
         let id = LifeId { key, origin: meta.origin, generation: meta.generation };
         park(self.context, self.table, &id, Reason::Past, &life)?;

@@ -368,6 +368,16 @@ impl<'c> TableWork<'c> {
         Ok(if says_otherwise { "OR ABORT" } else { "" })
     }
 
+    /// Lists a row that the user moved under its new key: moving it makes SQLite judge no CHECK of other columns.
+    pub(crate) fn move_violations(&mut self, key: &[u8], new_key: &[u8]) -> Result<(), MergeError> {
+        if self.has_violations {
+            self.conn
+                .prepare_cached("UPDATE OR REPLACE kith__violations SET key = ?3 WHERE table_num = ?1 AND key = ?2")?
+                .execute(rusqlite::params![self.info.num, key, new_key])?;
+        }
+        Ok(())
+    }
+
     /// Strikes off the list the rows that a later write, remote or the user's own, has made right.
     pub(crate) fn recheck_violations(&mut self, guard: &Guard<'_>) -> Result<(), MergeError> {
         if !self.has_violations {
@@ -509,16 +519,20 @@ fn run(
         Ok(0) => "a trigger ignored the row; it was applied with triggers off".to_owned(),
         Ok(_) => return Ok(Written::Done),
         Err(rusqlite::Error::SqliteFailure(error, message)) if is_constraint(&error) => {
-            if error.extended_code == ffi::SQLITE_CONSTRAINT_CHECK
-                && let Ok(1..) = without_checks(conn, || guard.write(|| statement.raw_execute()))??
-            {
-                note("check", message.as_deref().unwrap_or("CHECK constraint failed"))?;
-                return Ok(Written::Done);
+            let mut failure = rusqlite::Error::SqliteFailure(error, message.clone());
+            if error.extended_code == ffi::SQLITE_CONSTRAINT_CHECK {
+                match without_checks(conn, || guard.write(|| statement.raw_execute()))?? {
+                    Ok(_) => {
+                        note("check", message.as_deref().unwrap_or("CHECK constraint failed"))?;
+                        return Ok(Written::Done);
+                    }
+                    Err(error) => failure = error,
+                }
             }
             if !guard.has_triggers() {
-                return settle(Err(rusqlite::Error::SqliteFailure(error, message)));
+                return settle(Err(failure));
             }
-            message.unwrap_or_else(|| "a trigger raised an error".to_owned())
+            failure.to_string()
         }
         Err(error) => return Err(error.into()),
     };
