@@ -49,7 +49,7 @@ pub fn peers(file: &Path, output: Output) -> Result<ExitCode> {
 fn view(file: &Path, sql: &str, nothing: &str, output: Output) -> Result<ExitCode> {
     let replica = open(file)?;
     let mut statement = replica.conn().prepare(sql)?;
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let count = columns.len();
     let mut printed = Vec::new();
     let mode = if output.json { Mode::Json } else { Mode::Table };

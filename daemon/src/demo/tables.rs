@@ -42,12 +42,9 @@ impl Table {
         key
     }
 
-    /// Returns the indexes of the columns that are not in the key, those that no constraint is known of first.
+    /// Returns the indexes of the columns that are not in the key.
     pub fn cells(&self) -> Vec<usize> {
-        let mut cells: Vec<usize> =
-            (0..self.columns.len()).filter(|&index| self.columns[index].key_place == 0).collect();
-        cells.sort_by_key(|&index| self.columns[index].is_unique || self.columns[index].is_reference);
-        cells
+        (0..self.columns.len()).filter(|&index| self.columns[index].key_place == 0).collect()
     }
 
     /// Tells whether rows get their key from SQLite.

@@ -100,7 +100,16 @@ impl Plan {
     }
 
     fn add_table(&mut self, index: usize, table: &Table, rows: &[Vec<Value>], greatest: &[Option<i64>]) {
-        let cells = table.cells();
+        let mut cells = table.cells();
+        // Long texts show best what happened to them.
+        let text_bytes = |column: usize| -> usize {
+            let texts = rows.iter().map(|row| if let Value::Text(text) = &row[column] { text.len() } else { 0 });
+            texts.sum()
+        };
+        cells.sort_by_key(|&column| {
+            let info = &table.columns[column];
+            (info.is_unique || info.is_reference, std::cmp::Reverse(text_bytes(column)))
+        });
         let fitting: Vec<Kind> = ROW_KINDS
             .into_iter()
             .filter(|kind| match kind {

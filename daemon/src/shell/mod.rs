@@ -108,7 +108,7 @@ impl Shell {
     fn print(&self, sql: &str) -> Result<(), Failure> {
         let conn = self.replica.conn();
         let mut statement = conn.prepare(sql)?;
-        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let count = columns.len();
         let mut rows = statement.raw_query();
         if count == 0 {
