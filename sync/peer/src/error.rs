@@ -22,6 +22,15 @@ pub enum StartError {
         /// The file.
         path: PathBuf,
     },
+    /// Another peer of this file is running.
+    #[error(
+        "another program syncs {} already; what you write reaches others through that one, so there is nothing to start",
+        path.display()
+    )]
+    AlreadyRunning {
+        /// The file.
+        path: PathBuf,
+    },
     /// The replica's state could not be read.
     #[error(transparent)]
     Driver(#[from] DriverError),

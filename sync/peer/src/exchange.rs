@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use kithdb_net::{Address, NetEvent, Network, PeerId, SessionId as NetSession, Topic};
+use kithdb_net::{Address, GossipVerdict, NetEvent, Network, PeerId, SessionId as NetSession, Topic};
 use kithdb_sync::SessionId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::event::{PeerEvent, Tried};
 use crate::routes::{Ended, Origin, Routes};
+use crate::status::GossipCounts;
 use crate::worker::{Command, Message};
 
 /// Bytes waiting for one session at which the engine is asked to stop serving it, and at which it may go on.
@@ -28,8 +29,15 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// What the application asks of a running peer.
 pub(crate) enum Control {
     Dial(Address),
-    Places(oneshot::Sender<(Vec<Address>, Vec<Tried>)>),
+    Places(oneshot::Sender<Places>),
     Shutdown(oneshot::Sender<()>),
+}
+
+/// What an exchange knows of places.
+pub(crate) struct Places {
+    pub(crate) listening: Vec<Address>,
+    pub(crate) tried: Vec<Tried>,
+    pub(crate) gossip: GossipCounts,
 }
 
 /// One session's way out.
@@ -77,6 +85,9 @@ pub(crate) struct Exchange {
     lonely_at: Option<u64>,
     listening: Vec<Address>,
     subscribers: BTreeSet<PeerId>,
+    gossip: GossipCounts,
+    /// Who waits for the end of a shutdown.
+    asked: Option<oneshot::Sender<()>>,
 }
 
 impl Exchange {
@@ -95,10 +106,14 @@ impl Exchange {
             lonely_at,
             listening: Vec::new(),
             subscribers: BTreeSet::new(),
+            gossip: GossipCounts::default(),
+            asked: None,
         }
     }
 
     /// Runs until the peer is shut down or dropped, or the network or the thread is gone.
+    ///
+    /// A shutdown goes through the thread: it ends when all is sent, and that ends this.
     pub(crate) async fn run(mut self) {
         if let Some(topic) = &self.parts.topic {
             self.parts.network.subscribe(topic.clone());
@@ -108,14 +123,13 @@ impl Exchange {
             tokio::select! {
                 message = self.parts.messages.recv() => match message {
                     Some(message) => self.on_message(message).await,
-                    None => break "the thread that owns the database is gone".to_owned(),
+                    None => break "the thread that owns the database is gone",
                 },
-                control = self.parts.controls.recv() => match control {
+                control = self.parts.controls.recv(), if self.asked.is_none() => match control {
                     Some(Control::Shutdown(done)) => {
-                        self.shut_down().await;
-                        // Whoever asked may have stopped waiting.
-                        let _ = done.send(());
-                        return;
+                        self.asked = Some(done);
+                        self.lonely_at = None;
+                        self.command(Command::Shutdown).await;
                     }
                     Some(control) => self.on_control(control),
                     // The handle was dropped: everything ends at once.
@@ -125,12 +139,14 @@ impl Exchange {
                 () = sleep => self.on_time().await,
                 incoming = receive(&self.parts.worker, &mut self.parts.net_events) => match incoming {
                     Some(event) => self.on_net_event(event).await,
-                    None => break "the network is gone".to_owned(),
+                    None => break "the network is gone",
                 },
                 Some(_) = self.pumps.join_next() => {}
             }
         };
-        self.tell(PeerEvent::Stopped { reason: stopped });
+        if self.asked.is_none() {
+            self.tell(PeerEvent::Stopped { reason: stopped.to_owned() });
+        }
         self.shut_down().await;
     }
 
@@ -160,7 +176,8 @@ impl Exchange {
             self.worker_at = None;
             self.command(Command::Timer).await;
         }
-        for addresses in self.parts.routes.due(now) {
+        let is_leaving = self.asked.is_some();
+        for addresses in self.parts.routes.due(now).into_iter().filter(|_| !is_leaving) {
             self.parts.network.dial_many(addresses);
         }
         if self.lonely_at.is_some_and(|at| at <= now) {
@@ -177,8 +194,11 @@ impl Exchange {
                 self.parts.routes.add(vec![address], Origin::Given, now);
             }
             Control::Places(answer) => {
-                let _ = answer.send((self.listening.clone(), self.parts.routes.tried()));
+                let (listening, tried) = (self.listening.clone(), self.parts.routes.tried());
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(Places { listening, tried, gossip: self.gossip });
             }
+            // Taken by the loop.
             Control::Shutdown(_) => {}
         }
     }
@@ -222,10 +242,15 @@ impl Exchange {
             Message::Timer { at_elapsed_ms } => self.worker_at = Some(at_elapsed_ms),
             Message::Announce(message) => {
                 if let Some(topic) = self.parts.topic.clone().filter(|_| !self.subscribers.is_empty()) {
+                    self.gossip.announced += 1;
                     self.parts.network.publish(topic, message);
                 }
             }
             Message::Verdict { id, source, verdict, ahead } => {
+                match verdict {
+                    GossipVerdict::Accept => self.gossip.heard += 1,
+                    _ => self.gossip.ignored += 1,
+                }
                 self.parts.network.forward_gossip(id, verdict);
                 if ahead {
                     let now = self.now();
@@ -314,21 +339,10 @@ impl Exchange {
         self.command(Command::Down { session, reason: reason.to_owned() }).await;
     }
 
-    /// Lets the thread seal what is pending, sends it, and closes everything in order; takes a bounded time.
+    /// Sends what waits in the queues and closes everything in order; takes a bounded time.
     async fn shut_down(mut self) {
-        self.command(Command::Shutdown).await;
+        self.sessions.clear();
         let farewell = async {
-            // The thread's messages end when it has closed the database.
-            loop {
-                tokio::select! {
-                    message = self.parts.messages.recv() => match message {
-                        Some(message) => self.on_message(message).await,
-                        None => break,
-                    },
-                    event = self.parts.net_events.recv() => if event.is_none() { break },
-                }
-            }
-            self.sessions.clear();
             while !self.pumps.is_empty() {
                 tokio::select! {
                     _ = self.pumps.join_next() => {}
@@ -340,6 +354,10 @@ impl Exchange {
             tracing::warn!("not everything that was pending could be sent before the end");
         }
         self.parts.network.shutdown().await;
+        if let Some(asked) = self.asked {
+            // Whoever asked may have stopped waiting.
+            let _ = asked.send(());
+        }
     }
 }
 

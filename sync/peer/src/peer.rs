@@ -16,8 +16,9 @@ use crate::config::{Listen, PeerConfig};
 use crate::driver::{Driver, DriverError};
 use crate::error::{InviteError, StartError, StoppedError};
 use crate::event::{PeerEvent, PeerEvents};
-use crate::exchange::{Control, Exchange, ExchangeParts};
+use crate::exchange::{Control, Exchange, ExchangeParts, Places};
 use crate::gossip;
+use crate::lock::PeerLock;
 use crate::routes::{Origin, Routes};
 use crate::status::PeerStatus;
 use crate::watch::Watch;
@@ -35,6 +36,7 @@ pub struct Peer {
     controls: mpsc::UnboundedSender<Control>,
     worker: mpsc::Sender<Command>,
     _watch: Option<Watch>,
+    _lock: Option<PeerLock>,
 }
 
 impl Peer {
@@ -51,6 +53,11 @@ impl Peer {
         if let Some(path) = replica.path().filter(|_| replica.is_read_only()) {
             return Err(StartError::ReadOnly { path: path.to_owned() });
         }
+        let lock = match replica.path().map(|path| (path, PeerLock::take(path))) {
+            Some((path, None)) => return Err(StartError::AlreadyRunning { path: path.to_owned() }),
+            Some((_, lock)) => lock,
+            None => None,
+        };
         replica.conn().busy_timeout(config.busy_timeout).map_err(|error| failed(error.into()))?;
         let (event_sender, events) = mpsc::unbounded_channel();
         let (network, net_events) = start_network(&replica, &config, &event_sender).await?;
@@ -116,7 +123,7 @@ impl Peer {
             report_after: config.report_after,
         });
         tokio::spawn(exchange.run());
-        Ok((Self { peer_id, controls, worker: commands, _watch: watch }, PeerEvents(events)))
+        Ok((Self { peer_id, controls, worker: commands, _watch: watch, _lock: lock }, PeerEvents(events)))
     }
 
     /// Returns the id this process is known by on the network.
@@ -159,8 +166,8 @@ impl Peer {
         let (place_answer, places) = oneshot::channel();
         self.controls.send(Control::Places(place_answer)).map_err(|_| StoppedError)?;
         let sessions = sessions.await.map_err(|_| StoppedError)?;
-        let (listening, tried) = places.await.map_err(|_| StoppedError)?;
-        Ok(PeerStatus { peer_id: self.peer_id, listening, sessions, tried })
+        let Places { listening, tried, gossip } = places.await.map_err(|_| StoppedError)?;
+        Ok(PeerStatus { peer_id: self.peer_id, listening, sessions, tried, gossip })
     }
 
     /// Seals and sends what is pending, closes all sessions and the database, and frees the ports; takes at most some seconds.

@@ -34,4 +34,17 @@ pub struct PeerStatus {
     pub sessions: Vec<SessionStatus>,
     /// The addresses that led to no session.
     pub tried: Vec<Tried>,
+    /// What went over gossip.
+    pub gossip: GossipCounts,
+}
+
+/// What went over gossip since the start; a hint beside the sessions, which carry everything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GossipCounts {
+    /// Announcements of this device's new heads that were handed to the network.
+    pub announced: u64,
+    /// Announcements of members that came in.
+    pub heard: u64,
+    /// Messages that no known member had signed; they are not passed on.
+    pub ignored: u64,
 }

@@ -26,8 +26,8 @@ use crate::watch::{LOOK_ANYWAY_MS, LOOKS_MS};
 
 /// Commands taken up before a piece of work gets its turn.
 const COMMANDS_IN_A_ROW: usize = 64;
-/// How long what is pending may take to be sealed at the end.
-const LAST_WORK: Duration = Duration::from_secs(2);
+/// Milliseconds that sealing what is pending and sending it may take at the end.
+const LAST_WORK_MS: u64 = 2_000;
 
 /// A function to run on the replica's thread.
 pub(crate) type Call = Box<dyn FnOnce(&mut Replica) + Send>;
@@ -122,6 +122,8 @@ pub(crate) struct Worker {
     driver_at: Option<u64>,
     timer_at: Option<u64>,
     gossip: bool,
+    /// When the thread ends at the latest, once it was told to.
+    leave_at: Option<u64>,
 }
 
 /// What a worker is built from.
@@ -154,6 +156,7 @@ impl Worker {
             driver_at: None,
             timer_at: None,
             gossip,
+            leave_at: None,
         }
     }
 
@@ -163,7 +166,6 @@ impl Worker {
         loop {
             for _ in 0..COMMANDS_IN_A_ROW {
                 match self.commands.try_recv() {
-                    Ok(Command::Shutdown) => return self.finish(),
                     Ok(command) => self.on_command(command),
                     Err(mpsc::error::TryRecvError::Empty) => break,
                     Err(mpsc::error::TryRecvError::Disconnected) => return,
@@ -173,6 +175,9 @@ impl Worker {
                 let now = self.now().elapsed_ms;
                 self.looks = LOOKS_MS.iter().map(|ms| now + ms).collect();
                 self.look();
+            }
+            if self.may_leave() {
+                return self.finish();
             }
             if self.driver.has_work() {
                 let effects = self.driver.work(self.now());
@@ -184,7 +189,6 @@ impl Worker {
                 continue;
             }
             match self.commands.blocking_recv() {
-                Some(Command::Shutdown) => return self.finish(),
                 Some(command) => self.on_command(command),
                 None => return,
             }
@@ -246,8 +250,21 @@ impl Worker {
                 // Whoever asked may have stopped waiting.
                 let _ = answer.send(self.status());
             }
-            Command::Shutdown => {}
+            Command::Shutdown => {
+                self.leave_at = Some(now.elapsed_ms + LAST_WORK_MS);
+                self.look();
+            }
         }
+    }
+
+    /// Tells whether all was sealed and sent after the thread was told to end, or took too long.
+    fn may_leave(&self) -> bool {
+        let Some(leave_at) = self.leave_at else { return false };
+        let is_done = || {
+            let mut proven = self.links.iter().filter(|(_, link)| link.author.is_some());
+            !self.driver.has_work() && proven.all(|(session, _)| self.driver.engine().is_served(*session))
+        };
+        leave_at <= self.now().elapsed_ms || is_done()
     }
 
     fn input(&mut self, input: Input) {
@@ -260,7 +277,8 @@ impl Worker {
     }
 
     fn plan_timer(&mut self) {
-        let next = [self.driver_at, self.looks.front().copied(), self.look_anyway_at()].into_iter().flatten().min();
+        let looks = [self.looks.front().copied(), self.look_anyway_at()];
+        let next = looks.into_iter().chain([self.driver_at, self.leave_at]).flatten().min();
         if let Some(at_elapsed_ms) = next.filter(|_| next != self.timer_at) {
             self.timer_at = next;
             self.say(Message::Timer { at_elapsed_ms });
@@ -438,14 +456,8 @@ impl Worker {
         }
     }
 
-    /// Seals and sends what is pending, then takes leave of every peer.
+    /// Takes leave of every peer and closes the database.
     fn finish(mut self) {
-        let until = Instant::now() + LAST_WORK;
-        self.look();
-        while self.driver.has_work() && Instant::now() < until {
-            let effects = self.driver.work(self.now());
-            self.carry_out(effects);
-        }
         let sessions: Vec<_> = self.links.keys().copied().collect();
         for session in sessions {
             self.input(Input::PeerDown { session });

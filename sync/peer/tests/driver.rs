@@ -297,3 +297,79 @@ fn writes_wait_while_the_application_holds_the_lock_and_sessions_live() {
         |(at, event): &(usize, DriverEvent)| *at == 1 && matches!(event, DriverEvent::Sync(Event::CaughtUp { .. }));
     assert!(pair.events.iter().any(is_caught_up));
 }
+
+#[test]
+fn full_disk_pauses_receiving_and_nothing_is_lost() {
+    let mut pair = Pair::new(workspace());
+    pair.connect();
+    let pages: i64 = pair.drivers[1].replica().conn().query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    let set_limit = |pair: &mut Pair, pages: i64| {
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        let _: i64 = pair.drivers[1].replica().conn().query_row(&sql, [], |row| row.get(0)).unwrap();
+    };
+    set_limit(&mut pair, pages);
+    pair.write(
+        0,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20)
+         INSERT INTO notes SELECT i, hex(randomblob(50000)) FROM n",
+    );
+    let is_paused = |(at, event): &(usize, DriverEvent)| {
+        *at == 1 && matches!(event, DriverEvent::Sync(Event::ReceivingPaused { disk_full: true, .. }))
+    };
+    assert!(pair.events.iter().any(is_paused), "{:?}", pair.events);
+    assert!(pair.drivers[1].engine().proven_sessions().count() == 1, "the session lives");
+    assert!(pair.notes(1).is_empty());
+
+    set_limit(&mut pair, 1_000_000);
+    for _ in 0..20 {
+        pair.now.elapsed_ms += 60_000;
+        for at in [0, 1] {
+            let effects = pair.drivers[at].input(Input::Timer, pair.now);
+            pair.carry_out(at, effects);
+            pair.settle();
+        }
+    }
+    assert_eq!(pair.notes(1).len(), 20);
+    pair.check_equal();
+}
+
+#[test]
+fn file_behind_what_it_published_goes_on_as_another_incarnation() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.db");
+    let mut desk = Replica::init(&path, InitOptions { device_name: "desk".into(), open: options(1) }).unwrap();
+    let ticket = desk.invite(Role::Writer, FAR, Vec::new()).unwrap();
+    let join = JoinOptions { device_name: "phone".into(), merge_by_key: false, open: options(2) };
+    let pending = Replica::prepare_join_memory(&ticket, join).unwrap();
+    desk.admit(&pending.request().unwrap(), NOW.unix_ms).unwrap();
+    let operations: Vec<_> = desk.membership().operations().cloned().collect();
+    let phone = Driver::new(pending.complete(&operations).unwrap()).unwrap();
+    desk.execute_batch("CREATE TABLE notes(id TEXT PRIMARY KEY, body TEXT)").unwrap();
+    desk.sync_table("notes").unwrap();
+    desk.seal(Default::default()).unwrap();
+    desk.close().unwrap();
+    let files = ["notes.db", "notes.db-kith-life"];
+    let backup = files.map(|name| std::fs::read(folder.path().join(name)).unwrap());
+
+    let open = || Driver::new(Replica::open(&path, options(3)).unwrap()).unwrap();
+    let mut pair = Pair::new((open(), phone));
+    pair.write(0, "INSERT INTO notes VALUES('a', 'published')");
+    pair.connect();
+    pair.check_equal();
+    pair.disconnect();
+    let Pair { drivers: [desk, phone], .. } = pair;
+    let incarnation = desk.replica().life().incarnation();
+    desk.into_replica().close().unwrap();
+
+    // A backup of everything, put back in place: the file cannot tell by itself.
+    for (name, bytes) in files.iter().zip(&backup) {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let mut pair = Pair::new((open(), phone));
+    assert_eq!(pair.drivers[0].replica().life().incarnation(), incarnation);
+    pair.connect();
+    assert_ne!(pair.drivers[0].replica().life().incarnation(), incarnation);
+    pair.write(0, "INSERT INTO notes VALUES('b', 'after the restore')");
+    pair.check_equal();
+    assert_eq!(pair.notes(1).len(), 2);
+}

@@ -217,6 +217,40 @@ async fn kept_port_is_used_again_and_a_busy_one_is_replaced_and_named() {
     third.peer.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn second_peer_of_a_file_is_refused_and_named() {
+    let desk = Device::founded("desk");
+    let first = desk.start(PeerConfig::loopback()).await;
+    let error = kithdb_peer::Peer::open(&desk.path, PeerConfig::loopback()).await.unwrap_err();
+    assert!(matches!(error, kithdb_peer::StartError::AlreadyRunning { .. }), "{error}");
+    first.peer.shutdown().await;
+    desk.start(PeerConfig::loopback()).await.peer.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_heads_are_announced_by_gossip_too() {
+    let desk = Device::founded("desk");
+    let phone = Device::joined(&desk, "phone");
+    let (at_desk, mut at_phone) = connected(&desk, &phone).await;
+    let mut written = 0;
+    // Gossip begins once the peers have told each other what they follow; the sessions do not wait for that.
+    while at_phone.peer.status().await.unwrap().gossip.heard == 0 {
+        desk.write(&format!("note {written}"), "x");
+        written += 1;
+        let expected = written;
+        while at_phone.notes().await.len() < expected {
+            at_phone.until("rows", |event| matches!(event, PeerEvent::Applied { .. }).then_some(())).await;
+        }
+    }
+    let (desk_counts, phone_counts) =
+        (at_desk.peer.status().await.unwrap().gossip, at_phone.peer.status().await.unwrap().gossip);
+    println!("after {written} writes: announced {}, heard {}", desk_counts.announced, phone_counts.heard);
+    assert!(desk_counts.announced >= phone_counts.heard);
+    assert_eq!(phone_counts.ignored, 0);
+    at_desk.peer.shutdown().await;
+    at_phone.peer.shutdown().await;
+}
+
 async fn connected(desk: &Device, phone: &Device) -> (Running, Running) {
     let mut at_desk = desk.start(PeerConfig::loopback()).await;
     let mut at_phone = phone.start(dialling(&[at_desk.address().await])).await;

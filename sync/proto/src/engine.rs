@@ -143,6 +143,15 @@ impl Engine {
         self.sessions.iter().filter(|(_, session)| session.peer().is_some()).map(|(id, _)| *id)
     }
 
+    /// Tells whether everything stored here was sent over a session, or is known to be at the other end.
+    pub fn is_served(&self, session: SessionId) -> bool {
+        let Some(state) = self.sessions.get(&session).filter(|state| state.has_met()) else { return false };
+        state.serve.ranges.is_empty()
+            && self.streams.heads().all(|head| {
+                self.streams.get(&head.id).is_some_and(|stream| stream.claimed_height(session) >= head.height)
+            })
+    }
+
     fn dispatch(&mut self, input: Input) {
         match input {
             Input::PeerUp { session, dialer, local_transport, remote_transport, nonce } => {

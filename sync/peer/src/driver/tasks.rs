@@ -109,6 +109,12 @@ impl Driver {
                 self.traffic.insert(*session, Default::default());
             }
             Event::OwnStreamAhead { stream, sequence, .. } => self.on_own_stream_ahead(stream, *sequence),
+            Event::Fork { stream, sequence, .. }
+                if stream.author == self.replica.author() && stream.incarnation == self.incarnation =>
+            {
+                self.reincarnate =
+                    Some(format!("a peer holds another entry {sequence} of this device: it was restored from a copy"));
+            }
             Event::SameReplica { .. } => {
                 self.reincarnate = Some("a copy of this database is in use elsewhere".to_owned());
             }

@@ -129,6 +129,9 @@ impl Driver {
         if !self.has_work() {
             return;
         }
+        if self.seen_version.is_none() {
+            self.look_at_file();
+        }
         if !self.postponed.is_empty() {
             let done = self.retry_postponed();
             self.carry_out_rest();
