@@ -195,6 +195,11 @@ impl Engine {
 
     fn admit(&mut self, id: SessionId, entry: SealedEntry, hash: EntryHash, len: usize) {
         let (stream_id, sequence, clock) = (entry.header.stream, entry.header.sequence, entry.header.clock);
+        let before = self.streams.entry(stream_id).pending_session.replace(id);
+        if let Some(before) = before.filter(|before| *before != id) {
+            // What this entry builds on may wait there for more, and must be stored first.
+            self.flush_batch(before);
+        }
         let stream = self.streams.entry(stream_id);
         stream.pending_height = sequence;
         stream.pending_head = hash;

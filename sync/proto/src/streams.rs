@@ -27,6 +27,8 @@ pub(crate) struct Stream {
     pub head: EntryHash,
     pub pending_height: SequenceNumber,
     pub pending_head: EntryHash,
+    /// The session that the last admitted entry came over.
+    pub pending_session: Option<SessionId>,
     pub pull: Option<SessionId>,
     /// New entries are being loaded to be pushed.
     pub is_pushing: bool,
