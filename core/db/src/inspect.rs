@@ -356,6 +356,10 @@ const fn explain(reason: Reason) -> (&'static str, &'static str) {
             "type",
             "a value is not of its column's type in a STRICT table; write one that is on the device that made the row",
         ),
+        Reason::Refused => (
+            "refused",
+            "an index, a generated column or a CHECK of this table fails on the row; mend the expression or the row's values",
+        ),
     }
 }
 

@@ -196,3 +196,19 @@ fn changes_list_what_every_device_wrote() {
     assert_eq!(dump(&mut one, sql), expected);
     assert_eq!(dump(&mut two, sql), expected);
 }
+
+#[test]
+fn row_that_an_index_expression_fails_on_is_kept_aside_until_it_is_mended() {
+    let (mut one, mut two) = notes();
+    settle(&mut one, &mut two);
+    two.execute_batch("CREATE INDEX by_kind ON notes(json_extract(body, '$.kind'))").unwrap();
+    one.execute_batch("INSERT INTO notes VALUES('a', 'not json', 0), ('b', '{\"kind\": 1}', 0)").unwrap();
+    settle(&mut one, &mut two);
+    assert_eq!(dump(&mut two, "SELECT id FROM notes"), ["b"]);
+    assert_eq!(dump(&mut two, "SELECT row_key || kind FROM kith_conflicts"), ["'a'refused"]);
+    one.execute_batch("UPDATE notes SET body = '{}' WHERE id = 'a'; UPDATE notes SET body = 'broken' WHERE id = 'b'")
+        .unwrap();
+    settle(&mut one, &mut two);
+    assert_eq!(dump(&mut two, "SELECT id FROM notes"), ["a"]);
+    assert_eq!(dump(&mut one, "SELECT id FROM notes ORDER BY id"), ["a", "b"]);
+}

@@ -31,7 +31,7 @@ pub(crate) use self::meta::RowMeta;
 pub use self::parked::Reason;
 pub(crate) use self::parked::{Life, LifeId};
 pub(crate) use self::remote::apply;
-pub(crate) use self::table::{TableWork, check_keys, from_sql};
+pub(crate) use self::table::{TableWork, from_sql};
 use crate::registry::{Registry, TableInfo};
 
 /// Reports why a merge could not be carried out; the transaction is to be rolled back.

@@ -13,7 +13,6 @@ use super::authors::Authors;
 
 const HAS_BIRTH: u8 = 1;
 const HAS_DEATH: u8 = 2;
-const LINKS_MAX: usize = 1 << 16;
 
 /// Why a life of a row is not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +30,8 @@ pub enum Reason {
     NotNull = 4,
     /// The table is STRICT and a value has the wrong type.
     WrongType = 5,
+    /// SQLite refuses the row for another reason, such as an index expression that fails on it.
+    Refused = 6,
 }
 
 impl Reason {
@@ -41,6 +42,7 @@ impl Reason {
             3 => Self::Unique,
             4 => Self::NotNull,
             5 => Self::WrongType,
+            6 => Self::Refused,
             _ => Self::Past,
         }
     }
@@ -129,7 +131,8 @@ pub(crate) fn decode(bytes: &[u8], authors: &Authors) -> Result<Life, DecodeErro
         let stamp = authors.read_stamp(&mut reader)?;
         life.node.join_cell(cell, stamp, ValueRef::skip(&mut reader)?);
     }
-    for _ in 0..reader.count(LINKS_MAX, "number of links")? {
+    // A hostile member may move one row as often as it likes; each link takes two bytes or more.
+    for _ in 0..reader.count(bytes.len(), "number of links")? {
         let key = reader.bytes(KEY_BYTES_MAX, "key")?.to_vec();
         life.links.push((key, Generation::new(reader.varint("generation")?)));
     }

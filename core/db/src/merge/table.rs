@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use kithdb_log::{Change, DecodeError, Operation, Origin, Reader, Stamp, ValueRef};
+use kithdb_log::{DecodeError, Origin, Reader, Stamp, ValueRef};
 use rusqlite::types::{ToSqlOutput, ValueRef as SqlRef};
 use rusqlite::{Connection, Statement, ffi};
 
@@ -102,30 +102,6 @@ fn write_meta(statement: &mut Statement<'_>, auto: bool, key: &[u8], packed: &[u
     }
     statement.raw_bind_parameter(2, packed)?;
     Ok(statement.raw_execute()?)
-}
-
-/// Checks that the keys in an operation are ones this table could have.
-pub(crate) fn check_keys(info: &TableInfo, operation: &Operation<'_>) -> Result<(), MergeError> {
-    check_key(info, operation.key)?;
-    match operation.change {
-        Change::Move { to, .. } => check_key(info, to),
-        _ => Ok(()),
-    }
-}
-
-fn check_key(info: &TableInfo, key: &[u8]) -> Result<(), MergeError> {
-    let mut reader = Reader::new(key);
-    let mut canonical = Vec::with_capacity(key.len());
-    for &column in &info.key {
-        if !crate::key::encode_part(ValueRef::decode(&mut reader)?, info.columns[column].collation, &mut canonical) {
-            return Err(MergeError::Decode(DecodeError::NotCanonical { what: "key" }));
-        }
-    }
-    reader.finish("key")?;
-    if canonical != key || (info.is_auto() && !matches!(ValueRef::decode_all(key)?, ValueRef::Integer(_))) {
-        return Err(MergeError::Decode(DecodeError::NotCanonical { what: "key" }));
-    }
-    Ok(())
 }
 
 impl<'c> TableWork<'c> {
@@ -403,7 +379,7 @@ impl<'c> TableWork<'c> {
         for key in keys {
             Self::bind_key(&mut statement, 1, &key)?;
             match guard.without_triggers(|| statement.raw_execute())? {
-                Err(rusqlite::Error::SqliteFailure(error, _)) if is_constraint(&error) => {}
+                Err(rusqlite::Error::SqliteFailure(error, _)) if is_the_rows(&error) => {}
                 Ok(_) => clear_violation(self.conn, self.info.num, &key, "check")?,
                 Err(error) => return Err(error.into()),
             }
@@ -518,7 +494,7 @@ fn run(
         // Either a BEFORE trigger of the user's said RAISE(IGNORE), or another program removed the row.
         Ok(0) => "a trigger ignored the row; it was applied with triggers off".to_owned(),
         Ok(_) => return Ok(Written::Done),
-        Err(rusqlite::Error::SqliteFailure(error, message)) if is_constraint(&error) => {
+        Err(rusqlite::Error::SqliteFailure(error, message)) if is_the_rows(&error) => {
             let mut failure = rusqlite::Error::SqliteFailure(error, message.clone());
             if error.extended_code == ffi::SQLITE_CONSTRAINT_CHECK {
                 match without_checks(conn, || guard.write(|| statement.raw_execute()))?? {
@@ -553,8 +529,11 @@ fn run(
     settle(outcome)
 }
 
-fn is_constraint(error: &ffi::Error) -> bool {
-    error.code == ffi::ErrorCode::ConstraintViolation || error.code == ffi::ErrorCode::TypeMismatch
+/// Tells whether a failure lies in the row rather than in the file or the machine. A bare SQLITE_ERROR comes from an expression that
+/// fails on the row: in an index, a generated column or a CHECK.
+fn is_the_rows(error: &ffi::Error) -> bool {
+    matches!(error.code, ffi::ErrorCode::ConstraintViolation | ffi::ErrorCode::TypeMismatch | ffi::ErrorCode::TooBig)
+        || error.extended_code == ffi::SQLITE_ERROR
 }
 
 fn without_checks<T>(conn: &Connection, run: impl FnOnce() -> T) -> rusqlite::Result<T> {
@@ -573,6 +552,7 @@ fn settle(outcome: rusqlite::Result<usize>) -> Result<Written, MergeError> {
             }
             ffi::SQLITE_CONSTRAINT_NOTNULL => Ok(Written::Refused(Reason::NotNull)),
             ffi::SQLITE_CONSTRAINT_DATATYPE | ffi::SQLITE_MISMATCH => Ok(Written::Refused(Reason::WrongType)),
+            _ if is_the_rows(&error) => Ok(Written::Refused(Reason::Refused)),
             _ => Err(rusqlite::Error::SqliteFailure(error, message).into()),
         },
         Err(error) => Err(error.into()),
