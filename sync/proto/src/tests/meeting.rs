@@ -1,7 +1,10 @@
 //! Two and more honest replicas: first sync, reunion, live push, forwarding, cuts.
 
-use crate::testkit::{Rng, World};
-use crate::{Event, Frame};
+use kithdb_log::codec::put_bytes;
+use kithdb_log::{ArrivalNumber, SequenceNumber};
+
+use crate::testkit::{Puppet, Rng, World};
+use crate::{Event, Frame, StreamHead, WantId};
 
 #[test]
 fn first_meeting_syncs_both_ways() {
@@ -227,4 +230,30 @@ fn restored_file_gets_and_gives_what_memory_would_miss() {
     world.run();
     world.assert_equal(&[0, 1]);
     world.assert_honest();
+}
+
+/// The first entry waits for more from the peer it was asked of, and the next comes over another session.
+#[test]
+fn entry_is_stored_after_the_one_it_builds_on_whichever_session_brought_that() {
+    let mut world = World::new(4);
+    world.write(1, 0, b"first");
+    world.write(1, 0, b"second");
+    let stream = *world.nodes[1].store.entries.keys().next().unwrap();
+    let entries: Vec<_> = world.nodes[1].store.entries[&stream].iter().map(|entry| entry.encode()).collect();
+    let head = StreamHead { height: SequenceNumber::new(1), ..world.nodes[1].store.head(&stream).unwrap() };
+    let [mut slow, mut quick] = [2, 3].map(|number| {
+        let keys = world.nodes[number].keys.clone();
+        let mut puppet = Puppet::connect(&mut world, 0, number as u64);
+        puppet.meet(&mut world, &keys);
+        puppet
+    });
+    let arrival = ArrivalNumber::new(1);
+    slow.send(&mut world, &Frame::Have { arrival, complete: true, heads: vec![head] });
+    let mut bytes = Vec::new();
+    put_bytes(&mut bytes, &entries[0]);
+    slow.send(&mut world, &Frame::Data { id: WantId(1), offset: 0, bytes: &bytes });
+    assert_eq!(world.nodes[0].store.stores, 0, "it waits for more");
+    quick.send(&mut world, &Frame::Push { arrival, entries: vec![&entries[1]] });
+    assert_eq!(world.nodes[0].store.entries, world.nodes[1].store.entries);
+    assert!(!world.nodes[0].has_event(|event| matches!(event, Event::Forged { .. })));
 }
