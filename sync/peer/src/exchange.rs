@@ -226,9 +226,9 @@ impl Exchange {
                 let Some(outgoing) = self.sessions.get_mut(&session) else { return };
                 let _ = outgoing.queue.send(Out::Close(reason.clone()));
                 outgoing.ended = Some((ended, reason.clone()));
-                // A stranger on the local network is none of the user's business.
+                // Strangers on the local network find each other all the time: none of the user's business.
                 let (peer, address) = (outgoing.peer, outgoing.address.clone());
-                if tell && !self.parts.routes.is_only_found(peer) {
+                if tell && (!self.parts.mdns || self.parts.routes.is_wanted(peer)) {
                     self.tell(PeerEvent::Refused { address, reason });
                 }
             }
@@ -236,7 +236,8 @@ impl Exchange {
                 let Some(outgoing) = self.sessions.get_mut(&session) else { return };
                 outgoing.is_proven = true;
                 let peer = outgoing.peer;
-                self.parts.routes.proven(peer);
+                let now = self.now();
+                self.parts.routes.proven(peer, now);
                 self.lonely_at = None;
             }
             Message::Timer { at_elapsed_ms } => self.worker_at = Some(at_elapsed_ms),

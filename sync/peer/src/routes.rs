@@ -16,6 +16,8 @@ const REDIAL_MS_FIRST: u64 = 250;
 const DIAL_MS_MAX: u64 = 30_000;
 /// Milliseconds before a stranger is tried again for the first time.
 const STRANGER_MS_FIRST: u64 = 30_000;
+/// Milliseconds a session must have been of use for its end not to count as a failure.
+const SESSION_MS_MIN: u64 = 10_000;
 /// Greatest number of places that are found on the local network and kept.
 const FOUND_MAX: usize = 256;
 
@@ -53,6 +55,8 @@ struct Route {
     origin: Origin,
     /// Who must be there; known for places that are found or remembered.
     peer: Option<PeerId>,
+    /// Since when its peer has been proven.
+    proven_at: Option<u64>,
     failures: u32,
     state: State,
     reason: Option<String>,
@@ -127,7 +131,7 @@ impl Routes {
             None => State::Waiting { at: now },
         };
         let addresses = addresses.into_iter().take(DIAL_ADDRESSES_MAX).collect();
-        self.routes.push(Route { addresses, origin, peer, failures: 0, state, reason: None });
+        self.routes.push(Route { addresses, origin, peer, proven_at: None, failures: 0, state, reason: None });
     }
 
     /// Forgets a place that is no longer announced; sessions stay.
@@ -197,9 +201,9 @@ impl Routes {
     }
 
     /// Notes that the peer of a session has proven itself.
-    pub(crate) fn proven(&mut self, peer: PeerId) {
+    pub(crate) fn proven(&mut self, peer: PeerId, now: u64) {
         for route in self.routes.iter_mut().filter(|route| route.state == State::Connected(peer)) {
-            route.failures = 0;
+            route.proven_at = Some(now);
             route.reason = None;
         }
     }
@@ -211,6 +215,10 @@ impl Routes {
             self.routes.retain(|route| route.state != State::Connected(peer));
         }
         for route in self.routes.iter_mut().filter(|route| route.state == State::Connected(peer)) {
+            // Two programs with one id would take each other's sessions away: their pauses must grow.
+            if route.proven_at.take().is_some_and(|since| now.saturating_sub(since) >= SESSION_MS_MIN) {
+                route.failures = 0;
+            }
             let first_ms = match (ended, route.origin) {
                 (Ended::Stranger, Origin::Found | Origin::Past) => STRANGER_MS_FIRST,
                 _ => REDIAL_MS_FIRST,
@@ -228,10 +236,10 @@ impl Routes {
         }
     }
 
-    /// Tells whether nobody asked for this peer: it only announced itself on the local network.
-    pub(crate) fn is_only_found(&self, peer: PeerId) -> bool {
-        let mut routes = self.routes.iter().filter(|route| route.state == State::Connected(peer)).peekable();
-        routes.peek().is_some() && routes.all(|route| route.origin == Origin::Found)
+    /// Tells whether somebody asked for this peer, or a member was reached there before.
+    pub(crate) fn is_wanted(&self, peer: PeerId) -> bool {
+        let mut routes = self.routes.iter().filter(|route| route.state == State::Connected(peer));
+        routes.any(|route| route.origin != Origin::Found)
     }
 
     /// Lists what was tried without a session, and what came of it.
@@ -286,11 +294,26 @@ mod tests {
         routes.add(vec![place(1)], Origin::Given, 0);
         routes.due(0);
         routes.opened(peer(2), &place(1).with_peer(peer(2)), true);
-        routes.proven(peer(2));
+        routes.proven(peer(2), 0);
         assert_eq!(routes.next_at(), None);
         assert!(routes.tried().is_empty());
-        routes.closed(peer(2), Ended::Lost, "cut", 1000);
-        assert_eq!(routes.next_at(), Some(1250));
+        routes.closed(peer(2), Ended::Lost, "cut", 20_000);
+        assert_eq!(routes.next_at(), Some(20_250));
+    }
+
+    #[test]
+    fn sessions_that_never_last_are_opened_less_and_less_often() {
+        let mut routes = routes();
+        routes.add(vec![place(1)], Origin::Given, 0);
+        let mut now = 0;
+        for pause in [250, 500, 1000] {
+            routes.due(now);
+            routes.opened(peer(2), &place(1), true);
+            routes.proven(peer(2), now);
+            routes.closed(peer(2), Ended::Lost, "replaced", now);
+            assert_eq!(routes.next_at(), Some(now + pause));
+            now += pause;
+        }
     }
 
     #[test]

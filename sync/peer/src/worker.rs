@@ -179,12 +179,12 @@ impl Worker {
             if self.may_leave() {
                 return self.finish();
             }
+            self.plan_timer();
             if self.driver.has_work() {
                 let effects = self.driver.work(self.now());
                 self.carry_out(effects);
                 continue;
             }
-            self.plan_timer();
             if self.wake.load(Ordering::Acquire) {
                 continue;
             }
