@@ -6,7 +6,7 @@
 
 use kithdb_log::limits::{COLUMNS_MAX, INDEXES_MAX, NAME_BYTES_MAX, SQL_BYTES_MAX};
 use kithdb_log::{Affinity, Collation, ColumnSchema, KeyKind, TableSchema, ids::fold_name};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::TableError;
 
@@ -73,11 +73,10 @@ fn parse_collation(name: &str) -> Option<Collation> {
 /// Reads the table of that name in the main database, or says why it cannot be synced.
 pub(crate) fn read_table(conn: &Connection, name: &str) -> Result<LocalTable, TableError> {
     let owned = || name.to_owned();
+    // Not `pragma_table_list`, which looks into every attached database and so takes locks there.
     let found: Option<(String, String, bool, bool)> = conn
-        .prepare_cached(
-            "SELECT name, type, wr, strict FROM pragma_table_list(?1) WHERE schema = 'main' AND name = ?1 COLLATE NOCASE",
-        )?
-        .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .prepare_cached(&format!("PRAGMA main.table_list({})", crate::storage::quote(name)))?
+        .query_row([], |row| Ok((row.get("name")?, row.get("type")?, row.get("wr")?, row.get("strict")?)))
         .optional()?;
     let Some((stored_name, kind, without_rowid, strict)) = found else {
         let temporary: bool = conn
@@ -407,10 +406,8 @@ fn kind_name(kind: KeyKind) -> &'static str {
 
 /// Lists the user tables of the main database by name, those of SQLite and KithDB left out.
 pub(crate) fn user_tables(conn: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT name, type FROM pragma_table_list WHERE schema = 'main' ORDER BY name COLLATE NOCASE",
-    )?;
-    let rows = statement.query_map(params![], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let mut statement = conn.prepare_cached("PRAGMA main.table_list")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>("name")?, row.get::<_, String>("type")?)))?;
     let mut out = Vec::new();
     for row in rows {
         let (name, kind) = row?;
@@ -418,5 +415,6 @@ pub(crate) fn user_tables(conn: &Connection) -> rusqlite::Result<Vec<(String, St
             out.push((name, kind));
         }
     }
+    out.sort_by_key(|(name, _)| name.to_ascii_lowercase());
     Ok(out)
 }

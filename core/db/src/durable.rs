@@ -10,15 +10,18 @@ use crate::replica::Replica;
 const CACHE_KIB: i64 = -(64 << 10);
 
 impl Replica {
-    /// Runs something in one write transaction with `synchronous = FULL`, capture suspended and foreign keys not enforced (a
+    /// Runs something in one write transaction with `synchronous = EXTRA`, which differs from FULL with a rollback journal only:
+    /// there the removal of the journal is the commit, and must be on disk too. Capture is suspended and foreign keys are not enforced (a
     /// cascade arrives as data of its own); rolls back on error.
     pub(crate) fn durably<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, LogError>) -> Result<T, LogError> {
-        const FULL: i64 = 2;
+        const EXTRA: i64 = 3;
         let synchronous: i64 = self.conn.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+        // SQLite switches this off at the end of every transaction, but the user meant one of his own.
+        let defer: bool = self.conn.pragma_query_value(None, "defer_foreign_keys", |row| row.get(0))?;
         let foreign_keys = self.conn.db_config(SQLITE_DBCONFIG_ENABLE_FKEY)?;
-        let raise = synchronous < FULL && self.path.is_some();
+        let raise = synchronous < EXTRA && self.path.is_some();
         if raise {
-            self.conn.pragma_update(None, "synchronous", FULL)?;
+            self.conn.pragma_update(None, "synchronous", EXTRA)?;
         }
         if foreign_keys {
             self.conn.set_db_config(SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
@@ -33,6 +36,9 @@ impl Replica {
         }
         if raise {
             self.conn.pragma_update(None, "synchronous", synchronous)?;
+        }
+        if defer {
+            self.conn.pragma_update(None, "defer_foreign_keys", true)?;
         }
         outcome
     }

@@ -34,7 +34,6 @@ pub(super) struct Currency {
     /// Whether `expected` was read inside a transaction and may have been rolled back.
     is_provisional: Cell<bool>,
     has_attached: Cell<bool>,
-    has_triggers_off: Cell<bool>,
 }
 
 impl Currency {
@@ -46,9 +45,9 @@ impl Currency {
         self.is_provisional.set(!conn.is_autocommit());
         let are_all_ours =
             !self.has_attached.get() && !conn.prepare_cached(HAS_TRIGGERS)?.query_row([], |row| row.get(0))?;
-        if are_all_ours != self.has_triggers_off.get() && (conn.is_autocommit() || !are_all_ours) {
+        let are_off = are_triggers_off(conn)?;
+        if are_all_ours != are_off && (conn.is_autocommit() || !are_all_ours) {
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, !are_all_ours)?;
-            self.has_triggers_off.set(are_all_ours);
         }
         Ok(())
     }
@@ -59,16 +58,14 @@ impl Currency {
     /// statements compiled again before they next run.
     pub(super) fn enable_triggers(&self, db: *mut ffi::sqlite3, attaches: bool) {
         self.has_attached.set(self.has_attached.get() || attaches);
-        if self.has_triggers_off.replace(false) {
-            // SAFETY: the handle is open while its authorizer runs; the arguments are those of this option.
-            unsafe {
-                ffi::sqlite3_db_config(
-                    db,
-                    ffi::SQLITE_DBCONFIG_ENABLE_TRIGGER,
-                    1 as c_int,
-                    std::ptr::null_mut::<c_int>(),
-                );
-            }
+        // SAFETY: the handle is open while its authorizer runs; the arguments are those of this option.
+        unsafe {
+            ffi::sqlite3_db_config(
+                db,
+                ffi::SQLITE_DBCONFIG_ENABLE_TRIGGER,
+                1 as c_int,
+                std::ptr::null_mut::<c_int>(),
+            );
         }
     }
 
@@ -88,7 +85,7 @@ pub(super) fn check(state: &State, conn: &Connection) -> Result<(), Failure> {
     let currency = &state.currency;
     let Some(expected) = currency.expected.get().filter(|_| currency.is_in_doubt(state.db)) else { return Ok(()) };
     let found = TablesVersion::read(conn)?;
-    let misses_trigger = currency.has_triggers_off.get()
+    let misses_trigger = are_triggers_off(conn)?
         && found.schema != expected.schema
         && conn.prepare_cached(HAS_TRIGGERS)?.query_row([], |row| row.get(0))?;
     if found.tables != expected.tables || misses_trigger {
@@ -97,6 +94,11 @@ pub(super) fn check(state: &State, conn: &Connection) -> Result<(), Failure> {
     }
     currency.expected.set(Some(found));
     Ok(())
+}
+
+/// Asks SQLite itself: VACUUM attaches a database of its own and then sets the connection's flags back to what they were.
+fn are_triggers_off(conn: &Connection) -> rusqlite::Result<bool> {
+    Ok(!conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER)?)
 }
 
 /// Reads the number that SQLite changes with every change of the file that this connection has made or seen.

@@ -23,9 +23,11 @@ use super::journal::{Failure, Journal, Note, Place};
 use super::reasons;
 use super::shape::Shape;
 use super::state::State;
-use super::vtab::ENLIST;
+use super::vtab::{ENLIST, ENLIST_COUNTED};
 use crate::pending;
 
+/// The greatest `changes()` that enlisting reproduces: it costs a fraction of what the statement cost that changed the rows.
+const RECOUNTED_MAX: i64 = 10_000;
 /// Room for the parts of an operation that are not cells.
 const OPERATION_CELLS_BYTES_MAX: usize = OPERATION_BYTES_MAX - KEY_BYTES_MAX - (64 << 10);
 
@@ -141,7 +143,13 @@ fn enlist(state: &State) -> Result<(), Failure> {
     if unsafe { ffi::sqlite3_is_interrupted(state.db) } != 0 {
         return Err(reasons::interrupted());
     }
-    state.run_quietly(|conn| Ok(conn.prepare_cached(ENLIST)?.execute([])?))?;
+    let shown = state.shown_changes();
+    // A trigger may ask for `changes()` while the user's statement runs, and SQLite goes back to its own count whenever a trigger
+    // ends: that count must be the right one. One beyond the limit is shown by its marker, which serves all but nested triggers.
+    state.run_quietly(|conn| match shown {
+        0 | 2..=RECOUNTED_MAX => Ok(conn.prepare_cached(ENLIST_COUNTED)?.execute([shown])?),
+        _ => Ok(conn.prepare_cached(ENLIST)?.execute([])?),
+    })?;
     if state.is_enlisted.get() { Ok(()) } else { Err(reasons::panicked()) }
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, ffi};
 
 use super::Refusal;
-use super::counters::Counters;
+use super::counters::{Counters, real_counts};
 use super::currency::Currency;
 use super::journal::{Failure, Journal};
 use super::shape::Shapes;
@@ -92,6 +92,15 @@ impl State {
         let result = run(conn);
         self.counters.end(conn, &saved);
         result
+    }
+
+    /// Returns what `changes()` shows.
+    pub(super) fn shown_changes(&self) -> i64 {
+        let inner = self.inner.borrow();
+        inner.as_ref().map_or(0, |conn| {
+            let (changes, total) = real_counts(conn);
+            self.counters.changes(changes, total)
+        })
     }
 
     /// Leaves the reason of a refusal for [`super::Capture::take_refusal`].
