@@ -3,8 +3,8 @@
 
 use kithdb_core::replica::Replica;
 use kithdb_log::{
-    CellRef, Change, ColumnId, ContentKey, EntryHash, Generation, Hlc, IncarnationId, Operation, Origin, RowsWriter, SealInput,
-    SealedEntry, SequenceNumber, Stamp, StreamId, StreamOpening, TableId, TransactionHead, ValueRef, seal,
+    CellRef, Change, ColumnId, ContentKey, EntryHash, Generation, Hlc, IncarnationId, Operation, Origin, RowsWriter,
+    SealInput, SealedEntry, SequenceNumber, Stamp, StreamId, StreamOpening, TableId, TransactionHead, ValueRef, seal,
 };
 
 use crate::model::Secrets;
@@ -24,8 +24,12 @@ fn number(number: i64) -> Vec<u8> {
 fn key_value(rng: &mut Rng, fill: Fill) -> (Vec<u8>, Vec<u8>) {
     let same = |value: Vec<u8>| (value.clone(), value);
     match fill {
-        Fill::CaseKey => [(text(b"ann"), text(b"Ann")), (text(b"ann"), text(b"ANN")), (text(b"bob"), text(b"bob"))][rng.below(3)].clone(),
-        Fill::PadKey => [(text(b"a"), text(b"a  ")), (text(b"a"), text(b"a")), (text(b"b"), text(b"b "))][rng.below(3)].clone(),
+        Fill::CaseKey => [(text(b"ann"), text(b"Ann")), (text(b"ann"), text(b"ANN")), (text(b"bob"), text(b"bob"))]
+            [rng.below(3)]
+        .clone(),
+        Fill::PadKey => {
+            [(text(b"a"), text(b"a  ")), (text(b"a"), text(b"a")), (text(b"b"), text(b"b "))][rng.below(3)].clone()
+        }
         Fill::IntKey => same(number(rng.between(1, 4))),
         Fill::AutoKey => same(number(rng.between(1, 3))),
         Fill::AnyKey => match rng.below(3) {
@@ -43,7 +47,9 @@ fn cell_value(rng: &mut Rng, fill: Fill) -> Vec<u8> {
     }
     match fill {
         Fill::SmallInt | Fill::SmallIntNotNull | Fill::UniqueInt | Fill::IntKey => number(rng.between(1, 3)),
-        Fill::Reference if rng.chance(50) => ValueRef::Reference(rng.between(1, 3), Origin::new(rng.between(1, 2).unsigned_abs())).to_encoded(),
+        Fill::Reference if rng.chance(50) => {
+            ValueRef::Reference(rng.between(1, 3), Origin::new(rng.between(1, 2).unsigned_abs())).to_encoded()
+        }
         Fill::Reference => number(rng.between(1, 3)),
         Fill::Text | Fill::TextNotNull => text(*rng.pick(&[b"p", b"q", b"r"])),
         Fill::CaseText => text(*rng.pick(&[b"x", b"X", b"y"])),
@@ -81,6 +87,11 @@ fn draw_row(rng: &mut Rng, shape: &Shape, whole: bool) -> (Vec<u8>, Vec<(usize, 
     (parts.into_iter().flat_map(|(_, part)| part).collect(), cells)
 }
 
+/// Tells whether an entry of this stream was forged here.
+pub fn is_forged(stream: &StreamId) -> bool {
+    stream.incarnation.as_bytes()[8..] == [0; 8]
+}
+
 /// Makes an entry of a stream of its own, signed by the replica's device.
 pub fn entry(replica: &Replica, secrets: &Secrets, shape: &Shape, now_unix_ms: u64, seed: u64) -> Outcome<SealedEntry> {
     let mut rng = Rng::new(seed);
@@ -96,6 +107,7 @@ pub fn entry(replica: &Replica, secrets: &Secrets, shape: &Shape, now_unix_ms: u
     let mut clock = Hlc::from_ms(now_unix_ms);
     let is_auto = shape.columns.iter().any(|column| column.fill == Fill::AutoKey);
     writer.begin(&TransactionHead { clock, continues_previous: false, siblings: Vec::new() });
+    let is_bad = rng.chance(10);
     for _ in 0..1 + rng.below(5) {
         let stamp = Stamp { clock, author, incarnation };
         let kind = rng.below(4);
@@ -115,6 +127,10 @@ pub fn entry(replica: &Replica, secrets: &Secrets, shape: &Shape, now_unix_ms: u
             2 => cells.clear(),
             3 => cells = moved,
             _ => {}
+        }
+        if let Some((place, value)) = cells.last_mut().filter(|_| is_bad) {
+            // What SQLite would convert, or what contradicts the key: such an entry is refused, by everybody.
+            *value = if columns[*place].key.is_some() { text(b"other") } else { ValueRef::Real(3.0).to_encoded() };
         }
         let older = if kind == 3 && rng.chance(50) { Stamp::EXISTING } else { stamp };
         let cells = cells.iter().map(|(column, value)| CellRef { column: *column, stamp: older, value }).collect();

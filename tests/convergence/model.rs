@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kithdb_core::replica::Replica;
 use kithdb_log::{
-    AdminBody, AuthorId, BlindingSecret, Change, ColumnId, EpochSecret, Generation, Hlc, IncarnationId, LaneId, Opener,
-    Operation, Origin, PayloadContext, Reader, RowsReader, SealedEntry, SequenceNumber, Stamp, Step, StreamId, TableId,
-    TableSchema, ValueRef, unwrap_secrets,
+    AdminBody, BlindingSecret, Change, ColumnId, EpochSecret, Generation, Hlc, LaneId, Opener, Operation, Origin,
+    PayloadContext, Reader, RowsReader, SealedEntry, SequenceNumber, Stamp, Step, TableId, TableSchema, ValueRef,
+    unwrap_secrets,
 };
 
 use crate::shapes::{Row, SHAPES, Shape, Value};
-use crate::world::{Outcome, during};
+use crate::world::{Outcome, during, with_status};
 
 /// The secrets of a workspace, as any member can unwrap them.
 pub struct Secrets {
@@ -237,23 +237,9 @@ fn encode(value: &Value) -> Vec<u8> {
     .to_encoded()
 }
 
-/// Names the entries that a replica holds but has not merged.
-fn unmerged(replica: &Replica) -> Outcome<BTreeSet<(StreamId, SequenceNumber)>> {
-    let sql = "SELECT a.author, a.incarnation, s.lane, e.sequence FROM kith__entries e JOIN kith__streams s ON s.num = e.stream
-         JOIN kith__authors a ON a.num = s.author WHERE e.status <> 1";
-    let mut select = replica.conn().prepare_cached(sql).map_err(during("reading what waits"))?;
-    let rows = select.query_map([], |row| {
-        let author = AuthorId::from_bytes(row.get(0)?);
-        let incarnation = IncarnationId::from_bytes(row.get(1)?);
-        let stream = StreamId { author, incarnation, lane: LaneId::from_bytes(row.get(2)?) };
-        Ok((stream, SequenceNumber::new(row.get::<_, i64>(3)?.unsigned_abs())))
-    });
-    rows.and_then(Iterator::collect).map_err(during("reading what waits"))
-}
-
 /// Reads every entry that a replica has merged and works out what each table should hold.
 pub fn expect(replica: &Replica, secrets: &Secrets, tables: &[usize]) -> Outcome<BTreeMap<usize, Expected>> {
-    let unmerged = unmerged(replica)?;
+    let unmerged = with_status(replica, "<> 1")?;
     let mut lives: BTreeMap<usize, Lives> = tables.iter().map(|&table| (table, Lives::default())).collect();
     let schema_lane = secrets.lane(TableId::SCHEMA);
     let lanes: BTreeMap<LaneId, usize> =

@@ -34,6 +34,10 @@ pub enum Event {
     Skew { peer: usize, ms: i64 },
     /// A peer's file is copied and the copy opened, as one more peer.
     Copy { peer: usize },
+    /// A peer's file is copied, to be restored later.
+    BackUp { peer: usize },
+    /// A peer's file is replaced by its last copy.
+    Restore { peer: usize },
     /// A peer's file is closed and opened again.
     Reopen { peer: usize },
 }
@@ -47,11 +51,15 @@ impl fmt::Display for Event {
             Self::Seal { peer, bytes } => write!(f, "{peer}: seal {bytes}"),
             Self::Pull { to, from, order } => write!(f, "{to}: pull from {from} (order {order})"),
             Self::Apply { peer, bytes } => write!(f, "{peer}: apply {bytes}"),
-            Self::Forge { peer, table, order } => write!(f, "{peer}: forge an entry of {} (order {order})", SHAPES[*table].name),
+            Self::Forge { peer, table, order } => {
+                write!(f, "{peer}: forge an entry of {} (order {order})", SHAPES[*table].name)
+            }
             Self::Check { peer } => write!(f, "{peer}: check"),
             Self::Wait { ms } => write!(f, "wait {ms} ms"),
             Self::Skew { peer, ms } => write!(f, "{peer}: clock off by {ms} ms"),
             Self::Copy { peer } => write!(f, "{peer}: copy the file"),
+            Self::BackUp { peer } => write!(f, "{peer}: back the file up"),
+            Self::Restore { peer } => write!(f, "{peer}: restore the file"),
             Self::Reopen { peer } => write!(f, "{peer}: close and open"),
         }
     }
@@ -85,7 +93,16 @@ impl Scenario {
         let peers = if on_disk { 2 + rng.below(2) } else { 2 + rng.weighted(&[40, 35, 15, 10]) };
         let tables = draw_tables(rng);
         let drifts = (0..peers).map(|_| if rng.chance(30) { rng.between(-50, 50) } else { 0 }).collect();
-        let mut scenario = Self { seed, peers, on_disk, forges: rng.chance(20), tables, drifts, settings: Vec::new(), events: Vec::new() };
+        let mut scenario = Self {
+            seed,
+            peers,
+            on_disk,
+            forges: rng.chance(20),
+            tables,
+            drifts,
+            settings: Vec::new(),
+            events: Vec::new(),
+        };
         scenario.draw_settings(rng);
         scenario.draw_start(rng);
         let count = if on_disk { 12 + rng.below(16) } else { 16 + rng.below(48) };
@@ -102,8 +119,16 @@ impl Scenario {
         let peers = 2 + rng.below(2);
         let tables = draw_tables(rng);
         let settings = vec![vec!["PRAGMA foreign_keys = 1".to_owned()]; peers];
-        let mut scenario =
-            Self { seed, peers, on_disk: false, forges: rng.chance(30), tables, drifts: vec![0; peers], settings, events: Vec::new() };
+        let mut scenario = Self {
+            seed,
+            peers,
+            on_disk: false,
+            forges: rng.chance(30),
+            tables,
+            drifts: vec![0; peers],
+            settings,
+            events: Vec::new(),
+        };
         for &table in &scenario.tables {
             scenario.events.push(Event::Create { peer: 0, table });
             scenario.events.push(Event::Sync { peer: 0, table });
@@ -186,7 +211,16 @@ impl Scenario {
         let peers = self.peers + copies;
         let peer = rng.below(peers);
         let bytes = if rng.chance(70) { 1 << 20 } else { 1 };
-        let event = match rng.weighted(&[36, 10, 26, 14, 6, 2, 3, if self.forges { 8 } else { 0 }]) {
+        let event = match rng.weighted(&[
+            36,
+            10,
+            26,
+            14,
+            6,
+            2,
+            if self.on_disk { 12 } else { 3 },
+            if self.forges { 8 } else { 0 },
+        ]) {
             0 => Event::Run { peer, sql: sql::program(rng, &self.shapes()) },
             1 => Event::Seal { peer, bytes },
             2 => {
@@ -200,7 +234,11 @@ impl Scenario {
             5 => Event::Skew { peer, ms: rng.between(-3_600_000, 3_600_000) },
             7 => Event::Forge { peer, table: *rng.pick(&self.tables), order: rng.next() },
             _ if self.on_disk && rng.chance(50) && copies < 2 => Event::Copy { peer },
-            _ if self.on_disk => Event::Reopen { peer },
+            _ if self.on_disk => match rng.below(5) {
+                0..2 => Event::BackUp { peer },
+                2..4 => Event::Restore { peer },
+                _ => Event::Reopen { peer },
+            },
             _ => Event::Sync { peer, table: *rng.pick(&self.tables) },
         };
         self.events.push(event);

@@ -1,6 +1,6 @@
 //! Runs a scenario on real replicas: their SQL, their clocks, and what each hears of the others, in disorder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use kithdb_core::log_error::LogError;
 use kithdb_core::replica::{InitOptions, OpenOptions, Replica};
 use kithdb_core::seal::SealBudget;
 use kithdb_core::sources::{ClockSource, Entropy};
-use kithdb_log::{Role, SealedEntry, SequenceNumber, StreamId};
+use kithdb_log::{AuthorId, IncarnationId, LaneId, Role, SealedEntry, SequenceNumber, StreamId};
 
 use crate::check::{Tally, check_alone};
 use crate::forge;
@@ -56,6 +56,7 @@ pub struct Peer {
     skew_ms: i64,
     drift: i64,
     settings: Vec<String>,
+    backup: Option<PathBuf>,
 }
 
 /// All peers of one run.
@@ -95,14 +96,23 @@ impl World {
                 Some(founder) => join(&mut founder.replica, path, open)?,
             };
             let (drift, settings) = (scenario.drifts[index], scenario.settings[index].clone());
-            peers.push(Peer { replica, now_unix_ms, skew_ms: 0, drift, settings });
+            peers.push(Peer { replica, now_unix_ms, skew_ms: 0, drift, settings, backup: None });
         }
         let everybody: Vec<_> = peers[0].replica.membership().operations().cloned().collect();
         for peer in &mut peers[1..] {
             peer.replica.store_admin(&everybody).map_err(during("telling who belongs"))?;
         }
         let secrets = Secrets::of_member(&peers[1].replica)?;
-        Ok(Self { peers, secrets, midway: Tally::default(), tables: scenario.tables.clone(), elapsed_ms: 0, folder, seed: scenario.seed, files })
+        Ok(Self {
+            peers,
+            secrets,
+            midway: Tally::default(),
+            tables: scenario.tables.clone(),
+            elapsed_ms: 0,
+            folder,
+            seed: scenario.seed,
+            files,
+        })
     }
 
     fn new_path(&mut self) -> Option<PathBuf> {
@@ -172,6 +182,8 @@ impl World {
             Event::Wait { ms } => self.wait(*ms),
             Event::Skew { peer, ms } => self.peers[*peer % peers].skew_ms = *ms,
             Event::Copy { peer } => self.copy(*peer % peers)?,
+            Event::BackUp { peer } => self.back_up(*peer % peers)?,
+            Event::Restore { peer } => self.restore(*peer % peers)?,
             Event::Reopen { peer } => self.reopen(*peer % peers)?,
         }
         Ok(())
@@ -255,9 +267,48 @@ impl World {
             skew_ms: original.skew_ms,
             drift: original.drift,
             settings: original.settings.clone(),
+            backup: None,
         };
         peer.set_clock(self.elapsed_ms);
         self.peers.push(peer);
+        Ok(())
+    }
+
+    /// Puts an earlier copy of a peer's own file in its place; what was written since and told nobody is gone.
+    fn restore(&mut self, index: usize) -> Outcome<()> {
+        let Some((path, backup)) =
+            self.peers[index].replica.path().map(Path::to_owned).zip(self.peers[index].backup.clone())
+        else {
+            return Ok(());
+        };
+        let seed = self.next_seed();
+        let peer = self.peers.remove(index);
+        let open = options(seed, &peer.now_unix_ms);
+        peer.replica.close().map_err(during("closing"))?;
+        for suffix in ["", "-wal"] {
+            let (source, target) = (beside(&backup, suffix), beside(&path, suffix));
+            if source.exists() {
+                std::fs::copy(source, target).map_err(during("restoring"))?;
+            } else if target.exists() {
+                std::fs::remove_file(target).map_err(during("restoring"))?;
+            }
+        }
+        let mut peer = Peer { replica: Replica::open(&path, open).map_err(during("opening a restored file"))?, ..peer };
+        peer.set_up();
+        self.peers.insert(index, peer);
+        Ok(())
+    }
+
+    fn back_up(&mut self, index: usize) -> Outcome<()> {
+        let Some(path) = self.peers[index].replica.path().map(Path::to_owned) else { return Ok(()) };
+        let Some(backup) = self.new_path() else { return Ok(()) };
+        for suffix in ["", "-wal"] {
+            let source = beside(&path, suffix);
+            if source.exists() {
+                std::fs::copy(source, beside(&backup, suffix)).map_err(during("backing up"))?;
+            }
+        }
+        self.peers[index].backup = Some(backup);
         Ok(())
     }
 
@@ -321,14 +372,15 @@ impl World {
 
     fn check_settled(&mut self, round: usize) -> Outcome<()> {
         let first = heights(&self.peers[0].replica)?;
+        let refused = with_status(&self.peers[0].replica, "= 3")?;
         for (index, peer) in self.peers.iter().enumerate() {
             if heights(&peer.replica)? != first {
                 return Err(format!("peer {index} has other entries than peer 0 after round {round}"));
             }
-            let conn = peer.replica.conn();
-            let waiting: i64 = conn
-                .query_row("SELECT count(*) FROM kith__entries WHERE status <> 1", [], |row| row.get(0))
-                .map_err(during("counting"))?;
+            if with_status(&peer.replica, "= 3")? != refused {
+                return Err(format!("peer {index} refused other entries than peer 0"));
+            }
+            let waiting = with_status(&peer.replica, "NOT IN (1, 3)")?.len();
             if waiting > 0 {
                 return Err(format!("{waiting} entries of peer {index} wait for ever"));
             }
@@ -392,7 +444,7 @@ impl Peer {
             Err(LogError::Clock(_)) => return Ok(0),
             Err(error) => return Err(during("applying")(error)),
         };
-        if let Some(refused) = report.refused.first() {
+        if let Some(refused) = report.refused.iter().find(|refused| !forge::is_forged(&refused.stream)) {
             return Err(format!("an entry was refused: {}", refused.reason));
         }
         if !report.tables_created.is_empty() {
@@ -452,6 +504,22 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 fn has_table(peer: &Peer, name: &str) -> Outcome<bool> {
     let sql = "SELECT EXISTS(SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1)";
     peer.replica.conn().query_row(sql, [name], |row| row.get(0)).map_err(during("looking for a table"))
+}
+
+/// Names the entries of a replica that have a status.
+pub fn with_status(replica: &Replica, status: &str) -> Outcome<BTreeSet<(StreamId, SequenceNumber)>> {
+    let sql = format!(
+        "SELECT a.author, a.incarnation, s.lane, e.sequence FROM kith__entries e JOIN kith__streams s ON s.num = e.stream
+         JOIN kith__authors a ON a.num = s.author WHERE e.status {status}"
+    );
+    let mut select = replica.conn().prepare_cached(&sql).map_err(during("reading what waits"))?;
+    let rows = select.query_map([], |row| {
+        let author = AuthorId::from_bytes(row.get(0)?);
+        let incarnation = IncarnationId::from_bytes(row.get(1)?);
+        let stream = StreamId { author, incarnation, lane: LaneId::from_bytes(row.get(2)?) };
+        Ok((stream, SequenceNumber::new(row.get::<_, i64>(3)?.unsigned_abs())))
+    });
+    rows.and_then(Iterator::collect).map_err(during("reading what waits"))
 }
 
 /// Tells how far a replica's streams reach.

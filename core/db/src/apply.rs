@@ -154,7 +154,7 @@ fn check(payload: &[u8], candidate: &Candidate, table: &TableInfo) -> Result<Nee
     if reader.table() != table.id {
         return Err(LogError::WrongTable);
     }
-    cell_map(&reader, table)?;
+    let cells = cell_map(&reader, table)?;
     let mut needs = Needs::default();
     let mut operation = Operation::default();
     loop {
@@ -165,7 +165,7 @@ fn check(payload: &[u8], candidate: &Candidate, table: &TableInfo) -> Result<Nee
                     head.siblings.iter().map(|sibling| (StreamId { lane: sibling.lane, ..stream }, sibling.sequence)),
                 );
             }
-            Step::Operation => crate::merge::check_keys(table, &operation)?,
+            Step::Operation => crate::storable::check_operation(table, &operation, &cells)?,
             Step::End(continues) => needs.continues = continues,
             Step::Finished => return Ok(needs),
         }

@@ -27,6 +27,7 @@ pub mod replica;
 pub mod seal;
 mod setting;
 pub mod sources;
+mod storable;
 pub mod storage;
 mod uptake;
 pub mod verify;
