@@ -172,6 +172,17 @@ fn triggers_of_attached_databases_and_views_and_temp_triggers_fire() {
     one.execute("ATTACH ?1 AS other", [other.display().to_string()]).unwrap();
     one.execute_batch("INSERT INTO other.o VALUES(1)").unwrap();
     assert_eq!(count(&one, "other.log"), 1);
+    // A trigger in a nameless database, too, and VACUUM, which attaches one, changes nothing.
+    let mut three = Replica::open(dir.path().join("a.db"), OpenOptions::default()).unwrap();
+    three
+        .execute_batch(
+            "VACUUM; ATTACH '' AS n; CREATE TABLE n.o(a); CREATE TABLE n.log(a);
+             CREATE TRIGGER n.x AFTER INSERT ON o BEGIN INSERT INTO log VALUES(1); END; INSERT INTO n.o VALUES(1)",
+        )
+        .unwrap();
+    three.execute_batch("VACUUM; INSERT INTO n.o VALUES(1)").unwrap();
+    assert_eq!(count(&three, "n.log"), 2);
+    three.close().unwrap();
     let mut two = Replica::open(dir.path().join("a.db"), OpenOptions::default()).unwrap();
     two.conn()
         .execute_batch(

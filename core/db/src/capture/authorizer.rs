@@ -36,6 +36,11 @@ unsafe extern "C" fn authorize(
     if !is_guarded(action) {
         return ffi::SQLITE_OK;
     }
+    // SAFETY: SQLite's names are C strings or null; null stands for a name that is only known when the statement runs.
+    if action == ffi::SQLITE_ATTACH && !first.is_null() && unsafe { *first } == 0 {
+        // A nameless database, such as VACUUM attaches, has no triggers yet.
+        return ffi::SQLITE_OK;
+    }
     // SAFETY: the context is the state, which outlives the connection's callbacks; SQLite's names live for the call.
     let (state, names) =
         unsafe { (&*context.cast::<State>(), [first, second, database, trigger].map(|name| text(name))) };
@@ -99,7 +104,7 @@ fn judge(state: &State, action: c_int, first: &str, second: &str, database: &str
         ffi::SQLITE_CREATE_INDEX | ffi::SQLITE_CREATE_TRIGGER => {
             touch(state);
             if action == ffi::SQLITE_CREATE_TRIGGER {
-                state.currency.enable_triggers(state.db, false);
+                state.currency.enable_triggers(state.db, !is_main(database));
             }
             if !is_main(database) {
                 None
