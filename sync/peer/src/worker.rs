@@ -322,7 +322,7 @@ impl Worker {
     }
 
     fn device(&self, author: AuthorId) -> Device {
-        // The engine hears of a new member a moment before the replica stores it.
+        // The replica may still be waiting to store what let a new member in.
         let member = self.driver.engine().membership().get(author);
         Device { author, name: member.map_or_else(|| author.short(), |member| member.name.clone()) }
     }

@@ -217,6 +217,72 @@ async fn kept_port_is_used_again_and_a_busy_one_is_replaced_and_named() {
     third.peer.shutdown().await;
 }
 
+/// Every device's program writes while all are connected in a triangle: inserts, updates of shared rows, deletes.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_peers_whose_programs_write_at_once_converge() {
+    let desk = Device::founded("desk");
+    let devices = [Device::joined(&desk, "phone"), Device::joined(&desk, "tablet"), desk];
+    let mut peers: Vec<Running> = Vec::new();
+    for device in &devices {
+        let mut addresses = Vec::new();
+        for peer in &mut peers {
+            addresses.push(peer.address().await);
+        }
+        peers.push(device.start(dialling(&addresses)).await);
+    }
+    // The table is created by the first device's definition.
+    devices[2].write("shared 0", "first");
+    for peer in &mut peers {
+        peer.until_notes(&[("shared 0", "first")]).await;
+    }
+    let programs = devices.iter().enumerate().map(|(at, device)| {
+        let mut program = device.open();
+        std::thread::spawn(move || {
+            for round in 0..60 {
+                let shared = format!("shared {}", round % 7);
+                let sql = match round % 5 {
+                    0 => "DELETE FROM notes WHERE id = ?1",
+                    1 | 2 => "INSERT INTO notes VALUES(?1, ?2) ON CONFLICT DO UPDATE SET body = excluded.body",
+                    _ => "INSERT INTO notes VALUES(?2, ?1)",
+                };
+                let values = [shared, format!("{at} wrote {round}")];
+                let used = if round % 5 == 0 { &values[..1] } else { &values[..] };
+                program.execute(sql, rusqlite::params_from_iter(used)).unwrap();
+            }
+        })
+    });
+    for program in programs.collect::<Vec<_>>() {
+        program.join().unwrap();
+    }
+    loop {
+        let mut shown = Vec::new();
+        for peer in &peers {
+            shown.push(peer.notes().await);
+        }
+        let is_last_there = |at: usize| shown[0].iter().any(|(id, _)| *id == format!("{at} wrote 59"));
+        if shown.iter().all(|other| *other == shown[0]) && (0..3).all(is_last_there) {
+            break;
+        }
+        // Whoever lacks something hears of it; whichever comes first.
+        let (left, right) = peers.split_at_mut(1);
+        let (middle, right) = right.split_at_mut(1);
+        tokio::select! {
+            _ = left[0].next() => {}
+            _ = middle[0].next() => {}
+            _ = right[0].next() => {}
+        }
+    }
+    for peer in peers {
+        peer.peer.shutdown().await;
+    }
+    for device in &devices {
+        let mut replica = device.open();
+        while replica.apply_stored(Default::default()).unwrap().more {}
+        let report = replica.verify(|_, _| {}).unwrap();
+        assert!(report.is_clean(), "{report:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn second_peer_of_a_file_is_refused_and_named() {
     let desk = Device::founded("desk");

@@ -1,8 +1,7 @@
 //! What the engine asks of the replica, done now or when the database can take it.
 
-use kithdb_core::entries::{Stored, StreamState};
+use kithdb_core::entries::{StoreReport, Stored, StreamState};
 use kithdb_core::error::MembershipError;
-use kithdb_core::log_error::LogError;
 use kithdb_core::replica::Replica;
 use kithdb_log::{
     AdminBody, AdminError, AdminOperation, ArrivalNumber, JoinRequest, ReplicaId, SealedEntry, SequenceNumber,
@@ -138,7 +137,7 @@ impl Driver {
     fn begin(&mut self, task: Task) {
         if task.is_write() && self.postponed.iter().any(Task::is_write) {
             self.postponed.push_back(task);
-        } else if let Err((task, reason)) = self.attempt(task) {
+        } else if let Err(reason) = self.attempt(&task) {
             self.postponed.push_back(task);
             self.delay(Trouble::Busy, reason);
         }
@@ -147,7 +146,7 @@ impl Driver {
     /// Tries what waited, in order, until the database is busy again.
     pub(super) fn retry_postponed(&mut self) -> bool {
         while let Some(task) = self.postponed.pop_front() {
-            if let Err((task, reason)) = self.attempt(task) {
+            if let Err(reason) = self.attempt(&task) {
                 self.postponed.push_front(task);
                 self.delay(Trouble::Busy, reason);
                 return false;
@@ -156,122 +155,101 @@ impl Driver {
         true
     }
 
-    /// Does a task and answers the engine; gives it back if the database is busy.
-    fn attempt(&mut self, task: Task) -> Result<(), (Task, String)> {
-        let name = task.name();
-        let busy =
-            |error: &(dyn std::error::Error + 'static), task| Err((task, format!("{name} waits: {}", in_full(error))));
-        match task {
+    /// Does a task and answers the engine; says why the database cannot take it now if it is busy.
+    fn attempt(&mut self, task: &Task) -> Result<(), String> {
+        let answer = match task {
             Task::Recall { session, replica } => {
-                let remembered = match self.replica.peer_memory(replica) {
+                let remembered = match self.replica.peer_memory(*replica) {
                     Ok(remembered) => remembered,
-                    Err(error) if is_busy(&error) => return busy(&error, Task::Recall { session, replica }),
                     // Without the note everything is compared, which is slower and right.
-                    Err(error) => self.warn(name, &error, ArrivalNumber::new(0)),
+                    Err(error) => self.note_trouble(task, &error).map(|_| ArrivalNumber::new(0))?,
                 };
-                self.answer(Input::Recalled { session, remembered });
+                Input::Recalled { session: *session, remembered }
             }
-            Task::LoadChanges { request, since } => match self.replica.changes_since(since) {
-                Ok(states) => {
-                    self.answer(Input::Changes { request, streams: states.iter().map(head_of).collect() });
-                }
-                Err(error) if is_busy(&error) => return busy(&error, Task::LoadChanges { request, since }),
-                Err(error) => {
-                    let input = self.warn(name, &error, Input::LoadFailed { request });
-                    self.answer(input);
-                }
+            Task::LoadChanges { request, since } => match self.replica.changes_since(*since) {
+                Ok(states) => Input::Changes { request: *request, streams: states.iter().map(head_of).collect() },
+                Err(error) => self.note_trouble(task, &error).map(|_| Input::LoadFailed { request: *request })?,
             },
             Task::Load { request, stream, from, bytes_max } => {
-                match self.replica.load_entries(&stream, from, bytes_max) {
-                    Ok(entries) => self.answer(Input::Loaded { request, entries }),
-                    Err(error) if is_busy(&error) => {
-                        return busy(&error, Task::Load { request, stream, from, bytes_max });
-                    }
-                    Err(error) => {
-                        let input = self.warn(name, &error, Input::LoadFailed { request });
-                        self.answer(input);
-                    }
+                match self.replica.load_entries(stream, *from, *bytes_max) {
+                    Ok(entries) => Input::Loaded { request: *request, entries },
+                    Err(error) => self.note_trouble(task, &error).map(|_| Input::LoadFailed { request: *request })?,
                 }
             }
-            Task::Store { request, entries } => match self.replica.store_entries(&entries) {
-                Ok(report) => {
-                    self.retry_ms = 0;
-                    let stored = report.outcomes.iter().filter(|outcome| **outcome == Stored::New).count() as u64;
-                    if report.arrival.get() == self.told.get() + stored {
-                        self.told = report.arrival;
-                    } else {
-                        // Another connection stored something in between: the engine hears of that first, or it would count it as told.
-                        self.tell_arrivals();
-                    }
-                    let outcomes = report.outcomes.iter().map(outcome_of).collect();
-                    self.answer(Input::StoreDone { request, arrival: report.arrival, outcomes });
-                }
-                Err(error) if is_busy(&error) => return busy(&error, Task::Store { request, entries }),
-                Err(error) => self.fail_store(name, request, &error),
+            Task::Store { request, entries } => match self.replica.store_entries(entries) {
+                Ok(report) => self.on_stored(*request, &report),
+                Err(error) => self.note_trouble(task, &error).map(|trouble| store_error(*request, trouble))?,
             },
-            Task::StoreAdmin { request, operations } => match self.replica.store_admin(&operations) {
+            Task::StoreAdmin { request, operations } => match self.replica.store_admin(operations) {
                 Ok(report) => {
                     for (hash, error) in &report.refused {
                         tracing::warn!(%hash, %error, "the replica refused an admin operation that the engine took");
                     }
-                    self.answer(Input::AdminStored { request });
+                    Input::AdminStored { request: *request }
                 }
-                Err(error) if is_busy(&error) => return busy(&error, Task::StoreAdmin { request, operations }),
-                Err(error) => self.fail_store(name, request, &error),
+                Err(error) => self.note_trouble(task, &error).map(|trouble| store_error(*request, trouble))?,
             },
-            Task::Admit { session, request } => return self.admit(session, request),
-        }
+            Task::Admit { session, request } => self.admit(*session, request)?,
+        };
+        self.answer(answer);
         Ok(())
     }
 
-    fn admit(&mut self, session: SessionId, request: Box<JoinRequest>) -> Result<(), (Task, String)> {
+    fn on_stored(&mut self, request: RequestId, report: &StoreReport) -> Input {
+        self.retry_ms = 0;
+        let stored = report.outcomes.iter().filter(|outcome| **outcome == Stored::New).count() as u64;
+        if report.arrival.get() == self.told.get() + stored {
+            self.told = report.arrival;
+        } else {
+            // Another connection stored something in between: the engine hears of that first, or it would count it as told.
+            self.tell_arrivals();
+        }
+        let outcomes = report.outcomes.iter().map(outcome_of).collect();
+        Input::StoreDone { request, arrival: report.arrival, outcomes }
+    }
+
+    fn admit(&mut self, session: SessionId, request: &JoinRequest) -> Result<Input, String> {
         let author = request.author;
         // The invitation may have been made by another process a moment ago.
         self.look_at_file();
-        match self.replica.admit(&request, self.now.unix_ms) {
+        match self.replica.admit(request, self.now.unix_ms) {
             Ok(operation) => {
-                self.answer(Input::Admitted { session, operations: vec![operation] });
                 self.report(DriverEvent::Admitted { author });
+                Ok(Input::Admitted { session, operations: vec![operation] })
             }
             // The device was let in before and lost the answer: its secrets are wrapped to its own key.
             Err(MembershipError::Admin(AdminError::AlreadyMember { .. } | AdminError::InviteUsed))
-                if is_admitted_by(&self.replica, &request) =>
+                if is_admitted_by(&self.replica, request) =>
             {
-                self.answer(Input::Admitted { session, operations: Vec::new() });
+                Ok(Input::Admitted { session, operations: Vec::new() })
             }
-            Err(error) if is_busy(&error) => {
-                return Err((
-                    Task::Admit { session, request },
-                    format!("admitting a device waits: {}", in_full(&error)),
-                ));
+            Err(error) if Trouble::of(&error) == Trouble::Busy => {
+                Err(format!("admitting a device waits: {}", in_full(&error)))
             }
             Err(error) => {
                 let fault = fault_of(&error);
-                self.answer(Input::AdmitRefused { session, fault });
                 self.report(DriverEvent::NotAdmitted { author, fault, reason: in_full(&error) });
+                Ok(Input::AdmitRefused { session, fault })
             }
         }
-        Ok(())
     }
 
-    fn warn<T>(&mut self, what: &str, error: &LogError, instead: T) -> T {
-        let (trouble, reason) = (Trouble::of(error), format!("{what} failed: {}", in_full(error)));
+    /// Reports why a task failed, unless the database is only busy.
+    fn note_trouble(&mut self, task: &Task, error: &(dyn std::error::Error + 'static)) -> Result<Trouble, String> {
+        let (trouble, name) = (Trouble::of(error), task.name());
+        if trouble == Trouble::Busy {
+            return Err(format!("{name} waits: {}", in_full(error)));
+        }
+        let reason = format!("{name} failed: {}", in_full(error));
         tracing::warn!(reason);
         self.report(DriverEvent::Delayed { trouble, reason });
-        instead
-    }
-
-    fn fail_store(&mut self, what: &str, request: RequestId, error: &(dyn std::error::Error + 'static)) {
-        let (trouble, reason) = (Trouble::of(error), format!("{what} failed: {}", in_full(error)));
-        tracing::warn!(reason);
-        self.report(DriverEvent::Delayed { trouble, reason });
-        let error = if trouble == Trouble::DiskFull { StoreError::DiskFull } else { StoreError::Other };
-        self.answer(Input::StoreError { request, error });
+        Ok(trouble)
     }
 }
 
-fn is_busy(error: &(dyn std::error::Error + 'static)) -> bool {
-    Trouble::of(error) == Trouble::Busy
+fn store_error(request: RequestId, trouble: Trouble) -> Input {
+    let error = if trouble == Trouble::DiskFull { StoreError::DiskFull } else { StoreError::Other };
+    Input::StoreError { request, error }
 }
 
 const fn outcome_of(stored: &Stored) -> StoreOutcome {

@@ -147,7 +147,7 @@ impl Running {
     }
 
     pub async fn notes(&self) -> Vec<(String, String)> {
-        self.peer.call(|replica| notes(replica)).await.unwrap()
+        self.peer.call(notes).await.unwrap()
     }
 }
 
