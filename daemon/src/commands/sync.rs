@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use kithdb_core::apply::ApplyBudget;
+use kithdb_core::apply::{ApplyBudget, ApplyReport};
 use kithdb_core::log_error::LogError;
 use kithdb_core::seal::SealBudget;
 use kithdb_peer::{Listen, Peer, PeerConfig, PeerEvent};
@@ -69,12 +69,31 @@ fn seal_all(file: &Path) -> Result<()> {
 }
 
 /// Merges what was received, so that the tables show it before the command ends.
-async fn apply_all(peer: &Peer) -> Result<()> {
+async fn apply_all(peer: &Peer) -> Result<PeerEvent> {
     let applied = peer.call(|replica| {
-        while replica.apply_stored(ApplyBudget::default())?.more {}
-        Ok::<_, LogError>(())
+        let mut sum = ApplyReport::default();
+        loop {
+            let report = replica.apply_stored(ApplyBudget::default())?;
+            sum.entries += report.entries;
+            sum.operations += report.operations;
+            for (table, rows) in report.rows_written {
+                *sum.rows_written.entry(table).or_default() += rows;
+            }
+            sum.tables_created.extend(report.tables_created);
+            sum.waiting = report.waiting;
+            if !report.more {
+                return Ok::<_, LogError>(sum);
+            }
+        }
     });
-    Ok(applied.await??)
+    let report = applied.await??;
+    Ok(PeerEvent::Applied {
+        entries: report.entries,
+        operations: report.operations,
+        rows: report.rows_written,
+        tables_created: report.tables_created,
+        waiting: report.waiting,
+    })
 }
 
 async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Result<End> {
@@ -120,10 +139,14 @@ async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Resu
         }
     };
     if end == End::Equal {
-        apply_all(&peer).await?;
+        told = apply_all(&peer).await.map(|event| teller.tell(&event))?;
     }
     let traffic = peer.status().await.ok();
-    peer.shutdown().await;
+    tokio::select! {
+        () = peer.shutdown() => {}
+        // Who presses Ctrl-C again does not want to wait: what is committed is safe, the rest goes out next time.
+        _ = tokio::signal::ctrl_c() => return Ok(End::Failed),
+    }
     // What happened until the end is told too: it was done.
     while let Some(event) = events.recv().await {
         if told.is_ok() {
