@@ -9,6 +9,7 @@ mod link;
 mod node;
 mod run;
 mod sql;
+mod trouble;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +21,7 @@ use kithdb_tests::random::number_from_env;
 use world::Tally;
 
 /// How many seeds a run tries unless told otherwise.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 120;
 /// How many failures are printed before a run gives up.
 const FAILURES_MAX: usize = 5;
 
@@ -55,10 +56,12 @@ fn nodes_agree_and_fall_silent_whatever_went_wrong_before() {
                     match run(seed) {
                         Ok((tally, _)) => total.lock().unwrap().add(&tally),
                         Err(error) => {
-                            let mut failures = failures.lock().unwrap();
-                            failures.push(format!(
+                            let text = format!(
                                 "seed {seed} failed: {error}\nrun it again: KITHDB_SEED={seed} KITHDB_SAY=1 cargo test -p kithdb-tests --test simulation -- --nocapture\n"
-                            ));
+                            );
+                            println!("{text}");
+                            let mut failures = failures.lock().unwrap();
+                            failures.push(text);
                             if failures.len() >= FAILURES_MAX {
                                 next.store(seeds.len(), Ordering::Relaxed);
                             }

@@ -52,8 +52,14 @@ pub struct Node {
     pub is_unaware: bool,
     /// A copy of its file was put in its place at some time.
     pub was_restored: bool,
-    /// A folder with a copy of its files.
+    /// A copy of its files.
     pub backup: Option<PathBuf>,
+    /// Another program's connection to its file.
+    application: Option<Replica>,
+    /// That program is in the midst of a transaction.
+    pub is_locked: bool,
+    /// The file has no room to grow.
+    pub has_full_disk: bool,
 }
 
 /// Files that together are a replica.
@@ -85,6 +91,9 @@ impl Node {
             is_unaware: false,
             was_restored: false,
             backup: None,
+            application: None,
+            is_locked: false,
+            has_full_disk: false,
         })
     }
 
@@ -169,6 +178,8 @@ impl Node {
 
     /// Ends the process without any farewell.
     pub fn crash(&mut self) {
+        // The limit belonged to the connection.
+        self.has_full_disk = false;
         self.scheduled = None;
         self.state = match self.state.take() {
             Some(State::Up(driver)) if self.path.is_none() => {
@@ -199,6 +210,23 @@ impl Node {
         let driver = Driver::new(replica).map_err(during("starting a driver again"))?;
         self.state = Some(State::Up(Box::new(driver)));
         Ok(())
+    }
+
+    /// Opens the file as another program, if it is not open, and tells whether that is in a transaction; `None` for one in memory.
+    pub fn application(&mut self, seed: u64) -> Outcome<Option<(&mut Replica, &mut bool)>> {
+        if let (None, Some(path)) = (&self.application, &self.path) {
+            match Replica::open(path, options(seed, &self.clock)) {
+                Ok(replica) => self.application = Some(replica),
+                Err(error) => return Err(during("opening as another program")(error)),
+            }
+        }
+        Ok(self.application.as_mut().map(|replica| (replica, &mut self.is_locked)))
+    }
+
+    /// Ends the other program in the midst of whatever it does.
+    pub fn close_application(&mut self) {
+        self.application = None;
+        self.is_locked = false;
     }
 
     /// Copies the files into a folder.

@@ -1,12 +1,11 @@
 //! One run: a time in which everything goes wrong, then calm, then what must hold.
 
-use std::path::Path;
-
 use kithdb_tests::random::Random;
 
 use crate::check;
-use crate::node::{Node, Outcome, beside, during};
+use crate::node::{Node, Outcome, during};
 use crate::sql::{TABLES, transaction};
+use crate::trouble;
 use crate::world::{Tally, World};
 
 /// Sessions that are open at a time at most.
@@ -20,9 +19,6 @@ const REST_MS: u64 = 700_000;
 /// Deliveries and pieces of work after which a calm world should long have come to rest.
 const REST_STEPS_MAX: u64 = 400_000;
 
-/// What SQLite takes for no limit on the pages of a database.
-const PAGES_MAX: i64 = 1 << 30;
-
 /// What kinds of trouble a run has.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -34,6 +30,8 @@ pub struct Plan {
     skews: bool,
     crashes: bool,
     restores: bool,
+    /// Other programs write to the files.
+    applications: bool,
     /// Everybody defines tables, not the founder alone.
     defines: bool,
     /// The sessions that are open when the world is healed go on.
@@ -45,13 +43,14 @@ impl Plan {
         let on_disk = random.percent(30);
         Self {
             nodes: random.between(2, 5),
-            steps: random.between(100, 400),
+            steps: random.between(100, 700),
             on_disk,
             lies: random.percent(25),
             is_slow: random.percent(40),
             skews: random.percent(50),
             crashes: random.percent(60),
             restores: on_disk && random.percent(60),
+            applications: on_disk && random.percent(60),
             defines: random.percent(30),
             keeps_sessions: random.percent(50),
         }
@@ -86,6 +85,12 @@ fn set_up(world: &mut World, plan: &Plan) -> Outcome<()> {
     define(world, 0)
 }
 
+/// Tells whether the founder runs and can write, and there is room for another.
+fn can_invite(world: &World) -> bool {
+    let full = world.nodes[0].has_full_disk;
+    world.nodes.len() < NODES_MAX && world.nodes[0].is_up() && !world.nodes[0].is_locked && !full
+}
+
 fn add_node(world: &mut World) -> Outcome<()> {
     let (path, seed, elapsed_ms) = (world.new_path(), world.next_seed(), world.elapsed_ms);
     let name = format!("device {}", world.nodes.len());
@@ -96,6 +101,9 @@ fn add_node(world: &mut World) -> Outcome<()> {
 }
 
 fn define(world: &mut World, node: usize) -> Outcome<()> {
+    if world.nodes[node].is_locked || world.nodes[node].has_full_disk || world.nodes[node].is_unaware {
+        return Ok(());
+    }
     for (table, sql) in TABLES {
         let Some(driver) = world.nodes[node].driver_mut() else { return Ok(()) };
         let replica = driver.replica_mut();
@@ -159,12 +167,14 @@ fn step(world: &mut World, plan: &Plan, random: &mut Random) -> Outcome<()> {
             Ok(())
         }
         58 if plan.defines => define(world, node),
-        59 if random.percent(20) && world.nodes.len() < NODES_MAX && world.nodes[0].is_up() => add_node(world),
-        60 if plan.restores => back_up(world, node),
-        61 if plan.restores => restore(world, node, random),
-        62 if plan.restores && random.percent(20) && world.nodes.len() < NODES_MAX => copy(world, node),
+        59 if random.percent(20) && can_invite(world) => add_node(world),
+        60 | 69 if plan.restores => trouble::back_up(world, node),
+        61 | 70 if plan.restores => trouble::restore(world, node, random),
+        62 if plan.restores && random.percent(20) && world.nodes.len() < NODES_MAX => trouble::copy(world, node),
         63 => world.look(node),
-        64 if plan.on_disk && random.percent(30) => fill_disk(world, node, random),
+        64 if plan.on_disk && random.percent(30) => trouble::fill_disk(world, node, random),
+        65..68 if plan.applications => trouble::application(world, node, random),
+        68 if random.percent(30) => verify(world, node),
         _ => {
             for _ in 0..random.between(1, 12) {
                 let movable = world.movable();
@@ -179,6 +189,15 @@ fn step(world: &mut World, plan: &Plan, random: &mut Random) -> Outcome<()> {
     }
 }
 
+fn verify(world: &mut World, node: usize) -> Outcome<()> {
+    // It seals first, which takes a lock and room.
+    if world.nodes[node].is_locked || world.nodes[node].has_full_disk {
+        return Ok(());
+    }
+    let Some(driver) = world.nodes[node].driver_mut() else { return Ok(()) };
+    kithdb_tests::pair::verify(driver.replica_mut()).map_err(|error| format!("node {node} in the midst: {error}"))
+}
+
 fn pick_link(world: &World, random: &mut Random) -> Option<u64> {
     let numbers: Vec<u64> = world.links.keys().copied().collect();
     if numbers.is_empty() { None } else { Some(*random.pick(&numbers)) }
@@ -186,7 +205,7 @@ fn pick_link(world: &World, random: &mut Random) -> Option<u64> {
 
 fn write(world: &mut World, node: usize, random: &mut Random) -> Outcome<()> {
     let sql = transaction(random);
-    if world.nodes[node].is_unaware && !knows_its_own(world, node)? {
+    if world.nodes[node].is_unaware && !trouble::knows_its_own(world, node)? {
         return Ok(());
     }
     world.nodes[node].is_unaware = false;
@@ -199,120 +218,6 @@ fn write(world: &mut World, node: usize, random: &mut Random) -> Outcome<()> {
     Ok(())
 }
 
-/// Tells whether nobody holds more of a node's own streams than itself.
-fn knows_its_own(world: &World, node: usize) -> Outcome<bool> {
-    if world.nodes.iter().any(|node| !node.is_up()) {
-        return Ok(false);
-    }
-    let Some(driver) = world.nodes[node].driver() else { return Ok(false) };
-    let author = driver.replica().author();
-    let own = check::heights(driver.replica())?;
-    for other in world.nodes.iter().filter_map(Node::driver) {
-        let theirs = check::heights(other.replica())?;
-        let mut theirs = theirs.iter().filter(|(stream, _)| stream.author == author);
-        if theirs.any(|(stream, height)| own.get(stream).is_none_or(|own| own < height)) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Copies a node's files away, at a moment when everything it wrote is sealed.
-fn back_up(world: &mut World, node: usize) -> Outcome<()> {
-    let Some(driver) = world.nodes[node].driver() else { return Ok(()) };
-    let unsealed = "SELECT EXISTS(SELECT 1 FROM kith__pending) OR EXISTS(SELECT 1 FROM kith__tables WHERE schema_sequence IS NULL)";
-    let unsealed: bool =
-        driver.replica().conn().query_row(unsealed, [], |row| row.get(0)).map_err(during("looking for writes"))?;
-    if unsealed || driver.has_work() {
-        return Ok(());
-    }
-    let Some(path) = world.nodes[node].path().map(|path| beside(path, "-backup")) else { return Ok(()) };
-    remove_files(&path)?;
-    world.nodes[node].copy_files(&path)?;
-    world.nodes[node].backup = Some(path);
-    Ok(())
-}
-
-fn remove_files(path: &Path) -> Outcome<()> {
-    for suffix in ["", "-wal", "-shm", "-kith-life"] {
-        match std::fs::remove_file(beside(path, suffix)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(during("removing")(error)),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Puts an older copy in a file's place: as a new file beside the old sidecar, or unnoticeably with the sidecar in the old inode.
-fn restore(world: &mut World, node: usize, random: &mut Random) -> Outcome<()> {
-    let (Some(backup), Some(path)) = (world.nodes[node].backup.clone(), world.nodes[node].path().map(Path::to_owned))
-    else {
-        return Ok(());
-    };
-    if world.nodes[node].is_up() {
-        world.crash(node);
-    }
-    let is_noticed = random.percent(50);
-    world.say(|| format!("node {node} is restored, noticed: {is_noticed}"));
-    let copied = |suffix: &str| std::fs::read(beside(&backup, suffix));
-    let put = |suffix: &str, bytes: Vec<u8>| std::fs::write(beside(&path, suffix), bytes).map_err(during("restoring"));
-    if is_noticed {
-        // Written beside and renamed, so that the inode is another one.
-        put("-new", copied("").map_err(during("reading a copy"))?)?;
-        std::fs::rename(beside(&path, "-new"), &path).map_err(during("renaming"))?;
-    } else {
-        put("", copied("").map_err(during("reading a copy"))?)?;
-        put("-kith-life", copied("-kith-life").map_err(during("reading a copy"))?)?;
-    }
-    for suffix in ["-wal", "-shm"] {
-        // A closed database has neither.
-        let _ = std::fs::remove_file(beside(&path, suffix));
-    }
-    if let Ok(bytes) = copied("-wal") {
-        put("-wal", bytes)?;
-    }
-    world.tally.restores += 1;
-    world.nodes[node].was_restored = true;
-    world.nodes[node].is_unaware |= !is_noticed;
-    world.forget_sent_by(node);
-    world.restart(node)
-}
-
-/// Opens a copy of a node's file as a further node.
-fn copy(world: &mut World, node: usize) -> Outcome<()> {
-    if world.nodes[node].driver().is_none_or(kithdb_peer::Driver::has_work) {
-        return Ok(());
-    }
-    let Some(path) = world.new_path() else { return Ok(()) };
-    world.nodes[node].copy_files(&path)?;
-    let (seed, elapsed_ms) = (world.next_seed(), world.elapsed_ms);
-    let copy = Node::open_copy(path, seed, elapsed_ms)?;
-    let life = |node: &Node| node.driver().map(|driver| driver.replica().life().incarnation());
-    if life(&copy) == life(&world.nodes[node]) {
-        return Err("a copy took itself for the original".to_owned());
-    }
-    world.say(|| format!("node {} is a copy of node {node}", world.nodes.len()));
-    world.tally.copies += 1;
-    world.nodes.push(copy);
-    world.look(world.nodes.len() - 1)
-}
-
-/// Leaves a database little room to grow, or gives it room again.
-fn fill_disk(world: &mut World, node: usize, random: &mut Random) -> Outcome<()> {
-    let Some(driver) = world.nodes[node].driver() else { return Ok(()) };
-    let conn = driver.replica().conn();
-    let pages: i64 = conn.query_row("PRAGMA page_count", [], |row| row.get(0)).map_err(during("counting pages"))?;
-    let pages = if random.percent(50) { pages + random.below(4) as i64 } else { PAGES_MAX };
-    world.tally.full_disks += u64::from(pages < PAGES_MAX);
-    limit_pages(world, node, pages)
-}
-
-fn limit_pages(world: &World, node: usize, pages: i64) -> Outcome<()> {
-    let Some(driver) = world.nodes[node].driver() else { return Ok(()) };
-    let sql = format!("PRAGMA max_page_count = {pages}");
-    driver.replica().conn().query_row(&sql, [], |_| Ok(())).map_err(during("limiting pages"))
-}
-
 /// Ends all trouble, connects everybody and lets everything run until nothing is left to do.
 fn heal(world: &mut World, plan: &Plan, random: &mut Random) -> Outcome<()> {
     world.say(|| "the calm begins".to_owned());
@@ -322,7 +227,7 @@ fn heal(world: &mut World, plan: &Plan, random: &mut Random) -> Outcome<()> {
     }
     for node in 0..world.nodes.len() {
         world.restart(node)?;
-        limit_pages(world, node, PAGES_MAX)?;
+        trouble::end(world, node)?;
     }
     settle(world, 0)?;
     for node in &mut world.nodes {

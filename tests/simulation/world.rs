@@ -30,6 +30,7 @@ pub struct Tally {
     pub lives: u64,
     pub held: u64,
     pub torn: u64,
+    pub lying_sessions: u64,
     pub lies_ended: u64,
     pub forgeries: u64,
     pub full_disks: u64,
@@ -51,6 +52,7 @@ impl Tally {
         self.lives += other.lives;
         self.held += other.held;
         self.torn += other.torn;
+        self.lying_sessions += other.lying_sessions;
         self.lies_ended += other.lies_ended;
         self.forgeries += other.forgeries;
         self.full_disks += other.full_disks;
@@ -143,6 +145,7 @@ impl World {
         link.ends[0].queue.push_back(Item::Open);
         self.links.insert(number, link);
         self.tally.sessions += 1;
+        self.tally.lying_sessions += u64::from(lies);
         self.say(|| format!("session {number}: {dialer} dials {listener}{}", if lies { ", lying" } else { "" }));
         self.open(number, 0)?;
         Ok(number)
