@@ -1,7 +1,7 @@
 //! Looks at a database file before it is opened for good, so that every way it can be unfit has its own sentence.
 //!
 //! Invariants:
-//! 1. Looking never writes to the file: it is opened read-only, so a newer format stays as it is.
+//! 1. Looking never writes to the file, so a newer format stays as it is; but what a crash left half written SQLite recovers.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kithdb_log::WorkspaceId;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use crate::error::FileError;
 use crate::storage::{FILE_FORMAT, get_meta};
@@ -88,7 +88,11 @@ fn look_at_missing(path: &Path) -> Result<FileLook, FileError> {
 
 fn look_inside(path: &Path, busy_timeout: Duration) -> Result<FileKind, FileError> {
     let classify = |error| sqlite_error(path, error);
-    let conn = open_to_read(path, busy_timeout).map_err(classify)?;
+    let conn = match open_to_read(path, busy_timeout) {
+        Err(error) if awaits_recovery(&error) => open_to_recover(path, busy_timeout),
+        opened => opened,
+    };
+    let conn = conn.map_err(classify)?;
     let ours: bool = conn
         .query_row(
             "SELECT EXISTS(SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'kith__meta')",
@@ -140,6 +144,23 @@ pub(crate) fn open_to_read(path: &Path, busy_timeout: Duration) -> rusqlite::Res
         }
         other => other,
     }
+}
+
+/// Tells whether a file cannot be read before what a crash left half written is undone or completed.
+fn awaits_recovery(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error().map(|error| error.extended_code),
+        Some(ffi::SQLITE_READONLY_ROLLBACK | ffi::SQLITE_READONLY_RECOVERY | ffi::SQLITE_READONLY_CANTINIT)
+    )
+}
+
+/// Lets SQLite recover the file, which any program that opens it does; nothing else is written.
+fn open_to_recover(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(busy_timeout)?;
+    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    conn.pragma_update(None, "query_only", true)?;
+    Ok(conn)
 }
 
 fn wal_is_empty(path: &Path) -> bool {
