@@ -57,6 +57,7 @@ fn table() -> TableInfo {
             key_kind: KeyKind::Natural,
         },
         state: TableState::Synced,
+        was_changed: false,
         existing_rows: false,
         columns: columns
             .iter()

@@ -246,8 +246,13 @@ impl Replica {
                     reading.open(&candidate, TableId::SCHEMA).and_then(|payload| Ok(TableSchema::decode(&payload)?));
                 match opened {
                     Ok(schema) => {
-                        if crate::define::create_from_schema(conn, &schema)? == CreateOutcome::Created {
-                            report.tables_created.push(schema.name.clone());
+                        match crate::define::create_from_schema(conn, &schema)? {
+                            CreateOutcome::Created => report.tables_created.push(schema.name.clone()),
+                            CreateOutcome::Refused { reason } => {
+                                refuse(conn, &candidate, &LogError::Definition { reason }, report)?;
+                                continue;
+                            }
+                            _ => {}
                         }
                         set_status(conn, candidate.arrival, EntryStatus::Applied, None)?;
                         report.entries += 1;

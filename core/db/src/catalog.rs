@@ -93,15 +93,18 @@ pub(crate) fn load(conn: &Connection, blinding: &BlindingSecret) -> rusqlite::Re
             Err(reason) => Err(reason.to_string()),
         };
         let mut state = table.state;
+        let mut was_changed = false;
         if state == TableState::Quarantined {
             let reason = get_meta::<Option<String>>(conn, &quarantine_name(table.num))?.flatten();
             catalog.quarantined.push((table.num, reason.unwrap_or_default()));
         } else if let (Err(reason), TableState::Synced) = (&local, state) {
             catalog.quarantined.push((table.num, reason.clone()));
             state = TableState::Quarantined;
+            was_changed = true;
         }
         let lane = lane_of(blinding, table.id);
-        tables.push(table_info(Stored { state, ..table }, lane, local.as_ref().ok(), &parents));
+        let info = table_info(Stored { state, ..table }, lane, local.as_ref().ok(), &parents);
+        tables.push(TableInfo { was_changed, ..info });
     }
     catalog.registry = Registry::new(tables);
     Ok(catalog)
@@ -144,6 +147,7 @@ fn table_info(
         lane,
         name: local.map_or(table.name, |local| local.name.clone()),
         state: table.state,
+        was_changed: false,
         existing_rows: table.existing_rows,
         key,
         cell_ids: cells.iter().map(|&cell| ids[cell]).collect(),

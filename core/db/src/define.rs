@@ -32,6 +32,11 @@ pub enum CreateOutcome {
     AlreadySynced,
     /// The table was taken out with `kith_unsync` and stays out.
     Unsynced,
+    /// The table is synced here in another form, which stays: the definition is refused.
+    Refused {
+        /// What is different.
+        reason: String,
+    },
     /// The table cannot take part yet; its entries wait.
     Quarantined {
         /// Why, and what to do.
@@ -305,6 +310,8 @@ pub(crate) fn create_from_schema(conn: &Connection, schema: &TableSchema) -> rus
         };
         let fit = match fit {
             Ok(fit) => fit,
+            // Whoever comes second does not stop a table that is in use.
+            Err(reason) if state == Some(TableState::Synced) => return Ok(CreateOutcome::Refused { reason }),
             Err(reason) => {
                 let num = match known {
                     Some(known) => {

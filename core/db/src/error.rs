@@ -238,12 +238,6 @@ pub enum JoinError {
         /// The tables with rows.
         tables: Vec<String>,
     },
-    /// Another join is under way.
-    #[error("{} waits to be admitted with another ticket; go on with that ticket, or join with a new file", path.display())]
-    OtherTicket {
-        /// The path given.
-        path: PathBuf,
-    },
     /// The operations are not the ticket's workspace.
     #[error("the peer showed another workspace than the ticket names; ask the inviter for a new ticket")]
     OtherWorkspace,

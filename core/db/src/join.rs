@@ -78,12 +78,13 @@ impl Replica {
         check_device_name(&options.device_name).map_err(|_| InitError::DeviceName)?;
         let look = file::look(path.as_ref(), options.open.busy_timeout).map_err(OpenError::from)?;
         if look.kind == FileKind::Joining {
-            let pending = Self::resume_join(&look.path, options.open)?;
-            return if pending.ticket.secret.key() == ticket.secret.key() {
-                Ok(pending)
-            } else {
-                Err(JoinError::OtherTicket { path: look.path })
-            };
+            let mut pending = Self::resume_join(&look.path, options.open)?;
+            if pending.ticket.secret.key() != ticket.secret.key() {
+                // The earlier ticket led nowhere, or the user would not come with another.
+                put_meta(&pending.conn, "joining", ticket.to_string()).map_err(OpenError::from)?;
+                pending.ticket = ticket.clone();
+            }
+            return Ok(pending);
         }
         if look.kind == FileKind::Plain && !options.merge_by_key {
             let tables = tables_with_rows(&look.path, &options.open)?;

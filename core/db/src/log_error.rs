@@ -48,6 +48,12 @@ pub enum LogError {
         /// The epoch.
         epoch: EpochId,
     },
+    /// The definition of a table does not fit the one in use here.
+    #[error("{reason}")]
+    Definition {
+        /// What is different.
+        reason: String,
+    },
     /// The payload's table is not the lane's.
     #[error("the entry's rows belong to another table than its lane")]
     WrongTable,

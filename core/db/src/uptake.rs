@@ -51,13 +51,15 @@ pub(crate) fn take_up(
             taken.cursor = Some(last);
             return Ok(taken);
         }
-        let (mut canonical, mut stored) = (Vec::new(), Vec::new());
+        let (mut canonical, mut stored, mut has_key) = (Vec::new(), Vec::new(), true);
         for &column in &info.key {
             let value = from_sql(row.get_ref(column)?);
             value.encode(&mut stored);
-            if !crate::key::encode_part(value, info.columns[column].collation, &mut canonical) {
-                return Err(MergeError::Decode(kithdb_log::DecodeError::NotCanonical { what: "key" }));
-            }
+            has_key &= crate::key::encode_part(value, info.columns[column].collation, &mut canonical);
+        }
+        // Another program's: SQLite allows NULL in a key, but it names no row.
+        if !has_key {
+            continue;
         }
         last = stored;
         if table.stored_meta(&context.authors, &canonical)?.is_some() {

@@ -458,6 +458,10 @@ fn tables_changed_by_other_programs_are_quarantined() {
         replica.quarantine_reason(table.num),
         Some(r#"the table was changed by another program: column "b" is missing here"#)
     );
+    // What cannot be recorded is not committed.
+    assert!(replica.execute("INSERT INTO t VALUES(1, 2)", []).is_err());
+    let rows: i64 = replica.conn().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 0);
 }
 
 #[test]

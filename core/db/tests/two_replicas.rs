@@ -212,3 +212,49 @@ fn row_that_an_index_expression_fails_on_is_kept_aside_until_it_is_mended() {
     assert_eq!(dump(&mut two, "SELECT id FROM notes"), ["a"]);
     assert_eq!(dump(&mut one, "SELECT id FROM notes ORDER BY id"), ["a", "b"]);
 }
+
+#[test]
+fn definition_that_does_not_fit_leaves_the_table_in_use_alone() {
+    let (mut one, mut two) = pair();
+    one.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY, a); INSERT INTO t VALUES('x', 1)").unwrap();
+    one.sync_table("t").unwrap();
+    two.execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)").unwrap();
+    two.sync_table("t").unwrap();
+    seal(&mut one);
+    seal(&mut two);
+    for stream in one.sync_state().unwrap().streams {
+        two.store_entries(&one.load_entries(&stream.id, SequenceNumber::new(1), usize::MAX).unwrap()).unwrap();
+    }
+    let report = two.apply_stored(ApplyBudget::default()).unwrap();
+    assert!(!report.refused.is_empty());
+    assert_eq!(two.registry().by_name("t").unwrap().state, kithdb_core::registry::TableState::Synced);
+    two.execute_batch("INSERT INTO t(a, b) VALUES(1, 2)").unwrap();
+    assert_eq!(dump(&mut two, "SELECT count(*) || '' FROM kith__pending"), ["1"]);
+    assert!(two.verify(|_, _| {}).unwrap().is_clean());
+}
+
+#[test]
+fn null_keys_of_another_program_do_not_stop_the_uptake() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.db");
+    let mut one = Replica::init(&path, InitOptions::new("one")).unwrap();
+    let ticket = one.invite(Role::Writer, u64::MAX >> 16, Vec::new()).unwrap();
+    let pending = Replica::prepare_join_memory(&ticket, JoinOptions::new("two")).unwrap();
+    one.admit(&pending.request().unwrap(), NOW).unwrap();
+    let operations: Vec<_> = one.membership().operations().cloned().collect();
+    let mut two = pending.complete(&operations).unwrap();
+    one.execute_batch(
+        "CREATE TABLE n(a TEXT, b TEXT, v, PRIMARY KEY(a, b)); INSERT INTO n VALUES('x', 'y', 1), ('z', 'y', 2)",
+    )
+    .unwrap();
+    one.sync_table("n").unwrap();
+    one.close().unwrap();
+    let foreign = rusqlite::Connection::open(&path).unwrap();
+    foreign.execute_batch("INSERT INTO n VALUES(NULL, 'y', 3), ('x', NULL, 4), (NULL, NULL, 5)").unwrap();
+    foreign.close().unwrap();
+    let mut one = Replica::open(&path, OpenOptions::default()).unwrap();
+    pull(&mut one, &mut two);
+    assert_eq!(dump(&mut two, "SELECT a || v FROM n ORDER BY a"), ["x1", "z2"]);
+    let problems = one.verify(|_, _| {}).unwrap().problems;
+    assert_eq!(problems.len(), 3, "{problems:?}");
+}

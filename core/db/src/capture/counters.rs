@@ -81,7 +81,11 @@ impl Counters {
                 (changes, total) = real_counts(conn);
             }
             self.ours.set(saved.ours.wrapping_add(total.wrapping_sub(saved.total)));
-            self.marker.set((changes != 0 && changes != saved.shown).then_some(Marker { changes, total, shown: saved.shown }));
+            self.marker.set((changes != 0 && changes != saved.shown).then_some(Marker {
+                changes,
+                total,
+                shown: saved.shown,
+            }));
         }
         set_last_insert_rowid(conn, saved.rowid);
     }

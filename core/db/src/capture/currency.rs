@@ -60,12 +60,7 @@ impl Currency {
         self.has_attached.set(self.has_attached.get() || attaches);
         // SAFETY: the handle is open while its authorizer runs; the arguments are those of this option.
         unsafe {
-            ffi::sqlite3_db_config(
-                db,
-                ffi::SQLITE_DBCONFIG_ENABLE_TRIGGER,
-                1 as c_int,
-                std::ptr::null_mut::<c_int>(),
-            );
+            ffi::sqlite3_db_config(db, ffi::SQLITE_DBCONFIG_ENABLE_TRIGGER, 1 as c_int, std::ptr::null_mut::<c_int>());
         }
     }
 

@@ -64,7 +64,7 @@ impl Shape {
         Ok(Self {
             num: info.num,
             name: info.name.clone(),
-            width: if fits { c_int::try_from(names.len()).ok() } else { None },
+            width: if fits && !info.was_changed { c_int::try_from(names.len()).ok() } else { None },
             columns: info
                 .columns
                 .iter()
@@ -108,7 +108,8 @@ impl Shapes {
 
     /// Describes the synced tables of a registry.
     pub(super) fn of_registry(conn: &Connection, registry: &Registry) -> rusqlite::Result<Self> {
-        let synced = registry.tables().iter().filter(|info| info.state == TableState::Synced);
+        // A table that was changed elsewhere has no width, so that a write to it fails the commit instead of going unrecorded.
+        let synced = registry.tables().iter().filter(|info| info.state == TableState::Synced || info.was_changed);
         let list = synced.map(|info| Shape::of_table(conn, info)).collect::<rusqlite::Result<_>>()?;
         Ok(Self { source: registry.tables().to_vec(), ..Self::new(list) })
     }

@@ -20,8 +20,7 @@ use super::{flush, reasons};
 /// The statement that enlists the table.
 pub(super) const ENLIST: &str = "INSERT INTO kith__capture VALUES(NULL)";
 /// The same, counted by SQLite as a given number of changed rows.
-pub(super) const ENLIST_COUNTED: &str =
-    "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT ?1) INSERT INTO kith__capture SELECT NULL FROM c";
+pub(super) const ENLIST_COUNTED: &str = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT ?1) INSERT INTO kith__capture SELECT NULL FROM c";
 /// The statement that makes SQLite connect the table that notices the close.
 pub(super) const WATCH: &str = "SELECT 1 FROM kith__close";
 

@@ -12,6 +12,11 @@ use super::{Context, MergeError, claims};
 
 /// Shows what is to be shown under every key where something changed, then settles UNIQUE claims.
 pub(crate) fn materialise(context: &mut Context<'_>, table: &mut TableWork<'_>) -> Result<(), MergeError> {
+    if table.live_parked {
+        // What SQLite refused may pass by now: an index may be gone.
+        let refused = parked::with_reason(context.conn, &context.authors, table.info.num, Reason::Refused)?;
+        table.dirty.extend(refused.into_iter().map(|life| life.id.key));
+    }
     while let Some(key) = table.dirty.pop_first() {
         // Nothing but what is parked can take the place of what is shown.
         if !table.any_parked {
