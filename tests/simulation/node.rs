@@ -52,8 +52,8 @@ pub struct Node {
     pub is_unaware: bool,
     /// A copy of its file was put in its place at some time.
     pub was_restored: bool,
-    /// A copy of its files.
-    pub backup: Option<PathBuf>,
+    /// A copy of its files, and how many entries of its own it holds.
+    pub backup: Option<(PathBuf, u64)>,
     /// Another program's connection to its file.
     application: Option<Replica>,
     /// That program is in the midst of a transaction.

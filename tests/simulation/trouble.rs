@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kithdb_core::replica::Replica;
 use kithdb_core::seal::SealBudget;
 use kithdb_tests::random::Random;
 
@@ -31,19 +32,30 @@ pub fn knows_its_own(world: &World, node: usize) -> Outcome<bool> {
     Ok(true)
 }
 
+/// Counts the entries that a node has made.
+fn own_entries(replica: &Replica) -> Outcome<u64> {
+    let heights = check::heights(replica)?;
+    let own = heights.iter().filter(|(stream, _)| stream.author == replica.author());
+    Ok(own.map(|(_, height)| height.get()).sum())
+}
+
 /// Copies a node's files away, at a moment when everything it wrote is sealed.
 pub fn back_up(world: &mut World, node: usize) -> Outcome<()> {
     let Some(driver) = world.nodes[node].driver() else { return Ok(()) };
     let unsealed = "SELECT EXISTS(SELECT 1 FROM kith__pending) OR EXISTS(SELECT 1 FROM kith__tables WHERE schema_sequence IS NULL)";
     let unsealed: bool =
         driver.replica().conn().query_row(unsealed, [], |row| row.get(0)).map_err(during("looking for writes"))?;
+    if world.nodes[node].backup.is_some() && !world.random.percent(20) {
+        return Ok(());
+    }
     if unsealed || driver.has_work() || world.nodes[node].is_locked {
         return Ok(());
     }
     let Some(path) = world.nodes[node].path().map(|path| beside(path, "-backup")) else { return Ok(()) };
+    let own = own_entries(driver.replica())?;
     remove_files(&path)?;
     world.nodes[node].copy_files(&path)?;
-    world.nodes[node].backup = Some(path);
+    world.nodes[node].backup = Some((path, own));
     Ok(())
 }
 
@@ -59,10 +71,16 @@ fn remove_files(path: &Path) -> Outcome<()> {
 
 /// Puts an older copy in a file's place: as a new file beside the old sidecar, or unnoticeably with the sidecar in the old inode.
 pub fn restore(world: &mut World, node: usize, random: &mut Random) -> Outcome<()> {
-    let (Some(backup), Some(path)) = (world.nodes[node].backup.clone(), world.nodes[node].path().map(Path::to_owned))
+    let (Some((backup, own)), Some(path)) =
+        (world.nodes[node].backup.clone(), world.nodes[node].path().map(Path::to_owned))
     else {
         return Ok(());
     };
+    let Some(driver) = world.nodes[node].driver() else { return Ok(()) };
+    if own_entries(driver.replica())? == own && random.percent(90) {
+        // It would lose nothing.
+        return Ok(());
+    }
     if world.nodes[node].is_up() {
         world.crash(node);
     }
