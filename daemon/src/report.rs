@@ -55,7 +55,8 @@ impl Display for Sentence<'_> {
         let mut sentence = String::new();
         for cause in self.0.chain() {
             let cause = cause.to_string();
-            if sentence.contains(&cause) {
+            // SQLite's codes stand below the message they belong to, and say less.
+            if sentence.contains(&cause) || (!sentence.is_empty() && cause.starts_with("Error code ")) {
                 continue;
             }
             if !sentence.is_empty() {

@@ -1,5 +1,6 @@
-//! What to do when no peer is found.
+//! What to say and do when no peer is found.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::fmt::Write as _;
 
@@ -21,14 +22,17 @@ pub fn nobody<A: Display>(tried: &[Tried], addresses: &[A], mdns: bool) -> Strin
         text.push_str("\n  no address: none was given and none is known from before");
     }
     for Tried { address, reason } in tried {
-        let _ = write!(text, "\n  {address}: {}", visible(reason.as_deref().unwrap_or("no answer yet")));
+        let address = address.to_string();
+        let reason = reason.as_deref().map_or("no answer yet", |reason| reason_for(&address, reason));
+        let _ = write!(text, "\n  {}: {}", without_peer(&address), visible(reason));
     }
-    text.push_str("\nThis device can be reached at:");
-    if addresses.is_empty() {
-        text.push_str("\n  no address: it does not listen");
-    }
-    for address in addresses {
-        let _ = write!(text, "\n  {address}");
+    // A device that is about to join does not listen.
+    if !addresses.is_empty() {
+        text.push_str("\nThis device can be reached at:");
+        let mut places = Places::default();
+        for address in addresses.iter().map(ToString::to_string).filter(|address| places.is_new(address)) {
+            let _ = write!(text, "\n  {address}");
+        }
     }
     text.push_str(
         "\nWhat to do:\n  \
@@ -39,4 +43,56 @@ pub fn nobody<A: Display>(tried: &[Tried], addresses: &[A], mdns: bool) -> Strin
          `kith doctor` checks this machine",
     );
     text
+}
+
+/// The part of a dial's outcome that is about one address; several addresses of a peer are dialled at once.
+fn reason_for<'r>(address: &str, reason: &'r str) -> &'r str {
+    let place = format!("{}: ", without_peer(address));
+    reason.split("; ").find_map(|part| part.strip_prefix(&place)).unwrap_or(reason)
+}
+
+fn without_peer(address: &str) -> &str {
+    address.split("/p2p/").next().unwrap_or(address)
+}
+
+/// The places of this device that were told: one line for each is enough, over QUIC where there is QUIC.
+#[derive(Debug, Default)]
+pub struct Places(HashSet<String>);
+
+impl Places {
+    /// Tells whether an address is worth a line: a new place, and none that needs an interface's name to be used.
+    pub fn is_new(&mut self, address: &str) -> bool {
+        let mut parts = address.split('/').skip(1);
+        let (Some(family), Some(ip), _, Some(port)) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            return true;
+        };
+        let is_narrow = family == "ip6" && (ip.starts_with("fe80:") || ip == "::1");
+        !is_narrow && self.0.insert(format!("{ip} {port}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_address_has_its_own_reason() {
+        let reason = "/ip4/10.0.0.1/tcp/1: refused; /ip4/10.0.0.2/udp/1/quic-v1: timed out";
+        assert_eq!(reason_for("/ip4/10.0.0.2/udp/1/quic-v1/p2p/X", reason), "timed out");
+        assert_eq!(reason_for("/ip4/10.0.0.3/tcp/1", reason), reason);
+    }
+
+    #[test]
+    fn one_line_for_each_place() {
+        let mut places = Places::default();
+        let told = [
+            "/ip4/10.0.0.1/udp/4700/quic-v1",
+            "/ip4/10.0.0.1/tcp/4700",
+            "/ip6/fe80::1/tcp/4700",
+            "/ip6/::1/tcp/4700",
+            "/ip6/fd00::2/tcp/4700",
+        ]
+        .map(|address| places.is_new(address));
+        assert_eq!(told, [true, false, false, false, true]);
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use kithdb_core::file::{self, FileKind};
 use kithdb_core::keyfile;
@@ -43,15 +43,14 @@ pub fn run(arguments: &Join, output: Output) -> Result<ExitCode> {
             replica
         }
         Err(error) => {
-            let waits = waits(&arguments.file);
-            let hint = match (&error, waits) {
-                (JoinError::NobodyAnswered { tried, addresses, mdns }, true) => {
-                    Some(advice::nobody(tried, addresses, *mdns))
+            if let JoinError::NobodyAnswered { tried, addresses, mdns } = &error
+                && !output.json
+            {
+                eprintln!("{}", advice::nobody(tried, addresses, *mdns));
+                if waits(&arguments.file) {
+                    eprintln!("The file keeps its place: the same command goes on where this one ended.");
                 }
-                _ => None,
-            };
-            if let Some(hint) = hint.filter(|_| !output.json) {
-                eprintln!("{hint}\nThe file keeps its place: the same command goes on where this one ended.");
+                bail!("no owner answered; start `kith sync` on the inviting device and try again");
             }
             return Err(error.into());
         }

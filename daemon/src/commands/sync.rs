@@ -23,6 +23,9 @@ use tell::Teller;
 /// How long the other side may take to say that it has caught up too.
 const COMPARE_MAX: Duration = Duration::from_secs(5);
 
+/// When to say that nobody was found: before ten seconds are over.
+const REPORT_AFTER: Duration = Duration::from_secs(9);
+
 /// Why the command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -45,6 +48,7 @@ pub fn run(arguments: &Sync, output: Output) -> Result<ExitCode> {
         listen: if listen.is_empty() { Listen::Everywhere } else { Listen::At(listen) },
         mdns: !arguments.no_mdns,
         peers: parse_addresses(&arguments.peers)?,
+        report_after: REPORT_AFTER,
         ..PeerConfig::default()
     };
     let mut teller = Teller::new(output);

@@ -10,7 +10,8 @@ mod statements;
 
 use std::io::{self, BufRead, IsTerminal};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use kithdb_core::error::StatementError;
 use kithdb_core::replica::Replica;
 use rusqlite::types::ValueRef;
 
@@ -19,6 +20,9 @@ use crate::render::{Mode, Rows};
 
 /// The longest statement that a script may hold: a little more than SQLite itself takes.
 const STATEMENT_BYTES_MAX: usize = 1 << 30;
+
+/// How much of a statement is shown from where SQLite found it wrong.
+const EXCERPT_CHARS: usize = 40;
 
 /// A replica that statements are run on, and how their rows are printed.
 pub struct Shell {
@@ -98,7 +102,7 @@ impl Shell {
             self.replica.reload_registry()?;
             self.print(statement).map_err(|failure| match failure {
                 Failure::Output(error) => anyhow::Error::from(error),
-                Failure::Sql(error) => self.replica.explain(error).into(),
+                Failure::Sql(error) => in_words(self.replica.explain(error)),
             })?;
         }
         self.replica.reload_registry()?;
@@ -125,6 +129,19 @@ impl Shell {
         io::Write::flush(&mut out)?;
         Ok(())
     }
+}
+
+/// Says what is wrong with a statement, with the place in it instead of all of it.
+fn in_words(error: StatementError) -> anyhow::Error {
+    let StatementError::Sqlite(rusqlite::Error::SqlInputError { msg, sql, offset, .. }) = &error else {
+        return error.into();
+    };
+    let place = usize::try_from(*offset).ok().and_then(|offset| sql.get(offset..)).unwrap_or_default();
+    let mut excerpt: String = place.chars().take(EXCERPT_CHARS).collect();
+    if excerpt.len() < place.len() {
+        excerpt.push('…');
+    }
+    if excerpt.trim().is_empty() { anyhow!("{msg}") } else { anyhow!("{msg}, at `{}`", excerpt.trim_end()) }
 }
 
 /// What can go wrong while rows are printed.

@@ -1,6 +1,5 @@
 //! Tells what a peer does: a line for what people care about, a bar while entries come in, or one JSON object an event.
 
-use std::collections::HashSet;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use kithdb_peer::{PeerEvent, PeerStatus};
 use serde_json::{Value, json};
 
-use crate::commands::advice;
+use crate::commands::advice::{self, Places};
 use crate::human;
 use crate::render::visible;
 use crate::report::Output;
@@ -19,14 +18,13 @@ pub struct Teller {
     bar: Option<ProgressBar>,
     started: Instant,
     merged: u64,
-    /// Places of this device that were told.
-    told: HashSet<String>,
+    places: Places,
 }
 
 impl Teller {
     /// Prints to standard output.
     pub fn new(output: Output) -> Self {
-        Self { output, bar: None, started: Instant::now(), merged: 0, told: HashSet::new() }
+        Self { output, bar: None, started: Instant::now(), merged: 0, places: Places::default() }
     }
 
     /// Prints one event.
@@ -37,24 +35,13 @@ impl Teller {
             return self.output.line(value);
         }
         self.advance_bar(event);
-        if matches!(event, PeerEvent::Listening { address } if !self.is_news(&address.to_string())) {
+        if matches!(event, PeerEvent::Listening { address } if !self.places.is_new(&address.to_string())) {
             return Ok(());
         }
         match text_of(event) {
             Some(line) => self.line(&visible_lines(&line)),
             None => Ok(()),
         }
-    }
-
-    /// Tells whether an address of this device is worth a line: one for each interface, none that needs an interface's name to be used.
-    fn is_news(&mut self, address: &str) -> bool {
-        let mut parts = address.split('/').skip(1);
-        let (Some(family), Some(ip), _, Some(port)) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-            return true;
-        };
-        let is_narrow = family == "ip6" && (ip.starts_with("fe80:") || ip == "::1");
-        // QUIC is told first; TCP at the same place is found by whoever needs it.
-        !is_narrow && self.told.insert(format!("{ip} {port}"))
     }
 
     /// Prints what it came to.
