@@ -25,12 +25,7 @@ pub fn ticking_clock() -> ClockSource {
 
 /// Makes options with seeded randomness, a clock of their own, and no waiting for locks.
 pub fn options(seed: u64) -> OpenOptions {
-    OpenOptions {
-        busy_timeout: Duration::ZERO,
-        clock: ticking_clock(),
-        entropy: Entropy::seeded(seed),
-        ..OpenOptions::default()
-    }
+    OpenOptions { busy_timeout: Duration::ZERO, clock: ticking_clock(), entropy: Entropy::seeded(seed) }
 }
 
 /// Founds a workspace in memory, or in a file.
