@@ -38,7 +38,10 @@ fn on_one_file(folder: &Path, journal: &str, stays: bool, seed: u64) -> Result<T
     let mut tally = Tally::default();
     let mut random = Random::new(seed);
     let mut replica = pair::found(Some(&path), random.bits());
-    replica.conn().pragma_update_and_check(None, "journal_mode", journal, |_| Ok(())).map_err(|error| error.to_string())?;
+    replica
+        .conn()
+        .pragma_update_and_check(None, "journal_mode", journal, |_| Ok(()))
+        .map_err(|error| error.to_string())?;
     numbered::create(&mut replica);
     let mut witness = Witness::new(&mut replica, random.bits());
     witness.check_equal(&mut replica)?;
@@ -52,7 +55,8 @@ fn on_one_file(folder: &Path, journal: &str, stays: bool, seed: u64) -> Result<T
         let acknowledged = work.run(folder, &mut tally).map_err(failed)?;
         let was_reached = vfs::has_failed(folder);
         vfs::set_fault(folder, None);
-        let mut replica = Replica::open(&path, pair::options(random.bits())).map_err(|error| failed(error.to_string()))?;
+        let mut replica =
+            Replica::open(&path, pair::options(random.bits())).map_err(|error| failed(error.to_string()))?;
         last = check_opened(&mut replica, &mut witness, acknowledged, last + TRANSACTIONS + 1).map_err(failed)?;
         replica.close().map_err(|error| failed(error.to_string()))?;
         if !was_reached {

@@ -44,6 +44,12 @@ struct Watched {
     since: Vec<Change>,
 }
 
+impl Watched {
+    fn was_removed(&self) -> bool {
+        self.since.iter().any(|change| matches!(change, Change::Remove))
+    }
+}
+
 #[derive(Debug, Default)]
 struct Folder {
     files: BTreeMap<PathBuf, Watched>,
@@ -184,6 +190,11 @@ fn note_sync(name: &Path) -> Result<(), c_int> {
     let mut folders = folders();
     let Some(folder) = name.parent().and_then(|parent| folders.get_mut(parent)) else { return Ok(()) };
     count(folder)?;
+    let is_new = folder.files.get(name).is_none_or(|file| file.durable.is_none() || file.was_removed());
+    if is_new && [b"-wal".as_slice(), b"-journal"].iter().any(|end| name.as_os_str().as_bytes().ends_with(end)) {
+        // The VFS below syncs the folder of a new journal with its first sync.
+        sync_entries(folder);
+    }
     let file = folder.files.entry(name.to_owned()).or_default();
     let mut content = file.durable.take();
     for change in file.since.drain(..) {
@@ -197,13 +208,21 @@ fn note_sync(name: &Path) -> Result<(), c_int> {
     Ok(())
 }
 
+/// Syncs a folder: what was removed stays so.
+fn sync_entries(folder: &mut Folder) {
+    for file in folder.files.values_mut() {
+        if let Some(at) = file.since.iter().rposition(|change| matches!(change, Change::Remove)) {
+            file.since.drain(..=at);
+            file.durable = None;
+        }
+    }
+}
+
 fn note_removal(name: &Path, is_synced: bool) -> Result<(), c_int> {
     note(name, Change::Remove)?;
-    if is_synced {
-        let mut folders = folders();
-        if let Some(folder) = name.parent().and_then(|parent| folders.get_mut(parent)) {
-            folder.files.remove(name);
-        }
+    let mut folders = folders();
+    if is_synced && let Some(folder) = name.parent().and_then(|parent| folders.get_mut(parent)) {
+        sync_entries(folder);
     }
     Ok(())
 }
