@@ -105,7 +105,7 @@ impl Scenario {
         };
         scenario.draw_settings(rng);
         scenario.draw_start(rng);
-        let count = if on_disk { 12 + rng.below(16) } else { 16 + rng.below(48) };
+        let count = if on_disk { 12 + rng.below(16) } else { 20 + rng.below(56) };
         for _ in 0..count {
             scenario.draw_event(rng);
         }
@@ -248,7 +248,11 @@ impl Scenario {
 fn draw_tables(rng: &mut Rng) -> Vec<usize> {
     let mut tables = Vec::new();
     for _ in 0..1 + rng.weighted(&[50, 35, 15]) {
-        let table = rng.below(SHAPES.len());
+        // Where rows can stand in each other's way, more can go wrong.
+        let mut table = rng.below(SHAPES.len());
+        if SHAPES[table].claims.is_empty() && rng.chance(40) {
+            table = rng.below(SHAPES.len());
+        }
         if !tables.contains(&table) {
             if let Some(parent) = SHAPES[table].parent.filter(|parent| !tables.contains(parent)) {
                 tables.push(parent);

@@ -50,7 +50,7 @@ impl Fill {
             Self::AnyKey => &["1", "1.0", "'1'", "x'31'", "2", "0.5", "-0.0", "0"],
             Self::SmallInt => &["0", "1", "2", "3", "2", "1", "NULL"],
             Self::SmallIntNotNull => &["0", "1", "2", "3"],
-            Self::UniqueInt => &["1", "2", "3", "4", "NULL"],
+            Self::UniqueInt => &["1", "2", "3", "1", "NULL"],
             Self::Text => &["'p'", "'q'", "'r'", "''", "NULL", "'s' || char(0) || 't'"],
             Self::TextNotNull => &["'p'", "'q'", "'r'", "''"],
             Self::CaseText => &["'x'", "'X'", "'y'", "'Y'", "'z'", "NULL"],

@@ -26,6 +26,9 @@ use crate::storage::{get_meta, put_meta};
 /// How long a transaction waits for a part that has not arrived, in milliseconds (10 minutes).
 pub const TORN_AFTER_MS: u64 = 10 * 60 * 1000;
 
+/// How often a merge seals anew because another process wrote in between, before it leaves the rest to the next call.
+const SEALS_MAX: usize = 16;
+
 /// How much one call to [`Replica::apply_stored`] does before it commits.
 #[derive(Debug, Clone, Copy)]
 pub struct ApplyBudget {
@@ -188,9 +191,14 @@ impl Replica {
         if !self.has_waiting()? {
             return Ok(report);
         }
-        while self.seal(SealBudget::default())?.more {}
-        self.apply_rows(budget, &mut report)?;
-        self.reload_registry()?;
+        for _ in 0..SEALS_MAX {
+            while self.seal(SealBudget::default())?.more {}
+            if self.apply_rows(budget, &mut report)? {
+                self.reload_registry()?;
+                return Ok(report);
+            }
+        }
+        report.more = true;
         Ok(report)
     }
 
@@ -201,11 +209,17 @@ impl Replica {
             .query_row([], |row| row.get(0))?)
     }
 
-    fn apply_rows(&mut self, budget: ApplyBudget, report: &mut ApplyReport) -> Result<(), LogError> {
+    /// Merges a batch; returns false, and does nothing, if somebody wrote since the last seal.
+    fn apply_rows(&mut self, budget: ApplyBudget, report: &mut ApplyReport) -> Result<bool, LogError> {
         let before = report.clone();
         self.merging(|replica| {
             *report = before.clone();
-            apply_in_transaction(replica, budget, report)
+            let sql = "SELECT EXISTS(SELECT 1 FROM kith__pending)";
+            if replica.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))? {
+                return Ok(false);
+            }
+            apply_in_transaction(replica, budget, report)?;
+            Ok(true)
         })
     }
 

@@ -280,11 +280,16 @@ fn seal_in_transaction(replica: &mut Replica, budget: SealBudget, now_unix_ms: u
 
     let mut merge = Merge::begin(conn, registry, &restore_hook)?;
     seal_pending(&mut merge, registry, &mut lanes, author, budget, &mut report)?;
-    if !report.more {
+    let is_ahead = report.more;
+    if !is_ahead {
         seal_schema(conn, registry, &mut lanes, &mut clock, now_unix_ms)?;
         take_up_existing(&mut merge, registry, &mut lanes, &mut clock, now_unix_ms, budget, &mut report)?;
     }
-    merge.finish()?;
+    if is_ahead {
+        merge.break_off()?;
+    } else {
+        merge.finish()?;
+    }
     report.heads = lanes.finish()?;
     put_meta(conn, "clock", clock.last().as_u64() as i64)?;
     Ok(report)
@@ -313,7 +318,9 @@ fn seal_pending(
             })
             .optional()?;
         let Some((n, first_clock, flags, stored)) = row else { break };
-        if !continues && bytes >= budget.bytes {
+        // The user's tables show all that is pending, so what is shown can be worked out at the end only, and there is no stopping
+        // where something must be.
+        if !continues && bytes >= budget.bytes && !merge.is_unsettled() {
             report.more = true;
             break;
         }

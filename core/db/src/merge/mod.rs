@@ -123,6 +123,18 @@ impl<'c> Merge<'c> {
         Ok((&mut self.context, table))
     }
 
+    /// Tells whether what is shown must be worked out again somewhere.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.tables.values().any(|table| !table.dirty.is_empty() || table.claims_changed && table.live_parked)
+    }
+
+    /// Ends a merge after which the user's tables are still ahead of the metadata, so that nothing may be shown or hidden yet.
+    pub(crate) fn break_off(self) -> Result<(), MergeError> {
+        drop(self.tables);
+        self.context.guard.remove()?;
+        Ok(())
+    }
+
     /// Works out what is shown wherever something changed; ends the merge. Returns rows written per table name.
     pub(crate) fn finish(mut self) -> Result<BTreeMap<String, u64>, MergeError> {
         let mut written = BTreeMap::new();
