@@ -41,7 +41,9 @@ fn script_stops_at_its_first_failure_and_names_the_line() {
     let output = place.with_input(&["sql", "a.db"], "SELECT 1;\n\nSELECT *\nFROM nowhere;\nSELECT 2;\n");
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);
-    assert_eq!(error, "error: line 3: no such table: nowhere, at `nowhere;`\n");
+    assert_eq!(error, "error: line 3: no such table: nowhere\n");
+    let refusal = place.fails(&["sql", "a.db", "SELECT 1; SELECT nope, 2"]);
+    assert_eq!(refusal, "error: no such column: nope, at `nope, 2`");
     assert!(!text(&output.stdout).contains('2'));
     let output = place.with_input(&["sql", "a.db"], "CREATE TABLE t(a);\nBEGIN;\nINSERT INTO t VALUES(1);\n");
     assert!(text(&output.stderr).contains("ended inside a transaction"), "{}", text(&output.stderr));
