@@ -281,7 +281,8 @@ impl Plan {
                     }
                     Err(error) => {
                         let word = write.sql.split(' ').next().unwrap_or_default();
-                        refusal = Some(format!("{word} in {} on the {}: {error}", table.name, side.name()));
+                        let place = format!("{} on the {}", table.name, side.name());
+                        refusal = Some(format!("{word} in {place} refused by the database itself: {error}"));
                     }
                 }
             }
