@@ -197,7 +197,7 @@ impl Stage {
         let (sent, received) = (last["sent_bytes"].as_u64(), last["received_bytes"].as_u64());
         let known = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), human::bytes);
         self.say(format_args!(
-            "   in step after {}: the phone received {} and sent {}; merged {} on the phone, {} on the laptop",
+            "   in step {} after the phone started: it received {} and sent {}; merged {} on the phone, {} on the laptop",
             human::elapsed(elapsed),
             known(received),
             known(sent),
