@@ -8,6 +8,7 @@ mod check;
 mod forge;
 mod model;
 mod orders;
+mod regressions;
 mod rng;
 mod scenario;
 mod shapes;
