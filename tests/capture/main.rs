@@ -65,10 +65,14 @@ fn generated_programs_are_captured_and_undisturbed() {
         report(*seed, program, failure);
     }
     assert!(failures.is_empty(), "at least {} of {count} programs broke a law", failures.len());
-    let Tally { statements, failed, refused, rows } = total.into_inner().unwrap();
+    let Tally { statements, failed, refused, as_with_triggers, rows } = total.into_inner().unwrap();
     println!(
-        "{count} programs: {statements} statements compared ({failed} of them failed alike), {refused} refused as documented, {rows} rows arrived, {:.1} s",
+        "{count} programs: {statements} statements compared ({failed} of them failed alike), {refused} refused as documented, {as_with_triggers} programs as with triggers, {rows} rows arrived, {:.1} s",
         started.elapsed().as_secs_f64()
+    );
+    assert!(
+        as_with_triggers * 100 <= count.max(PROGRAMS),
+        "synced tables differ from tables without triggers too often"
     );
     assert!(refused > 0 || count < PROGRAMS, "the generator no longer writes what is refused");
 }
@@ -77,6 +81,7 @@ fn add(total: &mut Tally, tally: Tally) {
     total.statements += tally.statements;
     total.failed += tally.failed;
     total.refused += tally.refused;
+    total.as_with_triggers += tally.as_with_triggers;
     total.rows += tally.rows;
 }
 

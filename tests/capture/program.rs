@@ -35,7 +35,7 @@ pub enum Step {
     /// A statement that stays open.
     Open(usize, String),
     /// Further rows of an open statement.
-    Step(usize, usize),
+    More(usize, usize),
     /// The end of an open statement.
     Close(usize),
     /// An incremental blob write.
@@ -67,7 +67,7 @@ impl fmt::Display for Step {
             Self::Sql(sql) => f.write_str(sql),
             Self::Reset(rows, sql) => write!(f, "!reset {rows} {sql}"),
             Self::Open(cursor, sql) => write!(f, "!open {cursor} {sql}"),
-            Self::Step(cursor, rows) => write!(f, "!step {cursor} {rows}"),
+            Self::More(cursor, rows) => write!(f, "!step {cursor} {rows}"),
             Self::Close(cursor) => write!(f, "!close {cursor}"),
             Self::Blob { table, column, rowid, offset, bytes } => {
                 write!(f, "!blob {table} {column} {rowid} {offset} ")?;
@@ -130,7 +130,7 @@ fn parse_step(word: &str, rest: &str) -> Option<Step> {
         "!open" => numbered().map(|(cursor, sql)| Step::Open(cursor, sql))?,
         "!step" => {
             let (cursor, rows) = numbered()?;
-            Step::Step(cursor, rows.parse().ok()?)
+            Step::More(cursor, rows.parse().ok()?)
         }
         "!close" => Step::Close(rest.parse().ok()?),
         "!blob" => {
