@@ -47,11 +47,8 @@ pub fn number_from_env(name: &str) -> Option<u64> {
     Some(text.trim().parse().unwrap_or_else(|_| panic!("{name} must be a number, but is {text:?}")))
 }
 
-/// Takes the seed from the environment, or a fresh one.
+/// Takes the seed from the environment, or always the same one: a change is judged by what it breaks, not by what luck finds. Any
+/// other number draws other programs.
 pub fn seed_from_env(name: &str) -> u64 {
-    number_from_env(name).unwrap_or_else(|| {
-        use std::hash::{BuildHasher, RandomState};
-        // Kept short, so that it is easy to copy.
-        RandomState::new().hash_one(0) % 1_000_000_000_000
-    })
+    number_from_env(name).unwrap_or(1)
 }
