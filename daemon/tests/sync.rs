@@ -177,4 +177,16 @@ fn stock_sqlite_sees_ordinary_tables() {
     let said = common::text(&verify.stdout);
     assert_eq!(verify.status.code(), Some(1), "{said}");
     assert!(said.contains("table notes, row 'milk'") && said.contains("by another program"), "{said}");
+    // A column that stock SQLite adds stops what is written here and is named, until it is dropped again.
+    sqlite3("b.db", "ALTER TABLE notes ADD COLUMN extra");
+    let remedy = r#"run `ALTER TABLE "notes" DROP COLUMN "extra"` there"#;
+    let refusal = place.fails(&["sql", "b.db", "UPDATE notes SET done = 1"]);
+    assert!(refusal.contains("added the column extra") && refusal.contains(remedy), "{refusal}");
+    assert!(place.ok(&["status", "b.db"]).contains(remedy));
+    let verify = place.kith(&["verify", "b.db"]);
+    assert_eq!(verify.status.code(), Some(1));
+    assert!(common::text(&verify.stdout).contains(remedy));
+    sqlite3("b.db", "ALTER TABLE notes DROP COLUMN extra");
+    place.ok(&["sql", "b.db", "UPDATE notes SET done = 1"]);
+    place.ok(&["verify", "b.db"]);
 }

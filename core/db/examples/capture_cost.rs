@@ -57,7 +57,7 @@ fn table() -> TableInfo {
             key_kind: KeyKind::Natural,
         },
         state: TableState::Synced,
-        was_changed: false,
+        changed: None,
         existing_rows: false,
         columns: columns
             .iter()

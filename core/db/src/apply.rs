@@ -14,6 +14,7 @@ use kithdb_log::{
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::catalog::quarantine_name;
 use crate::define::CreateOutcome;
 use crate::entries::{EntryStatus, assemble, find_stream};
 use crate::log_error::LogError;
@@ -187,6 +188,8 @@ impl Replica {
     /// Merges stored entries, up to the budget; seals local writes first.
     pub fn apply_stored(&mut self, budget: ApplyBudget) -> Result<ApplyReport, LogError> {
         let mut report = ApplyReport::default();
+        self.reload_registry()?;
+        self.take_back_tables()?;
         self.apply_schema(&mut report)?;
         if !self.has_waiting()? {
             return Ok(report);
@@ -202,6 +205,27 @@ impl Replica {
         Ok(report)
     }
 
+    /// Has entries looked at again that were put aside while another program had changed their table, which fits again.
+    fn take_back_tables(&mut self) -> Result<(), LogError> {
+        let mut names = Vec::new();
+        for table in self.registry.tables().iter().filter(|table| table.state == TableState::Synced) {
+            let name = quarantine_name(table.num);
+            if get_meta::<Option<String>>(&self.conn, &name)?.flatten().is_some() {
+                names.push(name);
+            }
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.durably(|replica| {
+            crate::define::retry_waiting(&replica.conn)?;
+            for name in names {
+                put_meta(&replica.conn, &name, rusqlite::types::Null)?;
+            }
+            Ok(())
+        })
+    }
+
     fn has_waiting(&self) -> Result<bool, LogError> {
         Ok(self
             .conn
@@ -209,13 +233,13 @@ impl Replica {
             .query_row([], |row| row.get(0))?)
     }
 
-    /// Merges a batch; returns false, and does nothing, if somebody wrote since the last seal.
+    /// Merges a batch; returns false, and does nothing, if somebody wrote since the last seal, or changed a table.
     fn apply_rows(&mut self, budget: ApplyBudget, report: &mut ApplyReport) -> Result<bool, LogError> {
         let before = report.clone();
         self.merging(|replica| {
             *report = before.clone();
             let sql = "SELECT EXISTS(SELECT 1 FROM kith__pending)";
-            if replica.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))? {
+            if replica.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))? || !replica.is_current()? {
                 return Ok(false);
             }
             apply_in_transaction(replica, budget, report)?;
@@ -275,7 +299,7 @@ impl Replica {
                     Err(error) => refuse(conn, &candidate, &error, report)?,
                 }
             }
-            conn.execute("UPDATE kith__entries SET status = 0 WHERE status = 2", [])?;
+            crate::define::retry_waiting(conn)?;
             Ok(())
         })?;
         self.reload_registry()?;
@@ -404,8 +428,11 @@ fn check_candidate(
     candidate: Candidate,
     report: &mut ApplyReport,
 ) -> Result<Option<Checked>, LogError> {
-    let table = registry.by_lane(&candidate.entry.header.stream.lane).filter(|table| table.state == TableState::Synced);
-    let Some(table) = table else {
+    let known = registry.by_lane(&candidate.entry.header.stream.lane);
+    let Some(table) = known.filter(|table| table.state == TableState::Synced) else {
+        if let Some((num, reason)) = known.and_then(|table| Some((table.num, table.changed.as_ref()?))) {
+            put_meta(conn, &quarantine_name(num), reason)?;
+        }
         set_status(conn, candidate.arrival, EntryStatus::WaitingForTable, None)?;
         report.waiting += 1;
         return Ok(None);

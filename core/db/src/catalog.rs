@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! 1. Columns, cells and so the bytes of a row at birth are in the order of the replicated definition, whatever the local order.
-//! 2. A table whose local form lost a column or its key is quarantined here, whatever its stored state.
+//! 2. A table whose local form lost a column or its key, or has a stored column that the definition does not know, is quarantined
+//!    here, whatever its stored state.
 
 use std::collections::HashMap;
 
@@ -14,7 +15,7 @@ use crate::definition::{LocalTable, read_table};
 use crate::error::TableError;
 use crate::key;
 use crate::registry::{ColumnInfo, Registry, TableInfo, TableState};
-use crate::storage::get_meta;
+use crate::storage::{get_meta, quote};
 
 pub(crate) fn parse_state(text: &str) -> TableState {
     match text {
@@ -84,30 +85,46 @@ pub(crate) fn load(conn: &Connection, blinding: &BlindingSecret) -> rusqlite::Re
     let mut catalog = Catalog::default();
     let mut tables = Vec::with_capacity(stored.len());
     for table in stored {
-        let local = match read_table(conn, &table.name) {
-            Ok(local) => match local.misfit(&table.schema) {
-                None => Ok(local),
-                Some(difference) => Err(format!("the table was changed by another program: {difference}")),
-            },
+        let (local, reason) = match read_table(conn, &table.name) {
+            Ok(local) => {
+                let reason = changed_elsewhere(&local, &table.schema);
+                (Some(local), reason)
+            }
             Err(TableError::Sqlite(error)) => return Err(error),
-            Err(reason) => Err(reason.to_string()),
+            Err(reason) => (None, Some(reason.to_string())),
         };
         let mut state = table.state;
-        let mut was_changed = false;
+        let mut changed = None;
         if state == TableState::Quarantined {
             let reason = get_meta::<Option<String>>(conn, &quarantine_name(table.num))?.flatten();
             catalog.quarantined.push((table.num, reason.unwrap_or_default()));
-        } else if let (Err(reason), TableState::Synced) = (&local, state) {
+        } else if let (Some(reason), TableState::Synced) = (reason, state) {
             catalog.quarantined.push((table.num, reason.clone()));
             state = TableState::Quarantined;
-            was_changed = true;
+            changed = Some(reason);
         }
         let lane = lane_of(blinding, table.id);
-        let info = table_info(Stored { state, ..table }, lane, local.as_ref().ok(), &parents);
-        tables.push(TableInfo { was_changed, ..info });
+        let info = table_info(Stored { state, ..table }, lane, local.as_ref(), &parents);
+        tables.push(TableInfo { changed, ..info });
     }
     catalog.registry = Registry::new(tables);
     Ok(catalog)
+}
+
+/// Says what another program changed about a table so that rows can no longer be recorded whole, with the remedy.
+fn changed_elsewhere(local: &LocalTable, schema: &TableSchema) -> Option<String> {
+    let (table, unsync) = (&local.name, format!("call kith_unsync('{}')", local.name.replace('\'', "''")));
+    if let Some(difference) = local.misfit(schema) {
+        return Some(format!(
+            "the columns of the synced table {table} were changed by another program: {difference}; change them back there, or {unsync}"
+        ));
+    }
+    let column = &local.unknown_column(schema)?.name;
+    Some(format!(
+        "another program added the column {column} to the synced table {table}, where its values would not be recorded; run `ALTER TABLE {} DROP COLUMN {}` there, or {unsync}",
+        quote(table),
+        quote(column)
+    ))
 }
 
 fn table_info(
@@ -147,7 +164,7 @@ fn table_info(
         lane,
         name: local.map_or(table.name, |local| local.name.clone()),
         state: table.state,
-        was_changed: false,
+        changed: None,
         existing_rows: table.existing_rows,
         key,
         cell_ids: cells.iter().map(|&cell| ids[cell]).collect(),

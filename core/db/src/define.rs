@@ -249,7 +249,7 @@ fn register(
 }
 
 /// Has entries looked at again that waited for a table: one was taken in.
-fn retry_waiting(conn: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn retry_waiting(conn: &Connection) -> rusqlite::Result<()> {
     let (waits, for_table) = (EntryStatus::Waiting as i64, EntryStatus::WaitingForTable as i64);
     conn.prepare_cached("UPDATE kith__entries SET status = ?1 WHERE status = ?2")?.execute([waits, for_table])?;
     Ok(())

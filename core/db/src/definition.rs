@@ -20,7 +20,6 @@ pub(crate) struct LocalColumn {
     /// Index among all columns, generated ones included.
     pub table_index: usize,
     pub not_null: bool,
-    pub has_default: bool,
 }
 
 /// A UNIQUE constraint or index other than the primary key.
@@ -133,13 +132,13 @@ impl LocalTable {
     /// Reads the columns and returns those that are declared as the primary key.
     fn read_columns(&mut self, conn: &Connection) -> Result<Vec<usize>, TableError> {
         let mut statement = conn.prepare_cached(
-            "SELECT cid, name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?1, 'main') ORDER BY cid",
+            "SELECT cid, name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?1, 'main') ORDER BY cid",
         )?;
         let mut rows = statement.query([&self.name])?;
         let mut key = Vec::new();
         while let Some(row) = rows.next()? {
             let name: String = row.get(1)?;
-            if row.get::<_, i64>(6)? != 0 {
+            if row.get::<_, i64>(5)? != 0 {
                 self.generated.push(name);
                 continue;
             }
@@ -154,7 +153,7 @@ impl LocalTable {
                 collation.map_or_else(|| "BINARY".to_owned(), |text| text.to_string_lossy().into_owned())
             };
             let collation = self.collation(&name, &collation)?;
-            if row.get::<_, i64>(5)? > 0 {
+            if row.get::<_, i64>(4)? > 0 {
                 key.push(self.columns.len());
             }
             self.columns.push(LocalColumn {
@@ -163,7 +162,6 @@ impl LocalTable {
                 collation,
                 table_index: usize::from(row.get::<_, u16>(0)?),
                 not_null: row.get(3)?,
-                has_default: row.get(4)?,
             });
         }
         Ok(key)
@@ -286,6 +284,13 @@ impl LocalTable {
         }
     }
 
+    /// Finds a stored column that `schema` does not have; a generated one stores nothing, so it may be there.
+    pub fn unknown_column(&self, schema: &TableSchema) -> Option<&LocalColumn> {
+        self.columns
+            .iter()
+            .find(|local| !schema.columns.iter().any(|known| known.name.eq_ignore_ascii_case(&local.name)))
+    }
+
     /// Names what keeps this table from holding rows of `schema`; `None` if every column is there with the same meaning.
     pub fn misfit(&self, schema: &TableSchema) -> Option<String> {
         let mut key = Vec::new();
@@ -326,22 +331,16 @@ impl LocalTable {
                 kind_name(schema.key_kind)
             ));
         }
-        let extra = self.columns.iter().find(|column| {
-            !schema.columns.iter().any(|known| known.name.eq_ignore_ascii_case(&column.name))
-                && column.not_null
-                && !column.has_default
-        });
-        extra.map(|column| {
-            format!("column {} is NOT NULL without a default here and missing there", quoted(&column.name))
-        })
+        None
     }
 
     /// Names the first difference that would make two tables show different rows for the same state.
     pub fn difference(&self, other: &Self) -> Option<String> {
-        if let Some(misfit) = self.misfit(&other.to_schema()) {
+        let theirs = other.to_schema();
+        if let Some(misfit) = self.misfit(&theirs) {
             return Some(misfit);
         }
-        if let Some(extra) = self.columns.iter().find(|column| other.position(&column.name).is_none()) {
+        if let Some(extra) = self.unknown_column(&theirs) {
             return Some(format!("column {} is missing there", quoted(&extra.name)));
         }
         for column in &other.columns {

@@ -52,8 +52,8 @@ pub struct TableInfo {
     pub schema: TableSchema,
     /// Whether it takes part.
     pub state: TableState,
-    /// Whether another program changed the form of a table that is synced, so that writes to it can no longer be recorded.
-    pub was_changed: bool,
+    /// What another program changed about the form of a table that is synced, so that writes to it cannot be recorded, with the remedy.
+    pub changed: Option<String>,
     /// Whether rows without metadata exist (rows from before sync, at stamp 0).
     pub existing_rows: bool,
     /// Stored columns in definition order.

@@ -252,6 +252,11 @@ impl Replica {
         Ok(true)
     }
 
+    /// Tells whether what is cached is what the file says; asked in a write transaction, it stays so.
+    pub(crate) fn is_current(&self) -> rusqlite::Result<bool> {
+        Ok(self.version == Some(TablesVersion::read(&self.conn)?))
+    }
+
     /// Tells whether the synced tables, as known here, may have been rolled back or changed; looks at two flags only.
     pub fn is_stale(&self) -> bool {
         self.follow.is_stale()

@@ -409,7 +409,8 @@ fn take_up_existing(
             report.more = true;
             break;
         }
-        let Some(table) = registry.by_num(num) else { continue };
+        // The columns of a table that another program changed may not be there.
+        let Some(table) = registry.by_num(num).filter(|table| table.changed.is_none()) else { continue };
         let at = clock.tick(now_unix_ms, 1)?;
         lanes.begin(std::slice::from_ref(table), at)?;
         let (context, work) = merge.with_table(num)?;

@@ -30,6 +30,11 @@ pub enum Problem {
         /// Which entry and what is wrong.
         detail: String,
     },
+    /// Another program changed the form of a table, whose rows were not compared.
+    TableChanged {
+        /// What is different, with the table's name and the remedy.
+        detail: String,
+    },
     /// A row is not what the log says: another program wrote to the table.
     ChangedElsewhere {
         /// The table.
@@ -55,6 +60,7 @@ impl std::fmt::Display for Problem {
         match self {
             Self::File { detail } => write!(f, "the file: {detail}"),
             Self::Entry { detail } => write!(f, "the log: {detail}"),
+            Self::TableChanged { detail } => f.write_str(detail),
             Self::ChangedElsewhere { table, key, detail } => {
                 write!(f, "table {table}, row {key}: {detail} by another program")
             }
@@ -125,7 +131,9 @@ impl Replica {
         while self.seal(SealBudget::default())?.more {}
         self.verify_entries(&mut report, &mut progress)?;
         for table in self.registry.tables().to_vec() {
-            if table.state == TableState::Synced {
+            if let Some(detail) = &table.changed {
+                report.note(Problem::TableChanged { detail: detail.clone() });
+            } else if table.state == TableState::Synced {
                 self.verify_table(&table, &mut report)?;
             }
         }

@@ -456,12 +456,91 @@ fn tables_changed_by_other_programs_are_quarantined() {
     assert_eq!(table.state, TableState::Quarantined);
     assert_eq!(
         replica.quarantine_reason(table.num),
-        Some(r#"the table was changed by another program: column "b" is missing here"#)
+        Some(
+            "the columns of the synced table t were changed by another program: column \"b\" is missing here; \
+             change them back there, or call kith_unsync('t')"
+        )
     );
     // What cannot be recorded is not committed.
-    assert!(replica.execute("INSERT INTO t VALUES(1, 2)", []).is_err());
+    let refusal = replica.execute("INSERT INTO t VALUES(1, 2)", []).unwrap_err().to_string();
+    assert_eq!(Some(refusal.as_str()), replica.quarantine_reason(1));
     let rows: i64 = replica.conn().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 0);
+}
+
+/// A table of every kind, one that another program can add a column to.
+const ADDED_TO: [&str; 3] = [
+    "CREATE TABLE t(id INTEGER PRIMARY KEY, a)",
+    "CREATE TABLE t(id INTEGER PRIMARY KEY, a ANY) STRICT",
+    "CREATE TABLE t(id INTEGER PRIMARY KEY, a) WITHOUT ROWID",
+];
+
+#[test]
+fn column_that_another_program_added_stops_writes_until_it_is_dropped() {
+    for create in ADDED_TO {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notes.db");
+        let mut replica = Replica::init(&path, InitOptions::new("here")).unwrap();
+        replica.execute_batch(&format!("{create}; SELECT kith_sync('t'); INSERT INTO t VALUES(1, 'before')")).unwrap();
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.execute_batch("ALTER TABLE t ADD COLUMN \"c d\" INT DEFAULT 5").unwrap();
+        let expected = "another program added the column c d to the synced table t, where its values would not be recorded; \
+                        run `ALTER TABLE \"t\" DROP COLUMN \"c d\"` there, or call kith_unsync('t')";
+        for sql in ["INSERT INTO t(id, a) VALUES(2, 'x')", "UPDATE t SET \"c d\" = 6", "DELETE FROM t"] {
+            assert_eq!(replica.execute(sql, []).unwrap_err().to_string(), expected, "{create}: {sql}");
+        }
+        replica.conn().execute_batch("BEGIN; UPDATE t SET a = 'lost'").unwrap();
+        assert_eq!(replica.execute("COMMIT", []).unwrap_err().to_string(), expected);
+        assert!(replica.conn().is_autocommit());
+        let shown: (String, i64) =
+            replica.conn().query_row("SELECT a, \"c d\" FROM t", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(shown, ("before".to_owned(), 5));
+        assert_eq!(replica.quarantine_reason(1), Some(expected));
+        let problems = replica.verify(|_, _| {}).unwrap().problems;
+        assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+        // A replica that opens such a file knows as much.
+        assert_eq!(Replica::open(&path, OpenOptions::default()).unwrap().quarantine_reason(1), Some(expected));
+        other.execute_batch("ALTER TABLE t DROP COLUMN \"c d\"").unwrap();
+        replica.execute("UPDATE t SET a = 'after'", []).unwrap();
+        assert_eq!(replica.quarantine_reason(1), None);
+        let report = replica.verify(|_, _| {}).unwrap();
+        assert!(report.is_clean() && report.rows == 1, "{report:?}");
+        // The other remedy.
+        other.execute_batch("ALTER TABLE t ADD COLUMN \"c d\" INT").unwrap();
+        replica.execute_batch("SELECT kith_unsync('t'); UPDATE t SET \"c d\" = 6").unwrap();
+    }
+}
+
+#[test]
+fn generated_column_that_another_program_added_is_harmless() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notes.db");
+    let mut replica = Replica::init(&path, InitOptions::new("here")).unwrap();
+    replica
+        .execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, a); SELECT kith_sync('t'); INSERT INTO t VALUES(1, 2)")
+        .unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("ALTER TABLE t ADD COLUMN g AS (a * 2)").unwrap();
+    replica.execute("UPDATE t SET a = 4", []).unwrap();
+    replica.execute("INSERT INTO t(id, a) VALUES(2, 3)", []).unwrap();
+    let sum: i64 = replica.conn().query_row("SELECT sum(g) FROM t", [], |row| row.get(0)).unwrap();
+    assert_eq!(sum, 14);
+    let report = replica.verify(|_, _| {}).unwrap();
+    assert!(report.is_clean() && report.rows == 2, "{report:?}");
+}
+
+#[test]
+fn transaction_on_a_table_that_was_just_changed_can_be_run_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notes.db");
+    let mut replica = Replica::init(&path, InitOptions::new("here")).unwrap();
+    replica.execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, a); SELECT kith_sync('t')").unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("ALTER TABLE t ADD COLUMN g AS (a * 2)").unwrap();
+    // Nobody read the registry again, as an application does that uses the connection itself.
+    assert!(replica.conn().execute("INSERT INTO t(id, a) VALUES(1, 1)", []).is_err());
+    assert!(replica.is_stale());
+    replica.execute("INSERT INTO t(id, a) VALUES(1, 1)", []).unwrap();
 }
 
 #[test]

@@ -258,3 +258,41 @@ fn null_keys_of_another_program_do_not_stop_the_uptake() {
     let problems = one.verify(|_, _| {}).unwrap().problems;
     assert_eq!(problems.len(), 3, "{problems:?}");
 }
+
+#[test]
+fn entries_wait_while_another_program_has_added_a_column() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("two.db");
+    let mut one = Replica::open_memory(InitOptions { device_name: "one".into(), open: options(1) }).unwrap();
+    let ticket = one.invite(Role::Writer, NOW * 2, Vec::new()).unwrap();
+    let pending =
+        Replica::prepare_join(&path, &ticket, JoinOptions { open: options(2), ..JoinOptions::new("two") }).unwrap();
+    one.admit(&pending.request().unwrap(), NOW).unwrap();
+    let operations: Vec<_> = one.membership().operations().cloned().collect();
+    let mut two = pending.complete(&operations).unwrap();
+    one.execute_batch(
+        "CREATE TABLE p(id INTEGER PRIMARY KEY, a); CREATE TABLE t(id INTEGER PRIMARY KEY, p REFERENCES p, a);
+         SELECT kith_sync('*'); INSERT INTO p VALUES(1, 'parent'); INSERT INTO t VALUES(1, 1, 1)",
+    )
+    .unwrap();
+    settle(&mut one, &mut two);
+    // Written before the column came and sealed after, with the row that it refers to.
+    two.execute("INSERT INTO t VALUES(2, 1, 2)", []).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("ALTER TABLE t ADD COLUMN c; UPDATE t SET c = 'kept' WHERE id = 1").unwrap();
+    one.execute("UPDATE t SET id = 3, a = 5 WHERE id = 1", []).unwrap();
+    one.execute("UPDATE p SET a = 'merged'", []).unwrap();
+    pull(&mut one, &mut two);
+    pull(&mut two, &mut one);
+    assert_eq!(dump(&mut one, "SELECT id || p || a FROM t ORDER BY id"), ["212", "315"]);
+    assert_eq!(dump(&mut two, "SELECT id || p || a FROM t WHERE c = 'kept'"), ["111"]);
+    assert_eq!(dump(&mut two, "SELECT a FROM p"), ["merged"]);
+    // Whoever opens the file next must know of what waits as well.
+    two.close().unwrap();
+    let mut two = Replica::open(&path, options(3)).unwrap();
+    other.execute_batch("ALTER TABLE t DROP COLUMN c").unwrap();
+    two.apply_stored(ApplyBudget::default()).unwrap();
+    assert_eq!(dump(&mut two, "SELECT id || p || a FROM t ORDER BY id"), ["212", "315"]);
+    let report = two.verify(|_, _| {}).unwrap();
+    assert!(report.is_clean(), "{report:?}");
+}

@@ -13,6 +13,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 
 use kithdb_log::ValueRef;
 use kithdb_log::codec::put_varint;
@@ -212,7 +213,11 @@ impl<'s> Change<'s> {
     fn check_width(&self) -> Result<(), Failure> {
         // SAFETY: called from within the hook on the connection it was called for.
         let width = unsafe { ffi::sqlite3_preupdate_count(self.db) };
-        if self.shape.width == Some(width) { Ok(()) } else { Err(reasons::table_changed(&self.shape.name)) }
+        if self.shape.width == Some(width) {
+            return Ok(());
+        }
+        self.state.schema_touched.store(true, Ordering::Relaxed);
+        Err(self.shape.changed.clone().map_or_else(|| reasons::table_changed(&self.shape.name), reasons::changed))
     }
 
     fn begin(&self, journal: &mut Journal, kind: u8) {

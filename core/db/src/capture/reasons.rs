@@ -37,13 +37,16 @@ pub(super) fn row_too_large(table: &str, bytes: usize, max: usize) -> Failure {
     ))
 }
 
+/// For what the registry says of a table that another program changed.
+pub(super) fn changed(message: String) -> Failure {
+    Failure { code: ffi::SQLITE_SCHEMA, message }
+}
+
+/// For a change that the registry does not know of yet.
 pub(super) fn table_changed(table: &str) -> Failure {
-    Failure {
-        code: ffi::SQLITE_SCHEMA,
-        message: format!(
-            "the columns of the synced table {table} were changed by another program; open the database again, or call kith_unsync('{table}')"
-        ),
-    }
+    changed(format!(
+        "the columns of the synced table {table} were changed by another program; run the transaction again, or call kith_unsync('{table}')"
+    ))
 }
 
 pub(super) fn tables_changed() -> Failure {

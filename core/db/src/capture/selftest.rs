@@ -72,6 +72,7 @@ fn test() -> Result<Result<(), String>, CaptureError> {
         num: 1,
         name: "t".into(),
         width: Some(2),
+        changed: None,
         columns: vec![Column { index: 0, is_real: false }, Column { index: 1, is_real: false }],
         key: vec![0],
         has_existing_rows: false,

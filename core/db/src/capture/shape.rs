@@ -27,6 +27,8 @@ pub(super) struct Shape {
     pub(super) name: String,
     /// Number of all columns, or `None` where the local table is not what the registry says.
     pub(super) width: Option<c_int>,
+    /// What another program changed about the table, if the registry knows.
+    pub(super) changed: Option<String>,
     pub(super) columns: Vec<Column>,
     /// Indexes into `columns`.
     pub(super) key: Vec<usize>,
@@ -64,7 +66,8 @@ impl Shape {
         Ok(Self {
             num: info.num,
             name: info.name.clone(),
-            width: if fits && !info.was_changed { c_int::try_from(names.len()).ok() } else { None },
+            width: if fits && info.changed.is_none() { c_int::try_from(names.len()).ok() } else { None },
+            changed: info.changed.clone(),
             columns: info
                 .columns
                 .iter()
@@ -109,7 +112,7 @@ impl Shapes {
     /// Describes the synced tables of a registry.
     pub(super) fn of_registry(conn: &Connection, registry: &Registry) -> rusqlite::Result<Self> {
         // A table that was changed elsewhere has no width, so that a write to it fails the commit instead of going unrecorded.
-        let synced = registry.tables().iter().filter(|info| info.state == TableState::Synced || info.was_changed);
+        let synced = registry.tables().iter().filter(|info| info.state == TableState::Synced || info.changed.is_some());
         let list = synced.map(|info| Shape::of_table(conn, info)).collect::<rusqlite::Result<_>>()?;
         Ok(Self { source: registry.tables().to_vec(), ..Self::new(list) })
     }

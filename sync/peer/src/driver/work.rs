@@ -66,8 +66,10 @@ impl Driver {
         if self.seen_version == Some(version) {
             return;
         }
-        if let Err(error) = self.replica.reload_registry() {
-            return self.delay_for("looking at the database", &error);
+        match self.replica.reload_registry() {
+            // A table may fit again whose entries wait.
+            Ok(changed) => self.apply_due |= changed,
+            Err(error) => return self.delay_for("looking at the database", &error),
         }
         self.seen_version = Some(version);
         // A commit of another connection means that its lock is free.

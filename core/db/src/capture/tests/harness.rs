@@ -101,7 +101,7 @@ pub(super) fn table_info(conn: &Connection, num: u32, name: &str, existing_rows:
             key_kind: KeyKind::Natural,
         },
         state: TableState::Synced,
-        was_changed: false,
+        changed: None,
         existing_rows,
         cell_ids: cells.iter().map(|&column| columns[column].id).collect(),
         unique_cells: vec![false; cells.len()],
