@@ -195,6 +195,7 @@ impl<'a> Lanes<'a> {
     }
 
     fn write_operation(&mut self, table: &TableInfo, operation: &Operation<'_>) -> Result<(), LogError> {
+        operation.check_generations()?;
         let lane = self.open.get_mut(&table.lane).ok_or(LogError::Damaged { what: "the list of lanes" })?;
         let writer = lane.writer.as_mut().ok_or(LogError::Damaged { what: "the list of lanes" })?;
         writer.write(operation);

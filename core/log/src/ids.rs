@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use zeroize::Zeroize;
 
+use crate::clock::Hlc;
+
 /// Reports a text that is not the lower-case hexadecimal form of an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not an id: expected {expected_len} hexadecimal digits")]
@@ -164,6 +166,17 @@ impl Generation {
     pub const fn is_live(self) -> bool {
         self.0 % 2 == 1
     }
+    /// Returns the life after this one.
+    pub const fn next_life(self) -> Self {
+        self.next().next()
+    }
+    /// Returns the greatest generation that an operation may write to at a clock.
+    ///
+    /// Whoever begins the next life of a row does so at a later clock. The bound grows by two with every tick, as lives do, so there
+    /// is room for a next life even where a member has written to the greatest there is.
+    pub const fn greatest_at(clock: Hlc) -> Self {
+        Self(clock.as_u64().saturating_mul(2).saturating_add(1))
+    }
 }
 
 /// Folds an SQL identifier as SQLite compares them: ASCII letters only.
@@ -234,6 +247,7 @@ pub struct StreamId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn ids_survive_their_text_form() {
@@ -254,5 +268,15 @@ mod tests {
     fn ids_depend_on_every_part() {
         let table = TableId::derive("a", 0);
         assert_ne!(ColumnId::derive(table, "b", 0), ColumnId::derive(TableId::derive("ab", 0), "", 0));
+    }
+
+    proptest! {
+        #[test]
+        fn a_later_clock_has_room_for_the_next_life(clock in 0..u64::MAX / 4, life: u64, later in 1u64..100_000) {
+            let greatest = Generation::greatest_at(Hlc::from_u64(clock));
+            let next = Generation::new((life | 1).min(greatest.get())).next_life();
+            prop_assert!(greatest.is_live() && next.is_live());
+            prop_assert!(next <= Generation::greatest_at(Hlc::from_u64(clock + later)));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What one write did to one row, as it is read from a payload.
 
+use crate::codec::DecodeError;
 use crate::ids::{Generation, Origin};
 use crate::stamp::Stamp;
 
@@ -48,4 +49,19 @@ pub struct Operation<'a> {
     pub change: Change<'a>,
     /// The cells written, in ascending order of column.
     pub cells: Vec<CellRef<'a>>,
+}
+
+impl Operation<'_> {
+    /// Checks that the lives which the operation names can be there by its clock; asked before it is written and after it is read.
+    pub fn check_generations(&self) -> Result<(), DecodeError> {
+        let generation = match self.change {
+            Change::Move { to_generation, .. } => self.generation.max(to_generation),
+            _ => self.generation,
+        };
+        let greatest = Generation::greatest_at(self.stamp.clock);
+        if generation > greatest {
+            return Err(DecodeError::TooLarge { what: "generation", size: generation.get(), max: greatest.get() });
+        }
+        Ok(())
+    }
 }

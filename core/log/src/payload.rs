@@ -7,7 +7,8 @@
 //! Invariants:
 //! 1. Clocks grow strictly through a payload and stay within the bounds the entry header gives.
 //! 2. A decoder allocates no more than the payload it was given plus the columns' table.
-//! 3. A payload that decodes is the one that [`RowsWriter`] writes for what was decoded.
+//! 3. No operation names a life that cannot be there by its clock ([`Generation::greatest_at`]), so that nobody uses up a key's lives.
+//! 4. A payload that decodes is the one that [`RowsWriter`] writes for what was decoded.
 
 use crate::clock::Hlc;
 use crate::codec::{DecodeError, Reader, put_bytes, put_varint};
@@ -446,7 +447,7 @@ impl<'a> RowsReader<'a> {
             }
             _ => return Err(DecodeError::Unknown { what: "operation", value: u64::from(head) }),
         }
-        Ok(())
+        operation.check_generations()
     }
 
     fn cells(&mut self, operation: &mut Operation<'a>, carried: bool) -> Result<(), DecodeError> {
@@ -644,6 +645,38 @@ mod tests {
         let early = PayloadContext { after: Hlc::from_u64(20), ..context() };
         assert!(read(&sample(), late).is_err());
         assert!(read(&sample(), early).is_err());
+    }
+
+    fn one_operation(operation: &Operation<'_>) -> Vec<u8> {
+        let mut writer = RowsWriter::new(TableId::derive("t", 0), Vec::new());
+        writer.begin(&TransactionHead { clock: Hlc::from_u64(20), continues_previous: false, siblings: vec![] });
+        writer.write(operation);
+        writer.end(false);
+        writer.finish()
+    }
+
+    #[test]
+    fn lives_that_cannot_be_there_by_their_clock_are_refused() {
+        let greatest = Generation::greatest_at(Hlc::from_u64(20));
+        assert_eq!(greatest, Generation::new(41));
+        let lives = |stamp, generation, to_generation| {
+            let change = match to_generation {
+                None => Change::Insert,
+                Some(to_generation) => Change::Move { to: b"to", to_generation },
+            };
+            let operation = Operation { stamp, key: b"k", generation, change, ..Operation::default() };
+            let read = read(&one_operation(&operation), context()).map(|_| ());
+            assert_eq!(read, operation.check_generations());
+            read
+        };
+        let too_great = |size, max| Err(DecodeError::TooLarge { what: "generation", size, max });
+        assert_eq!(lives(own(20), greatest, None), Ok(()));
+        assert_eq!(lives(own(20), greatest.next_life(), None), too_great(43, 41));
+        assert_eq!(lives(own(20), greatest, Some(greatest)), Ok(()));
+        assert_eq!(lives(own(20), greatest.next_life(), Some(Generation::FIRST)), too_great(43, 41));
+        assert_eq!(lives(own(20), Generation::FIRST, Some(Generation::new(u64::MAX))), too_great(u64::MAX, 41));
+        assert_eq!(lives(Stamp::EXISTING, Generation::FIRST, None), Ok(()));
+        assert_eq!(lives(Stamp::EXISTING, Generation::new(3), None), too_great(3, 1));
     }
 
     #[test]

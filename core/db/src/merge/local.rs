@@ -142,7 +142,7 @@ impl Local<'_, '_> {
         let latest = lives.into_iter().filter(|life| life.id.origin == origin).max_by_key(|life| life.id.generation);
         Ok(match latest {
             None => (Generation::FIRST, None),
-            Some(life) if life.life.node.death.is_some() => (life.id.generation.next().next(), None),
+            Some(life) if life.life.node.death.is_some() => (life.id.generation.next_life(), None),
             Some(life) => (life.id.generation, Some(life.life)),
         })
     }
