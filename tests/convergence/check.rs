@@ -98,7 +98,7 @@ pub fn check_alone(replica: &mut Replica, secrets: &Secrets, tables: &[usize], f
 }
 
 fn verify(replica: &mut Replica) -> Outcome<usize> {
-    let report = replica.verify(|_, _| {}).map_err(during("verifying"))?;
+    let report = replica.verify(|_, _, _| {}).map_err(during("verifying"))?;
     match report.problems.first() {
         Some(problem) => Err(format!("verify finds {} problems: {problem}", report.problems.len())),
         None => Ok(report.entries as usize),

@@ -101,7 +101,7 @@ pub fn deliver(from: &mut Replica, to: &mut Replica) -> Result<(), String> {
 
 /// Says what `kith verify` would complain about.
 pub fn verify(replica: &mut Replica) -> Result<(), String> {
-    let report = replica.verify(|_, _| {}).map_err(|error| format!("verifying failed: {error}"))?;
+    let report = replica.verify(|_, _, _| {}).map_err(|error| format!("verifying failed: {error}"))?;
     if report.is_clean() {
         return Ok(());
     }

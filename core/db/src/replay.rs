@@ -1,8 +1,16 @@
 //! Working out a table's state from its log alone: the slow, plain way, to check or mend what the fast way keeps.
+//!
+//! Invariants:
+//! 1. Every life of a key is in one part, and so is every life that it moved to or came from: what one life hands on to another
+//!    never leaves a part.
+//! 2. Memory holds one part at a time, and a number or two for every move.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasher;
 
 use kithdb_log::{Change, Opener, Operation, RowsReader, Step};
+use rusqlite::params;
 
 use crate::apply::{Reading, cell_map, context_of, load_candidate};
 use crate::entries::EntryStatus;
@@ -11,19 +19,97 @@ use crate::merge::{Life, LifeId};
 use crate::registry::TableInfo;
 use crate::replica::Replica;
 
-/// Every life of a table that its merged entries speak of.
-///
-/// Memory grows with the table: all keys and values of all lives are held at once.
-pub(crate) fn replay(replica: &Replica, table: &TableInfo) -> Result<BTreeMap<LifeId, Life>, LogError> {
+/// A table's lives, divided by the hashes of their keys.
+pub(crate) struct Division<'r> {
+    replica: &'r Replica,
+    table: &'r TableInfo,
+    /// Drawn anew each time, so that nobody can choose keys that all fall into one part.
+    hasher: RandomState,
+    /// Leads from the hash of a key that rows were moved to or from to the one that stands for all that it is linked with, in one step
+    /// once the division is made.
+    linked: HashMap<u64, u64>,
+    /// How many births the log tells of: the lives, if nobody wrote one twice.
+    births: u64,
+    parts: u64,
+}
+
+impl<'r> Division<'r> {
+    /// Divides a table so that about `lives_max` lives are in each part.
+    pub(crate) fn new(replica: &'r Replica, table: &'r TableInfo, lives_max: u64) -> Result<Self, LogError> {
+        let mut division =
+            Self { replica, table, hasher: RandomState::new(), linked: HashMap::new(), births: 0, parts: 1 };
+        read(replica, table, |operation, _| match operation.change {
+            Change::Insert => division.births += 1,
+            Change::Move { to, .. } => {
+                division.births += 1;
+                let (from, to) = (division.hasher.hash_one(operation.key), division.hasher.hash_one(to));
+                let (from, to) = (division.root_of(from), division.root_of(to));
+                if from != to {
+                    division.linked.insert(from, to);
+                }
+            }
+            Change::Update | Change::Delete => {}
+        })?;
+        // A row that was moved often has left a long way behind.
+        for hash in division.linked.keys().copied().collect::<Vec<_>>() {
+            division.root_of(hash);
+        }
+        division.parts = division.births.div_ceil(lives_max.max(1)).max(1);
+        Ok(division)
+    }
+
+    /// Returns the number of parts.
+    pub(crate) const fn parts(&self) -> u64 {
+        self.parts
+    }
+
+    /// Returns about how many lives there are.
+    pub(crate) const fn births(&self) -> u64 {
+        self.births
+    }
+
+    /// Returns the part that a key is in.
+    pub(crate) fn part_of(&self, key: &[u8]) -> u64 {
+        let hash = self.hasher.hash_one(key);
+        self.linked.get(&hash).unwrap_or(&hash) % self.parts
+    }
+
+    /// Finds the hash that stands for one, and makes the way there one step.
+    fn root_of(&mut self, hash: u64) -> u64 {
+        let mut root = hash;
+        while let Some(&next) = self.linked.get(&root) {
+            root = next;
+        }
+        let mut hash = hash;
+        while hash != root {
+            hash = self.linked.insert(hash, root).unwrap_or(root);
+        }
+        root
+    }
+
+    /// Works out every life of one part that the merged entries speak of.
+    pub(crate) fn replay(&self, part: u64) -> Result<BTreeMap<LifeId, Life>, LogError> {
+        let mut lives: BTreeMap<LifeId, Life> = BTreeMap::new();
+        read(self.replica, self.table, |operation, cells| {
+            if self.part_of(operation.key) == part {
+                join(&mut lives, operation, cells);
+            }
+        })?;
+        follow_links(&mut lives, self.table);
+        Ok(lives)
+    }
+}
+
+/// Reads every operation of a table's merged entries, with the local cells of its columns.
+fn read(replica: &Replica, table: &TableInfo, mut each: impl FnMut(&Operation<'_>, &[u16])) -> Result<(), LogError> {
     let conn = &replica.conn;
     let mut reading = Reading { conn, epoch: &replica.workspace.epoch, opener: Opener::new(), keys: BTreeMap::new() };
-    let mut select = conn.prepare(
+    let mut select = conn.prepare_cached(
         "SELECT e.arrival FROM kith__entries e JOIN kith__streams s ON s.num = e.stream WHERE s.lane = ?1 AND e.status = ?2 ORDER BY e.arrival",
     )?;
     let arrivals: Vec<i64> = select
-        .query_map(rusqlite::params![table.lane.as_bytes(), EntryStatus::Applied as i64], |row| row.get(0))?
+        .query_map(params![table.lane.as_bytes(), EntryStatus::Applied as i64], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    let mut lives: BTreeMap<LifeId, Life> = BTreeMap::new();
     for arrival in arrivals {
         let Some(candidate) = load_candidate(conn, arrival)? else { continue };
         let payload = reading.open(&candidate, table.id)?;
@@ -33,13 +119,12 @@ pub(crate) fn replay(replica: &Replica, table: &TableInfo) -> Result<BTreeMap<Li
         loop {
             match reader.next(&mut operation)? {
                 Step::Begin(_) | Step::End(_) => {}
-                Step::Operation => join(&mut lives, &operation, &cells),
+                Step::Operation => each(&operation, &cells),
                 Step::Finished => break,
             }
         }
     }
-    follow_links(&mut lives, table);
-    Ok(lives)
+    Ok(())
 }
 
 fn join(lives: &mut BTreeMap<LifeId, Life>, operation: &Operation<'_>, cells: &[u16]) {

@@ -1,7 +1,6 @@
 //! `kith verify`: proves that tables, metadata, parked rows and log agree, and names rows that another program changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use kithdb_log::{EntryHash, Generation, Origin, Reader, SequenceNumber, ValueRef};
 
@@ -9,12 +8,29 @@ use crate::entries::assemble;
 use crate::log_error::LogError;
 use crate::merge::{Life, LifeId, Merge, Reason, RowMeta, parked};
 use crate::registry::{TableInfo, TableState};
-use crate::replay::replay;
+use crate::replay::Division;
 use crate::replica::Replica;
 use crate::seal::SealBudget;
 
 /// How many problems of one kind are named before the rest are only counted.
 const NAMED_MAX: usize = 100;
+/// How many lives are worked out from the log at a time: a few hundred bytes each, and the values.
+const LIVES_MAX: u64 = 50_000;
+
+/// What [`Replica::verify`] is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VerifyStage<'t> {
+    /// SQLite checks the file; nothing is counted.
+    File,
+    /// Entries of the log are checked.
+    Entries,
+    /// Rows of a table are compared with the log.
+    Rows(&'t str),
+}
+
+/// Is told what is being looked at, and how much of it is done and there in all.
+type Progress<'p> = &'p mut dyn FnMut(VerifyStage<'_>, u64, u64);
 
 /// Something that does not agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,9 +131,20 @@ pub fn display_key(key: &[u8]) -> String {
 }
 
 impl Replica {
-    /// Checks everything against everything; seals pending writes first. `progress` is called with (done, total) entries.
-    pub fn verify(&mut self, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, LogError> {
+    /// Checks everything against everything; seals pending writes first. `progress` is called with what is being looked at, and how
+    /// much of that is done and there in all.
+    pub fn verify(&mut self, progress: impl FnMut(VerifyStage<'_>, u64, u64)) -> Result<VerifyReport, LogError> {
+        self.verify_in_parts(LIVES_MAX, progress)
+    }
+
+    /// Does what [`Self::verify`] does with at most about `lives_max` lives of rows in memory at a time.
+    pub(crate) fn verify_in_parts(
+        &mut self,
+        lives_max: u64,
+        mut progress: impl FnMut(VerifyStage<'_>, u64, u64),
+    ) -> Result<VerifyReport, LogError> {
         self.reload_registry()?;
+        progress(VerifyStage::File, 0, 0);
         let mut report = VerifyReport::default();
         let mut check = self.conn.prepare("PRAGMA integrity_check")?;
         let found: Vec<String> = check.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
@@ -129,18 +156,20 @@ impl Replica {
             report.note(Problem::File { detail });
         }
         while self.seal(SealBudget::default())?.more {}
+        // One snapshot, in which nobody writes between the log and the tables; and SQLite takes its locks once, not for every row.
+        let _snapshot = self.conn.unchecked_transaction()?;
         self.verify_entries(&mut report, &mut progress)?;
         for table in self.registry.tables().to_vec() {
             if let Some(detail) = &table.changed {
                 report.note(Problem::TableChanged { detail: detail.clone() });
             } else if table.state == TableState::Synced {
-                self.verify_table(&table, &mut report)?;
+                self.verify_table(&table, lives_max, &mut report, &mut progress)?;
             }
         }
         Ok(report)
     }
 
-    fn verify_entries(&self, report: &mut VerifyReport, progress: &mut dyn FnMut(u64, u64)) -> Result<(), LogError> {
+    fn verify_entries(&self, report: &mut VerifyReport, progress: Progress<'_>) -> Result<(), LogError> {
         let total: i64 = self.conn.query_row("SELECT count(*) FROM kith__entries", [], |row| row.get(0))?;
         let mut select = self.conn.prepare(
             "SELECT e.stream, e.sequence, e.header, e.ciphertext, s.height, s.head FROM kith__entries e JOIN kith__streams s ON s.num = e.stream ORDER BY e.stream, e.sequence",
@@ -179,22 +208,55 @@ impl Replica {
                 }
             }
             report.entries += 1;
-            progress(report.entries, total as u64);
+            progress(VerifyStage::Entries, report.entries, total as u64);
         }
         Ok(())
     }
 
-    fn verify_table(&self, table: &Arc<TableInfo>, report: &mut VerifyReport) -> Result<(), LogError> {
-        let expected = match replay(self, table) {
-            Ok(expected) => expected,
-            Err(error @ (LogError::Sqlite(_) | LogError::Merge(_))) => return Err(error),
-            Err(error) => {
-                report.note(Problem::Entry {
-                    detail: format!("the log of table {} cannot be read: {error}", table.name),
-                });
-                return Ok(());
+    fn verify_table(
+        &self,
+        table: &TableInfo,
+        lives_max: u64,
+        report: &mut VerifyReport,
+        progress: Progress<'_>,
+    ) -> Result<(), LogError> {
+        let unreadable = |error, report: &mut VerifyReport| match error {
+            LogError::Sqlite(_) | LogError::Merge(_) => Err(error),
+            _ => {
+                let detail = format!("the log of table {} cannot be read: {error}", table.name);
+                report.note(Problem::Entry { detail });
+                Ok(())
             }
         };
+        let division = match Division::new(self, table, lives_max) {
+            Ok(division) => division,
+            Err(error) => return unreadable(error, report),
+        };
+        let mut done = 0;
+        for part in 0..division.parts() {
+            let expected = match division.replay(part) {
+                Ok(expected) => expected,
+                Err(error) => return unreadable(error, report),
+            };
+            let mut step = || {
+                done += 1;
+                progress(VerifyStage::Rows(&table.name), done, division.births().max(done));
+            };
+            self.verify_part(table, &division, part, &expected, report, &mut step)?;
+        }
+        Ok(())
+    }
+
+    /// Compares one part of a table's lives with what is shown and parked; `step` is called for each.
+    fn verify_part(
+        &self,
+        table: &TableInfo,
+        division: &Division<'_>,
+        part: u64,
+        expected: &BTreeMap<LifeId, Life>,
+        report: &mut VerifyReport,
+        step: &mut dyn FnMut(),
+    ) -> Result<(), LogError> {
         let no_hook = || {};
         let mut merge = Merge::inspect(&self.conn, &self.registry, &no_hook)?;
         let (context, work) = merge.with_table(table.num)?;
@@ -208,10 +270,12 @@ impl Replica {
             key: display_key(key),
             detail: detail.to_owned(),
         };
-        let mut parked: BTreeMap<LifeId, (Reason, Life)> = parked::all(&self.conn, &context.authors, table.num)?
-            .into_iter()
-            .map(|life| (life.id, (life.reason, life.life)))
-            .collect();
+        let mut parked: BTreeMap<LifeId, (Reason, Option<Life>)> = BTreeMap::new();
+        parked::each(&self.conn, &context.authors, table.num, |id, reason, life| {
+            if division.part_of(&id.key) == part {
+                parked.insert(id, (reason, life.ok()));
+            }
+        })?;
         report.parked += parked.len() as u64;
         let mut latest: BTreeMap<(&[u8], Origin), Generation> = BTreeMap::new();
         for id in expected.keys() {
@@ -219,12 +283,15 @@ impl Replica {
             *entry = id.generation.max(*entry);
         }
         let mut shown: BTreeSet<Vec<u8>> = BTreeSet::new();
-        for (id, life) in &expected {
+        for (id, life) in expected {
+            step();
             let candidate = life.is_complete(table.cells.len())
                 && latest.get(&(id.key.as_slice(), id.origin)) == Some(&id.generation);
             if let Some((reason, there)) = parked.remove(id) {
-                if there != *life {
-                    report.note(wrong(&id.key, "a parked life differs from the log"));
+                match there {
+                    None => report.note(wrong(&id.key, "a parked life is damaged")),
+                    Some(there) if there != *life => report.note(wrong(&id.key, "a parked life differs from the log")),
+                    Some(_) => {}
                 }
                 if candidate == matches!(reason, Reason::Past | Reason::PartMissing) {
                     report.note(wrong(&id.key, "a life is parked for a reason that does not hold"));
@@ -275,13 +342,15 @@ impl Replica {
         for id in parked.keys() {
             report.note(wrong(&id.key, "a life is parked that the log does not speak of"));
         }
-        self.verify_strangers(table, &shown, report)
+        self.verify_strangers(table, division, part, &shown, report)
     }
 
-    /// Finds rows of the user's table that the log does not know.
+    /// Finds rows of the user's table that the log does not know; those without a key are in the first part.
     fn verify_strangers(
         &self,
         table: &TableInfo,
+        division: &Division<'_>,
+        part: u64,
         shown: &BTreeSet<Vec<u8>>,
         report: &mut VerifyReport,
     ) -> Result<(), LogError> {
@@ -304,17 +373,19 @@ impl Replica {
             }
             // Rows from before sync that have not been taken up yet are in no entry.
             match table.encode_key(values) {
-                Some(key) if !shown.contains(&key) && !uptake => report.note(Problem::ChangedElsewhere {
-                    table: table.name.clone(),
-                    key: display_key(&key),
-                    detail: "the row was added".to_owned(),
-                }),
-                Some(_) => {}
-                None => report.note(Problem::ChangedElsewhere {
+                Some(key) if !uptake && division.part_of(&key) == part && !shown.contains(&key) => {
+                    report.note(Problem::ChangedElsewhere {
+                        table: table.name.clone(),
+                        key: display_key(&key),
+                        detail: "the row was added".to_owned(),
+                    })
+                }
+                None if part == 0 => report.note(Problem::ChangedElsewhere {
                     table: table.name.clone(),
                     key: "(NULL)".to_owned(),
                     detail: "a row without key was added".to_owned(),
                 }),
+                _ => {}
             }
         }
         Ok(())
@@ -324,7 +395,8 @@ impl Replica {
     pub fn rebuild_row(&mut self, table: &str, key: &[u8]) -> Result<(), LogError> {
         while self.seal(SealBudget::default())?.more {}
         let Some(table) = self.registry.by_name(table).cloned() else { return Ok(()) };
-        let expected = replay(self, &table)?;
+        let division = Division::new(self, &table, 1)?;
+        let expected = division.replay(division.part_of(key))?;
         self.durably(|replica| {
             let conn = &replica.conn;
             let restore_hook = || replica.capture.install_hook(conn);
@@ -345,3 +417,6 @@ impl Replica {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -496,14 +496,14 @@ fn column_that_another_program_added_stops_writes_until_it_is_dropped() {
             replica.conn().query_row("SELECT a, \"c d\" FROM t", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         assert_eq!(shown, ("before".to_owned(), 5));
         assert_eq!(replica.quarantine_reason(1), Some(expected));
-        let problems = replica.verify(|_, _| {}).unwrap().problems;
+        let problems = replica.verify(|_, _, _| {}).unwrap().problems;
         assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
         // A replica that opens such a file knows as much.
         assert_eq!(Replica::open(&path, OpenOptions::default()).unwrap().quarantine_reason(1), Some(expected));
         other.execute_batch("ALTER TABLE t DROP COLUMN \"c d\"").unwrap();
         replica.execute("UPDATE t SET a = 'after'", []).unwrap();
         assert_eq!(replica.quarantine_reason(1), None);
-        let report = replica.verify(|_, _| {}).unwrap();
+        let report = replica.verify(|_, _, _| {}).unwrap();
         assert!(report.is_clean() && report.rows == 1, "{report:?}");
         // The other remedy.
         other.execute_batch("ALTER TABLE t ADD COLUMN \"c d\" INT").unwrap();
@@ -525,7 +525,7 @@ fn generated_column_that_another_program_added_is_harmless() {
     replica.execute("INSERT INTO t(id, a) VALUES(2, 3)", []).unwrap();
     let sum: i64 = replica.conn().query_row("SELECT sum(g) FROM t", [], |row| row.get(0)).unwrap();
     assert_eq!(sum, 14);
-    let report = replica.verify(|_, _| {}).unwrap();
+    let report = replica.verify(|_, _, _| {}).unwrap();
     assert!(report.is_clean() && report.rows == 2, "{report:?}");
 }
 

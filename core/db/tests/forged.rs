@@ -122,7 +122,7 @@ fn lives_that_cannot_be_there_by_their_clock_are_refused_and_named() {
         assert!(reason.ends_with(&format!("generation is {found}, above the limit of {greatest}")), "{reason}");
     }
     assert_eq!(shown(&mut one), ["x=first"]);
-    assert!(one.verify(|_, _| {}).unwrap().is_clean());
+    assert!(one.verify(|_, _, _| {}).unwrap().is_clean());
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn member_that_writes_the_greatest_life_there_is_does_not_keep_others_from_the_n
         tell(&mut one, &mut two);
         for replica in [&mut one, &mut two] {
             assert_eq!(shown(replica), [format!("x={round}")]);
-            let report = replica.verify(|_, _| {}).unwrap();
+            let report = replica.verify(|_, _, _| {}).unwrap();
             assert!(report.is_clean(), "{report:?}");
         }
     }

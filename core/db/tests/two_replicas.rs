@@ -59,7 +59,7 @@ fn settle(one: &mut Replica, two: &mut Replica) {
     pull(one, two);
     pull(two, one);
     for replica in [one, two] {
-        let report = replica.verify(|_, _| {}).unwrap();
+        let report = replica.verify(|_, _, _| {}).unwrap();
         assert!(report.is_clean(), "{:?}", report.problems);
     }
 }
@@ -230,7 +230,7 @@ fn definition_that_does_not_fit_leaves_the_table_in_use_alone() {
     assert_eq!(two.registry().by_name("t").unwrap().state, kithdb_core::registry::TableState::Synced);
     two.execute_batch("INSERT INTO t(a, b) VALUES(1, 2)").unwrap();
     assert_eq!(dump(&mut two, "SELECT count(*) || '' FROM kith__pending"), ["1"]);
-    assert!(two.verify(|_, _| {}).unwrap().is_clean());
+    assert!(two.verify(|_, _, _| {}).unwrap().is_clean());
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn null_keys_of_another_program_do_not_stop_the_uptake() {
     let mut one = Replica::open(&path, OpenOptions::default()).unwrap();
     pull(&mut one, &mut two);
     assert_eq!(dump(&mut two, "SELECT a || v FROM n ORDER BY a"), ["x1", "z2"]);
-    let problems = one.verify(|_, _| {}).unwrap().problems;
+    let problems = one.verify(|_, _, _| {}).unwrap().problems;
     assert_eq!(problems.len(), 3, "{problems:?}");
 }
 
@@ -293,6 +293,6 @@ fn entries_wait_while_another_program_has_added_a_column() {
     other.execute_batch("ALTER TABLE t DROP COLUMN c").unwrap();
     two.apply_stored(ApplyBudget::default()).unwrap();
     assert_eq!(dump(&mut two, "SELECT id || p || a FROM t ORDER BY id"), ["212", "315"]);
-    let report = two.verify(|_, _| {}).unwrap();
+    let report = two.verify(|_, _, _| {}).unwrap();
     assert!(report.is_clean(), "{report:?}");
 }

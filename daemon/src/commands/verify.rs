@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
+use kithdb_core::verify::VerifyStage;
 use serde_json::json;
 
 use super::open;
@@ -16,8 +17,22 @@ use crate::report::Output;
 pub fn run(file: &Path, output: Output) -> Result<ExitCode> {
     let mut replica = open(file)?;
     let bar = if output.is_watched() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    bar.set_style(ProgressStyle::with_template("checking entries {bar:30} {human_pos}/{human_len}")?);
-    let report = replica.verify(|done, total| {
+    let counted = ProgressStyle::with_template("checking {msg} {bar:30} {human_pos}/{human_len}")?;
+    bar.set_style(ProgressStyle::with_template("checking {msg}")?);
+    let mut told = None;
+    let report = replica.verify(|stage, done, total| {
+        let message = match stage {
+            VerifyStage::Entries => "entries".to_owned(),
+            VerifyStage::Rows(table) => format!("rows of {}", visible(table)),
+            _ => "the file".to_owned(),
+        };
+        if told.as_ref() != Some(&message) {
+            if stage != VerifyStage::File {
+                bar.set_style(counted.clone());
+            }
+            bar.set_message(message.clone());
+            told = Some(message);
+        }
         bar.set_length(total);
         bar.set_position(done);
     })?;

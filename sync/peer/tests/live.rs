@@ -278,7 +278,7 @@ async fn three_peers_whose_programs_write_at_once_converge() {
     for device in &devices {
         let mut replica = device.open();
         while replica.apply_stored(Default::default()).unwrap().more {}
-        let report = replica.verify(|_, _| {}).unwrap();
+        let report = replica.verify(|_, _, _| {}).unwrap();
         assert!(report.is_clean(), "{report:?}");
     }
 }

@@ -6,7 +6,7 @@
 use kithdb_log::codec::{put_bytes, put_varint};
 use kithdb_log::limits::{COLUMNS_MAX, KEY_BYTES_MAX};
 use kithdb_log::{DecodeError, Generation, Node, Origin, Reader, ValueRef};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::MergeError;
 use super::authors::Authors;
@@ -193,6 +193,31 @@ pub(crate) fn with_reason(
     read_all(rows, authors)
 }
 
+/// Reads every parked life of a table, one after the other and damaged ones too, in no order.
+pub(crate) fn each(
+    conn: &Connection,
+    authors: &Authors,
+    table: u32,
+    mut each: impl FnMut(LifeId, Reason, Result<Life, DecodeError>),
+) -> rusqlite::Result<()> {
+    let mut statement =
+        conn.prepare_cached("SELECT key, origin, generation, reason, state FROM kith_parked WHERE table_num = ?1")?;
+    let mut rows = statement.query([table])?;
+    while let Some(row) = rows.next()? {
+        let life = decode(row.get_ref(4)?.as_blob()?, authors);
+        each(id_of(row)?, Reason::from_i64(row.get(3)?), life);
+    }
+    Ok(())
+}
+
+fn id_of(row: &Row<'_>) -> rusqlite::Result<LifeId> {
+    Ok(LifeId {
+        key: row.get(0)?,
+        origin: origin_from_sql(row.get(1)?),
+        generation: Generation::new(row.get::<_, i64>(2)? as u64),
+    })
+}
+
 /// Reads every parked life of a table.
 pub(crate) fn all(conn: &Connection, authors: &Authors, table: u32) -> Result<Vec<Parked>, MergeError> {
     let mut statement = conn.prepare_cached(
@@ -205,13 +230,8 @@ pub(crate) fn all(conn: &Connection, authors: &Authors, table: u32) -> Result<Ve
 fn read_all(mut rows: rusqlite::Rows<'_>, authors: &Authors) -> Result<Vec<Parked>, MergeError> {
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
-        let id = LifeId {
-            key: row.get(0)?,
-            origin: origin_from_sql(row.get(1)?),
-            generation: Generation::new(row.get::<_, i64>(2)? as u64),
-        };
         let state = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
-        out.push(Parked { id, reason: Reason::from_i64(row.get(3)?), life: decode(state, authors)? });
+        out.push(Parked { id: id_of(row)?, reason: Reason::from_i64(row.get(3)?), life: decode(state, authors)? });
     }
     Ok(out)
 }
