@@ -171,9 +171,12 @@ impl Writer<'_> {
         let step = match self.random.below(4) {
             0 | 1 => {
                 let table = self.any_table();
-                // Queries only: a statement that has written and stays open may have its changes undone by SQLite with those of
-                // another statement that fails, and no virtual table is told of it.
-                let sql = format!("SELECT * FROM main.{}", table.name);
+                let sql = if self.random.percent(70) {
+                    format!("SELECT * FROM main.{}", table.name)
+                } else {
+                    let all = self.all_tables();
+                    format!("{} RETURNING *", statement(self.random, &table, &all))
+                };
                 Step::Open(cursor, sql)
             }
             2 => Step::More(cursor, self.random.between(1, 3)),
@@ -360,9 +363,12 @@ impl Writer<'_> {
             "PRAGMA user_version = 7",
             "PRAGMA short_column_names = OFF",
             "ANALYZE",
-            "REINDEX",
         ];
-        let sql = (*self.random.pick(&choices)).to_owned();
+        let sql = match self.random.below(choices.len() + 1) {
+            // Of one table: a replica has indexes of its own, which take the lock where plain SQLite has nothing to do.
+            0 => format!("REINDEX {}", self.any_table().name),
+            choice => choices[choice - 1].to_owned(),
+        };
         self.sql(sql);
     }
 

@@ -48,6 +48,13 @@ pub enum Step {
     Deliver,
 }
 
+impl Step {
+    /// Tells whether the rows of the step may show `changes()`.
+    pub fn asks_changes(&self) -> bool {
+        matches!(self, Self::Sql(sql) | Self::Reset(_, sql) | Self::Open(_, sql) if sql.contains("changes()"))
+    }
+}
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Program {

@@ -39,6 +39,12 @@ impl Statement {
         if code == ffi::SQLITE_OK { Ok(Self { raw }) } else { Err(complaint(conn)) }
     }
 
+    /// Tells whether the statement may change the database.
+    pub fn writes(&self) -> bool {
+        // SAFETY: the statement is alive until it is dropped.
+        unsafe { ffi::sqlite3_stmt_readonly(self.raw) == 0 }
+    }
+
     /// Steps to the next row; `None` at the end.
     pub fn step(&mut self, conn: &Connection) -> Result<Option<Row>, Complaint> {
         // SAFETY: the statement is alive until it is dropped.

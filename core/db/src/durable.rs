@@ -54,6 +54,7 @@ impl Replica {
         let quiet = self.capture.internal(&self.conn);
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
         let outcome = run(self).and_then(|out| {
+            quiet.recount(&self.conn)?;
             self.conn.execute_batch("COMMIT")?;
             Ok(out)
         });

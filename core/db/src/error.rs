@@ -197,6 +197,14 @@ pub enum OpenError {
     Sqlite(#[from] rusqlite::Error),
 }
 
+impl OpenError {
+    /// Tells whether all that stood in the way is the lock of another connection.
+    pub fn is_busy(&self) -> bool {
+        let (Self::Sqlite(error) | Self::Capture(CaptureError::Sqlite(error))) = self else { return false };
+        error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+    }
+}
+
 /// Reports a workspace that could not be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -363,6 +363,8 @@ impl Replica {
         self.capture.take_refusal();
         match self.reload_registry() {
             Ok(_) => Ok(()),
+            // The statement may be one that needs no lock; a commit looks again at what it was written under.
+            Err(error) if error.is_busy() => Ok(()),
             Err(OpenError::Sqlite(error)) => Err(error.into()),
             Err(error) => Err(StatementError::Refused { message: error.to_string() }),
         }

@@ -32,6 +32,13 @@ pub(super) struct Saved {
     ours: i64,
 }
 
+impl Saved {
+    /// Returns what `changes()` showed.
+    pub(super) const fn shown(&self) -> i64 {
+        self.shown
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Counters {

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use kithdb_log::codec::put_varint;
-use kithdb_log::limits::{OPERATION_BYTES_MAX, VALUE_BYTES_MAX};
+use kithdb_log::limits::{OPERATION_BYTES_MAX, SIBLINGS_MAX, VALUE_BYTES_MAX};
 use kithdb_log::{Clock, Hlc, Reader, ValueRef};
 use rusqlite::types::ValueRef as SqlValue;
 use rusqlite::{Connection, OptionalExtension, ToSql, ffi, params};
@@ -61,6 +61,10 @@ fn write(state: &State, conn: &Connection, journal: &Journal) -> Result<(i64, i6
     if count == 0 {
         return Ok((1, 0));
     }
+    // A part names every other one as its sibling.
+    if journal.tables().len() > SIBLINGS_MAX + 1 {
+        return Err(reasons::too_many_tables(journal.tables().len(), SIBLINGS_MAX + 1));
+    }
     let last: i64 = conn.prepare_cached(LAST_CLOCK)?.query_row([], |row| row.get(0))?;
     let mut clock = Clock::after(Hlc::from_u64(last as u64));
     let base = clock.tick((state.clock)(), count).map_err(reasons::clock_ahead)?;
@@ -108,29 +112,17 @@ struct Late {
     count: u64,
 }
 
-/// Reads the noted rows; one that is gone again has its end in the journal.
+/// Reads the noted rows.
 fn late_changes(state: &State, conn: &Connection, journal: &Journal) -> Result<Late, Failure> {
     let mut late = Late::default();
-    if journal.notes().is_empty() {
+    let notes = journal.open_notes();
+    if notes.is_empty() {
         return Ok(late);
     }
     let shapes = state.shapes.borrow();
-    let mut merged: Vec<Note> = Vec::new();
-    for note in journal.notes() {
-        match merged.iter_mut().find(|known| known.table == note.table && known.place == note.place) {
-            // The value from before the first write is the one that counts.
-            Some(known) => {
-                let new = note.columns.iter().filter(|(column, _)| !known.columns.iter().any(|(old, _)| old == column));
-                let new: Vec<_> = new.cloned().collect();
-                known.columns.extend(new);
-            }
-            None => merged.push(note.clone()),
-        }
-    }
-    for note in &merged {
+    for mut note in notes {
         let shape = find_shape(&shapes, note.table)?;
         let Some(row) = read_row(conn, shape, &note.place)? else { continue };
-        let mut note = note.clone();
         note.columns.retain(|(column, old)| old.as_ref() != Some(&row[*column]));
         if !note.columns.is_empty() {
             put_late_update(shape, &note, &row, &mut late.bytes)?;
@@ -166,7 +158,8 @@ fn read_row(conn: &Connection, shape: &Shape, place: &Place) -> Result<Option<Ve
     Ok(read.optional()?)
 }
 
-fn put_late_update(shape: &Shape, note: &Note, row: &[Vec<u8>], out: &mut Vec<u8>) -> Result<(), Failure> {
+/// Appends the change of the noted columns; `row` holds the encoded values of all stored columns.
+pub(super) fn put_late_update(shape: &Shape, note: &Note, row: &[Vec<u8>], out: &mut Vec<u8>) -> Result<(), Failure> {
     let null = ValueRef::Null.to_encoded();
     if shape.key.iter().any(|&column| row[column] == null) {
         return Err(reasons::null_key(&shape.name));

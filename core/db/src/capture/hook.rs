@@ -20,6 +20,7 @@ use kithdb_log::codec::put_varint;
 use kithdb_log::limits::{KEY_BYTES_MAX, OPERATION_BYTES_MAX, VALUE_BYTES_MAX};
 use rusqlite::{Connection, ffi};
 
+use super::flush::put_late_update;
 use super::journal::{Failure, Journal, Note, Place};
 use super::reasons;
 use super::shape::Shape;
@@ -27,8 +28,8 @@ use super::state::State;
 use super::vtab::{ENLIST, ENLIST_COUNTED};
 use crate::pending;
 
-/// The greatest `changes()` that enlisting reproduces: it costs a fraction of what the statement cost that changed the rows.
-const RECOUNTED_MAX: i64 = 10_000;
+/// The greatest `changes()` that is counted again: it costs a fraction of what the statement cost that changed the rows.
+pub(super) const RECOUNTED_MAX: i64 = 10_000;
 /// Room for the parts of an operation that are not cells.
 const OPERATION_CELLS_BYTES_MAX: usize = OPERATION_BYTES_MAX - KEY_BYTES_MAX - (64 << 10);
 
@@ -111,6 +112,9 @@ unsafe extern "C" fn preupdate(
         }
         let change = Change { db, state, shape, utf16: state.is_utf16.get() };
         let mut journal = state.journal.borrow_mut();
+        if journal.has_notes() && operation != ffi::SQLITE_INSERT {
+            change.record_noted(&mut journal, old_rowid)?;
+        }
         let start = journal.buffer.bytes().len();
         let recorded = match operation {
             ffi::SQLITE_INSERT => change.insert(&mut journal, start, new_rowid),
@@ -285,16 +289,44 @@ impl<'s> Change<'s> {
                 columns.push((column, Some(ValueRef::Null.to_encoded())));
             }
         }
-        let place = if self.shape.without_rowid {
-            let mut key = Vec::new();
-            for &column in &self.shape.key {
-                self.read_new(column)?.value.encode(&mut key);
-            }
-            Place::Key(key)
-        } else {
-            Place::Rowid(rowid)
-        };
+        let place = self.place(rowid, Self::read_new)?;
         journal.note(Note { table: self.shape.num, place, columns });
+        Ok(())
+    }
+
+    fn place(&self, rowid: i64, read: impl Fn(&Self, usize) -> Result<Cell<'s>, Failure>) -> Result<Place, Failure> {
+        if !self.shape.without_rowid {
+            return Ok(Place::Rowid(rowid));
+        }
+        let mut key = Vec::new();
+        for &column in &self.shape.key {
+            read(self, column)?.value.encode(&mut key);
+        }
+        Ok(Place::Key(key))
+    }
+
+    /// Records what was noted about a row before the row changes or goes: its old values are those that nobody has heard of yet.
+    #[cold]
+    fn record_noted(&self, journal: &mut Journal, rowid: i64) -> Result<(), Failure> {
+        // SAFETY: called from within the hook on the connection it was called for.
+        if unsafe { ffi::sqlite3_preupdate_blobwrite(self.db) } >= 0 {
+            return Ok(());
+        }
+        let place = self.place(rowid, Self::read_old)?;
+        let Some(mut note) = journal.open_note(self.shape.num, &place) else { return Ok(()) };
+        let old = |column| Ok::<_, Failure>(self.read_old(column)?.value.to_encoded());
+        let row: Vec<Vec<u8>> = (0..self.shape.columns.len()).map(old).collect::<Result<_, _>>()?;
+        note.columns.retain(|(column, old)| old.as_ref() != Some(&row[*column]));
+        // A row whose key was NULL is one that nobody will hear of.
+        if !note.columns.is_empty() && !self.has_null_key()? {
+            let start = journal.buffer.bytes().len();
+            if let Err(failure) = put_late_update(self.shape, &note, &row, journal.buffer.bytes()) {
+                journal.buffer.discard_change(start);
+                return Err(failure);
+            }
+            self.finish(journal, start)?;
+        }
+        journal.note(Note { table: self.shape.num, place, columns: Vec::new() });
         Ok(())
     }
 

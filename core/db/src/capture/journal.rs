@@ -24,8 +24,34 @@ pub(super) struct Note {
     pub(super) table: u32,
     pub(super) place: Place,
     /// Indexes into the stored columns, each with the encoded value it is known to have had: as the record tells it, or, in
-    /// tables with rows from before sync, before the write.
+    /// tables with rows from before sync, before the write. None at all: what was noted about this place before is in the buffer.
     pub(super) columns: Vec<(usize, Option<Vec<u8>>)>,
+}
+
+impl Note {
+    fn is_of(&self, table: u32, place: &Place) -> bool {
+        self.table == table && self.place == *place
+    }
+}
+
+/// Joins the notes of each place, in order, up to what is already in the buffer.
+pub(super) fn join_notes<'n>(notes: impl IntoIterator<Item = &'n Note>) -> Vec<Note> {
+    let mut joined: Vec<Note> = Vec::new();
+    for note in notes {
+        match joined.iter().position(|known| known.is_of(note.table, &note.place)) {
+            Some(index) if note.columns.is_empty() => drop(joined.remove(index)),
+            Some(index) => {
+                // The value from before the first write is the one that counts.
+                let known = &mut joined[index].columns;
+                let new: Vec<_> =
+                    note.columns.iter().filter(|(column, _)| known.iter().all(|(old, _)| old != column)).collect();
+                known.extend(new.into_iter().cloned());
+            }
+            None if note.columns.is_empty() => {}
+            None => joined.push(note.clone()),
+        }
+    }
+    joined
 }
 
 /// The rows of `kith__pending` that hold a prefix of the journal.
@@ -77,8 +103,19 @@ impl Journal {
         &self.tables
     }
 
-    pub(super) fn notes(&self) -> &[Note] {
-        &self.notes
+    /// Returns what is noted and not in the buffer.
+    pub(super) fn open_notes(&self) -> Vec<Note> {
+        join_notes(&self.notes)
+    }
+
+    #[inline]
+    pub(super) fn has_notes(&self) -> bool {
+        !self.notes.is_empty()
+    }
+
+    /// Returns what is noted about one place and not in the buffer.
+    pub(super) fn open_note(&self, table: u32, place: &Place) -> Option<Note> {
+        join_notes(self.notes.iter().filter(|note| note.is_of(table, place))).pop()
     }
 
     pub(super) fn failure(&self) -> Option<&Failure> {
@@ -116,10 +153,11 @@ impl Journal {
     pub(super) fn note(&mut self, note: Note) {
         self.touch(note.table);
         let fresh = self.flushed.map_or(0, |flushed| flushed.notes);
-        let known = self.notes[fresh..].iter_mut().find(|known| known.table == note.table && known.place == note.place);
-        match known {
-            Some(known) if note.columns.iter().all(|(new, _)| known.columns.iter().any(|(old, _)| old == new)) => {}
-            _ => self.notes.push(note),
+        let known = self.notes[fresh..].iter().rfind(|known| known.is_of(note.table, &note.place));
+        let is_known =
+            |known: &Note| note.columns.iter().all(|(new, _)| known.columns.iter().any(|(old, _)| old == new));
+        if note.columns.is_empty() || !known.is_some_and(is_known) {
+            self.notes.push(note);
         }
     }
 
@@ -243,10 +281,26 @@ mod tests {
         let note = Note { table: 1, place: Place::Rowid(5), columns: vec![(2, None)] };
         journal.note(note.clone());
         journal.note(note.clone());
-        assert_eq!(journal.notes().len(), 1);
+        assert_eq!(journal.notes.len(), 1);
         journal.mark_flushed(1, 1);
         journal.note(note);
-        assert_eq!(journal.notes().len(), 2);
+        assert_eq!(journal.notes.len(), 2);
         assert!(!journal.is_flushed());
+    }
+
+    #[test]
+    fn notes_end_where_their_row_ends_and_come_back_with_a_savepoint() {
+        let mut journal = Journal::default();
+        let place = || Place::Rowid(5);
+        let note = |columns| Note { table: 1, place: place(), columns };
+        journal.note(note(vec![(2, None)]));
+        journal.open_savepoint(0);
+        journal.note(note(vec![]));
+        assert_eq!(journal.open_note(1, &place()), None);
+        journal.note(note(vec![(2, None)]));
+        assert_eq!(journal.open_notes(), [note(vec![(2, None)])]);
+        journal.roll_back_to(0);
+        assert_eq!(journal.open_note(1, &place()), Some(note(vec![(2, None)])));
+        assert_eq!(journal.open_note(2, &place()), None);
     }
 }

@@ -237,6 +237,19 @@ pub struct InternalGuard {
     saved: Option<Saved>,
 }
 
+impl InternalGuard {
+    /// Has SQLite itself count what `changes()` is to show, as the last thing in a transaction of ours: a trigger of the user's next
+    /// statement then finds the right number too. One beyond the limit is shown by its marker.
+    pub(crate) fn recount(&self, conn: &Connection) -> rusqlite::Result<()> {
+        match &self.saved {
+            Some(saved) if saved.shown() <= hook::RECOUNTED_MAX => {
+                conn.prepare_cached(vtab::ENLIST_COUNTED)?.execute([saved.shown()]).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Drop for InternalGuard {
     fn drop(&mut self) {
         if let (Some(saved), Some(conn)) = (&self.saved, self.state.inner.borrow().as_ref()) {

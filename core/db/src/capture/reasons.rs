@@ -37,6 +37,12 @@ pub(super) fn row_too_large(table: &str, bytes: usize, max: usize) -> Failure {
     ))
 }
 
+pub(super) fn too_many_tables(tables: usize, max: usize) -> Failure {
+    constraint(format!(
+        "a transaction changed {tables} synced tables, and at most {max} can be sent together; write in smaller transactions"
+    ))
+}
+
 /// For what the registry says of a table that another program changed.
 pub(super) fn changed(message: String) -> Failure {
     Failure { code: ffi::SQLITE_SCHEMA, message }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use kithdb_log::limits::{DRIFT_MS_MAX, VALUE_BYTES_MAX};
+use kithdb_log::limits::{DRIFT_MS_MAX, SIBLINGS_MAX, VALUE_BYTES_MAX};
 use rusqlite::{Connection, params};
 
 use super::harness::{Db, Model, table_info};
@@ -257,14 +257,15 @@ fn schema_changes_of_a_transaction_are_rolled_back_around_captured_rows() {
 fn incremental_blob_writes_are_told_with_the_bytes_written() {
     let schema = "CREATE TABLE t(id INTEGER PRIMARY KEY, a, d); INSERT INTO t VALUES(1, 'a', zeroblob(4)), (2, 'b', zeroblob(2)), (3, 'c', x'00')";
     for (existing, expected) in [
-        (false, ["~t 1 > d=x'00686900'", "~t 2 > a='z'", "-t 3,'c',x'21'", "~t 2 > d=x'6869'"]),
+        (false, ["~t 1 > d=x'00686900'", "~t 2 > d=x'6869'", "~t 2 > a='z'", "~t 3 > d=x'21'", "-t 3,'c',x'21'"]),
         (
             true,
             [
                 "*t 1,'a',x'00000000' > d=x'00686900'",
+                "*t 2,'b',x'0000' > d=x'6869'",
                 "*t 2,'b',x'6869' > a='z'",
+                "*t 3,'c',x'00' > d=x'21'",
                 "-t 3,'c',x'21'",
-                "*t 2,'z',x'0000' > d=x'6869'",
             ],
         ),
     ] {
@@ -338,6 +339,19 @@ fn value_above_the_limit_fails_the_commit() {
             .contains("PRIMARY KEY of 1200022 bytes")
     );
     db.run("INSERT INTO t VALUES('a', 'b')");
+}
+
+#[test]
+fn transaction_on_more_tables_than_can_be_sent_together_fails_the_commit() {
+    let names: Vec<String> = (0..SIBLINGS_MAX + 2).map(|index| format!("t{index}")).collect();
+    let create: String = names.iter().map(|name| format!("CREATE TABLE {name}(id INTEGER PRIMARY KEY);")).collect();
+    let db = Db::memory(&create, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let insert =
+        |count| -> String { names[..count].iter().map(|name| format!("INSERT INTO {name} VALUES(1);")).collect() };
+    let error = db.conn.execute_batch(&format!("BEGIN; {} COMMIT", insert(SIBLINGS_MAX + 2))).unwrap_err();
+    assert!(error.to_string().contains("a transaction changed 1026 synced tables, and at most 1025"), "{error}");
+    db.run(&format!("BEGIN; {} COMMIT", insert(SIBLINGS_MAX + 1)));
+    assert_eq!(db.pending().len(), 1);
 }
 
 #[test]
