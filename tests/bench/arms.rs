@@ -46,7 +46,8 @@ fn fresh(folder: &Path, name: &str) -> Result<PathBuf> {
     Ok(folder.join("bench.db"))
 }
 
-fn plain(folder: &Path, name: &str) -> Result<Connection> {
+/// Opens plain SQLite on a fresh file with the bench's table.
+pub fn plain(folder: &Path, name: &str) -> Result<Connection> {
     let conn = Connection::open(fresh(folder, name)?)?;
     conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
     conn.execute_batch(CREATE)?;
@@ -62,7 +63,8 @@ fn ours(folder: &Path, name: &str) -> Result<Box<Replica>> {
     Ok(Box::new(replica))
 }
 
-fn insert(conn: &Connection, from: usize, to: usize, per_transaction: usize) -> Result<()> {
+/// Inserts rows of the bench.
+pub fn insert(conn: &Connection, from: usize, to: usize, per_transaction: usize) -> Result<()> {
     let mut statement = conn.prepare(INSERT)?;
     for row in from..to {
         if per_transaction > 1 && (row - from).is_multiple_of(per_transaction) {
@@ -97,7 +99,7 @@ fn size(conn: &Connection) -> Result<f64> {
 }
 
 /// Does the work in both arms, in turn, which one goes first changing from round to round.
-fn pairs(rounds: usize, mut work: impl FnMut(bool) -> Result<Took>) -> Result<Vec<(Took, Took)>> {
+pub fn pairs(rounds: usize, mut work: impl FnMut(bool) -> Result<Took>) -> Result<Vec<(Took, Took)>> {
     let mut out = Vec::new();
     // The first round warms up and is not counted.
     for round in 0..=rounds {

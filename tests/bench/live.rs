@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use kithdb_core::replica::{OpenOptions, Replica};
 use kithdb_peer::{Address, Peer, PeerConfig, PeerEvent, PeerEvents};
 
-use crate::measure::median;
+use crate::arms;
+use crate::measure::{median, timed};
+use crate::report::Line;
 
 /// How many commits are timed.
 const COMMITS: usize = 200;
@@ -28,13 +30,17 @@ async fn until(events: &mut PeerEvents, found: impl Fn(&PeerEvent) -> bool) -> R
     Ok(())
 }
 
-async fn connected(desk: &Path, phone: &Path) -> Result<(Peer, (Peer, PeerEvents))> {
+async fn meet(desk: &Path, phone: &Path) -> Result<(Peer, (Peer, PeerEvents))> {
     let (at_desk, mut desk_events) = Peer::open(desk, PeerConfig::loopback()).await?;
     let config = PeerConfig::loopback().with_peer(address(&mut desk_events).await?);
     tokio::spawn(async move { while desk_events.recv().await.is_some() {} });
-    let (at_phone, mut phone_events) = Peer::open(phone, config).await?;
-    until(&mut phone_events, |event| matches!(event, PeerEvent::InStep { .. })).await?;
-    Ok((at_desk, (at_phone, phone_events)))
+    Ok((at_desk, Peer::open(phone, config).await?))
+}
+
+async fn connected(desk: &Path, phone: &Path) -> Result<(Peer, (Peer, PeerEvents))> {
+    let (at_desk, (at_phone, mut events)) = meet(desk, phone).await?;
+    until(&mut events, |event| matches!(event, PeerEvent::InStep { .. })).await?;
+    Ok((at_desk, (at_phone, events)))
 }
 
 /// Times commits of another connection to the same file, as `kith sql` makes them while `kith sync` holds it.
@@ -79,8 +85,51 @@ async fn run(desk: PathBuf, phone: PathBuf) -> Result<()> {
     Ok(())
 }
 
+/// Sealing, transfer over libp2p on loopback, verification and apply, from the start of both peers to the last row; the processor time
+/// of both counts.
+pub fn pull(folder: &Path, rows: usize, rounds: usize, lines: &mut Vec<Line>) -> Result<()> {
+    let pairs = arms::pairs(rounds, |is_ours| {
+        if !is_ours {
+            let conn = arms::plain(folder, "plain")?;
+            return Ok(timed(|| arms::insert(&conn, 0, rows, rows))?.0);
+        }
+        let (desk, phone) = arms::workspace(folder)?;
+        let source = Replica::open(&desk, OpenOptions::default())?;
+        arms::insert(source.conn(), 0, rows, rows)?;
+        source.close()?;
+        let reader = rusqlite::Connection::open(&phone)?;
+        let count = || -> Result<usize> {
+            let there: bool =
+                reader.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 't'", [], |row| row.get(0))?;
+            let sql = if there { "SELECT count(*) FROM t" } else { "SELECT 0" };
+            Ok(usize::try_from(reader.query_row(sql, [], |row| row.get::<_, i64>(0))?)?)
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let (took, (at_desk, at_phone)) = timed(|| {
+            runtime.block_on(async {
+                let (at_desk, (at_phone, mut events)) = meet(&desk, &phone).await?;
+                while count()? < rows {
+                    until(&mut events, |event| matches!(event, PeerEvent::Applied { .. })).await?;
+                }
+                Ok((at_desk, at_phone))
+            })
+        })?;
+        runtime.block_on(async {
+            at_phone.shutdown().await;
+            at_desk.shutdown().await;
+        });
+        Ok(took)
+    })?;
+    lines.push(Line {
+        work: "the same between two peers over libp2p on loopback, with their start",
+        at_most: 4.0,
+        pairs,
+    });
+    Ok(())
+}
+
 /// Measures over real libp2p on loopback, between two files of one workspace.
 pub fn live(folder: &Path) -> Result<()> {
-    let (desk, phone) = crate::arms::workspace(folder)?;
+    let (desk, phone) = arms::workspace(folder)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(desk, phone))
 }

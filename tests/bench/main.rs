@@ -37,6 +37,7 @@ fn main() -> Result<()> {
     }
     if wanted("transfer") {
         arms::transfer(folder.path(), rows, rounds, &mut lines)?;
+        live::pull(folder.path(), rows, rounds, &mut lines)?;
     }
     if !lines.is_empty() {
         report::print(&lines);

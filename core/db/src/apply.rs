@@ -275,7 +275,7 @@ impl Replica {
             return Ok(());
         }
         let now_unix_ms = (self.clock)();
-        self.durably(|replica| {
+        self.durably::<_, LogError>(|replica| {
             let conn = &replica.conn;
             let mut reading =
                 Reading { conn, epoch: &replica.workspace.epoch, opener: Opener::new(), keys: BTreeMap::new() };

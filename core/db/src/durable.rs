@@ -13,7 +13,10 @@ impl Replica {
     /// Runs something in one write transaction with `synchronous = EXTRA`, which differs from FULL with a rollback journal only:
     /// there the removal of the journal is the commit, and must be on disk too. Capture is suspended and foreign keys are not enforced (a
     /// cascade arrives as data of its own); rolls back on error.
-    pub(crate) fn durably<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, LogError>) -> Result<T, LogError> {
+    pub(crate) fn durably<T, E: From<rusqlite::Error>>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
         const EXTRA: i64 = 3;
         let synchronous: i64 = self.conn.pragma_query_value(None, "synchronous", |row| row.get(0))?;
         // SQLite switches this off at the end of every transaction, but the user meant one of his own.
@@ -49,7 +52,7 @@ impl Replica {
         Ok(())
     }
 
-    fn quietly<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, LogError>) -> Result<T, LogError> {
+    fn quietly<T, E: From<rusqlite::Error>>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
         let suspended = self.capture.suspend();
         let quiet = self.capture.internal(&self.conn);
         self.conn.execute_batch("BEGIN IMMEDIATE")?;

@@ -267,11 +267,10 @@ impl Replica {
         report.missing.sort_unstable();
         report.missing.dedup();
         if !added.is_empty() {
-            let conn = &self.conn;
-            let _quiet = self.capture.internal(conn);
-            crate::define::in_savepoint(conn, || {
-                renew_workspace_version(conn)?;
-                insert_admin(conn, added.iter().copied())
+            // On disk before anybody is told: a device that was let in must not be forgotten.
+            self.durably::<_, rusqlite::Error>(|replica| {
+                renew_workspace_version(&replica.conn)?;
+                insert_admin(&replica.conn, added.iter().copied())
             })?;
             report.added = added.len();
             self.workspace.membership = membership;
