@@ -3,6 +3,7 @@
 //! Invariants:
 //! 1. After a rollback to a savepoint the journal is what it was when the savepoint was opened, the flush mark included:
 //!    the rows of a flush made inside the savepoint are undone by SQLite with it, those of an earlier flush stay.
+//!    What counts as that savepoint is what SQLite's pager makes of its depth.
 //! 2. A flush leaves the journal as it is; only the end of the transaction clears it.
 
 use std::ffi::c_int;
@@ -88,7 +89,8 @@ pub(super) struct Journal {
     notes: Vec<Note>,
     failure: Option<Failure>,
     flushed: Option<Flushed>,
-    savepoints: Vec<(c_int, Checkpoint)>,
+    /// By depth, as SQLite's pager keeps its own.
+    savepoints: Vec<Checkpoint>,
 }
 
 impl Journal {
@@ -172,9 +174,11 @@ impl Journal {
         self.flushed = Some(Flushed { first, last, len: self.buffer.len(), notes: self.notes.len() });
     }
 
-    /// Opens the savepoint of this depth.
+    /// Opens the savepoint of this depth, and those outside of it that are not open.
+    ///
+    /// One that is open stays as it is: SQLite forgets about open statements at a BEGIN, gives the next statement the depth of an
+    /// older one, and undoes both if the next one fails.
     pub(super) fn open_savepoint(&mut self, depth: c_int) {
-        self.release(depth);
         let checkpoint = Checkpoint {
             len: self.buffer.len(),
             changes: self.buffer.changes(),
@@ -183,22 +187,27 @@ impl Journal {
             failed: self.failure.is_some(),
             flushed: self.flushed,
         };
-        self.savepoints.push((depth, checkpoint));
+        let count = usize::try_from(depth).map_or(0, |depth| depth + 1);
+        if self.savepoints.len() < count {
+            self.savepoints.resize(count, checkpoint);
+        }
     }
 
     /// Forgets the savepoint of this depth and those inside it.
     pub(super) fn release(&mut self, depth: c_int) {
-        while self.savepoints.last().is_some_and(|(open, _)| *open >= depth) {
-            self.savepoints.pop();
-        }
+        self.savepoints.truncate(usize::try_from(depth).unwrap_or(0));
     }
 
-    /// Goes back to where the savepoint of this depth was opened; one from before the first change leaves nothing.
+    /// Goes back to where the savepoint of this depth was opened; there is nothing to undo if it is not open.
     pub(super) fn roll_back_to(&mut self, depth: c_int) {
         self.release(depth.saturating_add(1));
-        let checkpoint = match self.savepoints.last() {
-            Some((open, checkpoint)) if *open == depth => *checkpoint,
-            _ => Checkpoint::default(),
+        let checkpoint = match usize::try_from(depth) {
+            // The whole transaction.
+            Err(_) => Checkpoint::default(),
+            Ok(depth) => match self.savepoints.get(depth) {
+                Some(checkpoint) => *checkpoint,
+                None => return,
+            },
         };
         self.buffer.truncate(checkpoint.len, checkpoint.changes);
         self.tables.truncate(checkpoint.tables);
