@@ -2,10 +2,10 @@
 //!
 //! Invariants:
 //! 1. Columns, cells and so the bytes of a row at birth are in the order of the replicated definition, whatever the local order.
-//! 2. A table whose local form lost a column or its key, or has a stored column that the definition does not know, is quarantined
-//!    here, whatever its stored state.
+//! 2. A table whose local form lost a column or its key, or has a stored column or UNIQUE index that the definition does not know, is
+//!    quarantined here, whatever its stored state.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use kithdb_log::ids::fold_name;
 use kithdb_log::{BlindingSecret, KeyKind, LaneId, TableId, TableSchema};
@@ -16,6 +16,7 @@ use crate::error::TableError;
 use crate::key;
 use crate::registry::{ColumnInfo, Registry, TableInfo, TableState};
 use crate::storage::{get_meta, quote};
+use crate::vet::vet;
 
 pub(crate) fn parse_state(text: &str) -> TableState {
     match text {
@@ -119,12 +120,36 @@ fn changed_elsewhere(local: &LocalTable, schema: &TableSchema) -> Option<String>
             "the columns of the synced table {table} were changed by another program: {difference}; change them back there, or {unsync}"
         ));
     }
-    let column = &local.unknown_column(schema)?.name;
+    if let Some(column) = local.unknown_column(schema) {
+        return Some(format!(
+            "another program added the column {} to the synced table {table}, where its values would not be recorded; run `ALTER TABLE {} DROP COLUMN {}` there, or {unsync}",
+            column.name,
+            quote(table),
+            quote(&column.name)
+        ));
+    }
+    let remedy = changed_uniqueness(local, schema)?;
     Some(format!(
-        "another program added the column {column} to the synced table {table}, where its values would not be recorded; run `ALTER TABLE {} DROP COLUMN {}` there, or {unsync}",
-        quote(table),
-        quote(column)
+        "the UNIQUE indexes of the synced table {table} are not those of the other devices, where other rows would be kept out; {remedy}, or {unsync}"
     ))
+}
+
+/// Says how to get back the UNIQUE indexes that a definition names, if they allow other rows than those that are there.
+fn changed_uniqueness(local: &LocalTable, schema: &TableSchema) -> Option<String> {
+    let unique = |indexes: &[String]| -> BTreeSet<String> {
+        indexes.iter().filter(|sql| sql.starts_with("CREATE UNIQUE")).cloned().collect()
+    };
+    let (here, there) = (unique(&local.indexes), unique(&schema.indexes));
+    if here == there {
+        return None;
+    }
+    // Written in another way they may still mean the same.
+    vet(schema).ok()?.difference(local)?;
+    Some(match (there.difference(&here).next(), here.difference(&there).next()) {
+        (Some(missing), _) => format!("run `{missing}`"),
+        (None, Some(extra)) => format!("drop the one made by `{extra}`"),
+        (None, None) => return None,
+    })
 }
 
 fn table_info(

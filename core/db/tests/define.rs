@@ -512,6 +512,30 @@ fn column_that_another_program_added_stops_writes_until_it_is_dropped() {
 }
 
 #[test]
+fn unique_index_that_other_devices_do_not_have_stops_writes_until_it_is_gone() {
+    let mut replica = with("CREATE TABLE t(id TEXT PRIMARY KEY, v, w); CREATE UNIQUE INDEX tw ON t(w)");
+    replica.sync_table("t").unwrap();
+    replica.execute_batch("CREATE INDEX plain ON t(v); INSERT INTO t VALUES('a', 1, 1)").unwrap();
+
+    replica.execute_batch("CREATE UNIQUE INDEX tv ON t(v)").unwrap();
+    let message = replica.execute_batch("INSERT INTO t VALUES('b', 2, 2)").unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "the UNIQUE indexes of the synced table t are not those of the other devices, where other rows would be kept out; \
+         drop the one made by `CREATE UNIQUE INDEX tv ON t(v)`, or call kith_unsync('t')"
+    );
+    replica.execute_batch("DROP INDEX tv; DROP INDEX plain").unwrap();
+    replica.execute_batch("INSERT INTO t VALUES('b', 2, 2)").unwrap();
+
+    replica.execute_batch("DROP INDEX tw").unwrap();
+    let message = replica.execute_batch("INSERT INTO t VALUES('c', 3, 3)").unwrap_err().to_string();
+    assert!(message.contains("run `CREATE UNIQUE INDEX tw ON t(w)`, or"), "{message}");
+    replica.execute_batch("CREATE UNIQUE INDEX another_name ON t (w)").unwrap();
+    replica.execute_batch("INSERT INTO t VALUES('c', 3, 3)").unwrap();
+    assert!(replica.verify(|_, _, _| {}).unwrap().is_clean());
+}
+
+#[test]
 fn generated_column_that_another_program_added_is_harmless() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notes.db");
