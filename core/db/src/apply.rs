@@ -445,10 +445,34 @@ fn check_candidate(
         Ok((payload, needs)) => Ok(Some(Checked { candidate, payload, table: table.num, needs })),
         Err(LogError::Sqlite(error)) => Err(error.into()),
         Err(error) => {
+            let error = match refused_definition(conn, &candidate, table)? {
+                Some(reason) => LogError::OtherDefinition { table: table.name.clone(), reason },
+                None => error,
+            };
             refuse(conn, &candidate, &error, report)?;
             Ok(None)
         }
     }
+}
+
+/// Finds why the definition of a table by the author of an entry was refused, if it was: then its rows are of another form.
+fn refused_definition(conn: &Connection, candidate: &Candidate, table: &TableInfo) -> Result<Option<String>, LogError> {
+    let stream = candidate.entry.header.stream;
+    Ok(conn
+        .prepare_cached(
+            "SELECT e.note FROM kith__authors a JOIN kith__streams s ON s.author = a.num JOIN kith__entries e ON e.stream = s.num
+             WHERE a.author = ?1 AND s.lane <> ?2 AND e.status = ?3 AND instr(e.note, ?4) ORDER BY e.arrival LIMIT 1",
+        )?
+        .query_row(
+            params![
+                stream.author.as_bytes(),
+                stream.lane.as_bytes(),
+                EntryStatus::Refused as i64,
+                crate::storage::quote(&table.name)
+            ],
+            |row| row.get(0),
+        )
+        .optional()?)
 }
 
 /// Finds the entry of a stream that a part begins or goes on in: its arrival and status, if it is stored.

@@ -341,9 +341,10 @@ fn parked_rows(look: &Look<'_>, table: &TableInfo, authors: &Authors, out: &mut 
 const fn explain(reason: Reason) -> (&'static str, &'static str) {
     match reason {
         Reason::Past => ("past", "the row was deleted or replaced"),
-        Reason::PartMissing => {
-            ("part missing", "a part of the row has not arrived yet; the row is shown as soon as it does")
-        }
+        Reason::PartMissing => (
+            "part missing",
+            "a part of the row has not arrived, or was refused (`kith status` says so); the row is shown as soon as it is there",
+        ),
         Reason::IdTaken => {
             ("id taken", "a row made before holds this id; insert these values under another id to keep them")
         }

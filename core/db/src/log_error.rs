@@ -54,6 +54,16 @@ pub enum LogError {
         /// What is different.
         reason: String,
     },
+    /// The rows are of a table of the same name that was made apart.
+    #[error(
+        "the rows are of another table {table} than the one here, made apart and differently: {reason}; make one of the two anew under another name"
+    )]
+    OtherDefinition {
+        /// The table.
+        table: String,
+        /// What is different.
+        reason: String,
+    },
     /// The payload's table is not the lane's.
     #[error("the entry's rows belong to another table than its lane")]
     WrongTable,
