@@ -61,7 +61,7 @@ pub enum Stored {
     Known,
     /// The entry before it is missing.
     Gap,
-    /// Another entry has its place in the stream, or it names another one before it.
+    /// Another entry has its place in the stream, it names another one before it, or this device took its branch back.
     Fork {
         /// The hash of the entry that is stored.
         kept: EntryHash,
@@ -165,7 +165,7 @@ fn read_states(conn: &Connection, after: ArrivalNumber) -> rusqlite::Result<Vec<
     rows.collect()
 }
 
-fn last_arrival(conn: &Connection) -> rusqlite::Result<ArrivalNumber> {
+pub(crate) fn last_arrival(conn: &Connection) -> rusqlite::Result<ArrivalNumber> {
     let last: Option<i64> =
         conn.prepare_cached("SELECT max(arrival) FROM kith__entries")?.query_row([], |row| row.get(0))?;
     Ok(ArrivalNumber::new(last.unwrap_or(0) as u64))
@@ -234,14 +234,14 @@ impl Replica {
                     None => (SequenceNumber::default(), EntryHash::default()),
                 };
                 outcomes.push(if header.sequence <= height {
-                    match stored_hash(conn, &mut authors, header)? {
+                    match stored_hash(conn, &mut authors, &header.stream, header.sequence)? {
                         Some(kept) if kept == hash => Stored::Known,
                         Some(kept) => Stored::Fork { kept },
                         None => Stored::Gap,
                     }
                 } else if header.sequence != height.next() {
                     Stored::Gap
-                } else if header.previous != head {
+                } else if header.previous != head || crate::strand::left(conn, &header.stream)? == Some(hash) {
                     Stored::Fork { kept: head }
                 } else {
                     append(conn, &mut authors, entry, hash, EntryStatus::Waiting, now_unix_ms)?;
@@ -274,11 +274,17 @@ impl Replica {
     }
 }
 
-fn stored_hash(conn: &Connection, authors: &mut Authors, header: &EntryHeader) -> Result<Option<EntryHash>, LogError> {
-    let Some(stream) = find_stream(conn, authors, &header.stream)? else { return Ok(None) };
+/// Returns the hash of the entry that is stored under a number of a stream.
+pub(crate) fn stored_hash(
+    conn: &Connection,
+    authors: &mut Authors,
+    stream: &StreamId,
+    sequence: SequenceNumber,
+) -> Result<Option<EntryHash>, LogError> {
+    let Some(stream) = find_stream(conn, authors, stream)? else { return Ok(None) };
     let stored: Option<(Vec<u8>, Vec<u8>)> = conn
         .prepare_cached("SELECT header, ciphertext FROM kith__entries WHERE stream = ?1 AND sequence = ?2")?
-        .query_row(params![stream.num, header.sequence.get() as i64], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![stream.num, sequence.get() as i64], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     stored.map(|(signed, ciphertext)| Ok(assemble(&signed, ciphertext)?.hash())).transpose()
 }

@@ -11,6 +11,7 @@ use crate::frame::Frame;
 use crate::limits::{BEHIND_MAX, CAUGHT_MAX, HEADS_MAX};
 use crate::output::{Event, Output, Reason};
 use crate::session::LoadPurpose;
+use crate::streams::Probe;
 use crate::types::{Digest, RequestId, SessionId, StreamHead};
 
 impl Engine {
@@ -180,8 +181,14 @@ impl Engine {
         let is_other = stream.height == head.height && stream.head != head.head;
         stream.raise_claim(id, head.height);
         let claim = stream.claim_mut(id);
-        claim.probe |= is_other && !claim.stuck;
+        if is_other && !claim.stuck && claim.probe.is_none() {
+            claim.probe = Some(Probe::at(head.height));
+        }
+        let is_news = head.height > claimed && !claim.stuck;
         self.refresh(&head.id);
+        if is_news && head.height < stored && head.id.author == self.keys.author() {
+            self.compare_head(id, head);
+        }
     }
 
     pub(crate) fn on_caught(
