@@ -25,12 +25,28 @@ impl Engine {
     /// Has an entry that a peer shows compared; returns whether entries after it can be of use.
     pub(crate) fn compare_entry(&mut self, session: SessionId, entry: &SealedEntry, hash: EntryHash) -> bool {
         let (stream, sequence) = (entry.header.stream, entry.header.sequence);
-        self.put(Output::Compare { session, stream, sequence, hash, previous: Some(entry.header.previous) });
-        let is_stored = self.streams.get(&stream).is_some_and(|known| sequence <= known.height);
-        if !is_stored {
-            self.cancel_pull(session, &stream);
+        let Some(known) = self.streams.get_mut(&stream) else { return false };
+        let height = known.height;
+        known.raise_claim(session, sequence);
+        if sequence <= height {
+            let previous = Some(entry.header.previous);
+            self.put(Output::Compare { session, stream, sequence, hash, previous });
+            return true;
         }
-        is_stored
+        // The peer's branch names another entry before this one than ours: it is looked through from there.
+        let claim = known.claim_mut(session);
+        if claim.probe.is_some() || claim.stuck {
+            return !claim.stuck;
+        }
+        claim.probe = Some(Probe::at(height.max(SequenceNumber::new(1))));
+        self.cancel_pull(session, &stream);
+        self.refresh(&stream);
+        false
+    }
+
+    /// Tells whether the session's branch of a stream is being looked through.
+    pub(crate) fn is_probing(&self, session: SessionId, stream: &StreamId) -> bool {
+        self.streams.get(stream).and_then(|known| known.claim(session)).is_some_and(|claim| claim.probe.is_some())
     }
 
     pub(crate) fn on_compared(
@@ -42,7 +58,7 @@ impl Engine {
         branch: OwnBranch,
     ) {
         let Some(known) = self.streams.get_mut(&stream).filter(|known| !known.is_held) else { return };
-        let (height, kept) = (known.height, known.head);
+        let kept = known.head;
         if !self.sessions.contains_key(&session) || known.claim(session).is_some_and(|claim| claim.stuck) {
             return;
         }
@@ -51,7 +67,7 @@ impl Engine {
             OwnBranch::ForkedBefore => {
                 let claim = known.claim_mut(session);
                 let back = match claim.probe {
-                    None => Probe::at(sequence.min(height)),
+                    None => Probe::at(sequence),
                     // An entry further on than where the look-through began says nothing new.
                     Some(probe) if probe.from != sequence => return,
                     Some(Probe { from, step }) => {

@@ -167,6 +167,8 @@ impl Engine {
                 Ok(true)
             }
             Verdict::Duplicate => Ok(true),
+            // What is looked through is judged further on; what lies beyond is asked for when that is done.
+            Verdict::Gap if is_own && self.is_probing(id, &stream) => Ok(true),
             Verdict::Gap => {
                 let head = entry.hash();
                 self.cancel_pull(id, &stream);
