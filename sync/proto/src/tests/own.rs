@@ -67,6 +67,16 @@ fn fork_is_found_and_both_agree_whichever_branch_is_longer() {
             );
             assert!(!world.nodes[0].has_event(|event| matches!(event, Event::Fork { .. })), "{at}");
             assert!(world.nodes.iter().all(|node| node.disconnects.is_empty()), "{at}");
+            assert!(
+                world.nodes.iter().all(|node| matches!(
+                    node.events
+                        .iter()
+                        .rev()
+                        .find(|event| matches!(event, Event::InStep { .. } | Event::PeerJoined { .. })),
+                    Some(Event::InStep { .. })
+                )),
+                "{at}: both know that they hold the same"
+            );
             let rounds = world.log.iter().filter(|sent| matches!(Frame::decode(&sent.bytes), Ok(Frame::Want { .. })));
             assert!(rounds.filter(|sent| sent.from == 0).count() < 20, "{at}");
             // From now on it is as if nothing had been.
