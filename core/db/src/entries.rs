@@ -234,7 +234,7 @@ impl Replica {
                     None => (SequenceNumber::default(), EntryHash::default()),
                 };
                 outcomes.push(if header.sequence <= height {
-                    match stored_hash(conn, &mut authors, &header.stream, header.sequence)? {
+                    match stored_hash(conn, &mut authors, header)? {
                         Some(kept) if kept == hash => Stored::Known,
                         Some(kept) => Stored::Fork { kept },
                         None => Stored::Gap,
@@ -274,17 +274,11 @@ impl Replica {
     }
 }
 
-/// Returns the hash of the entry that is stored under a number of a stream.
-pub(crate) fn stored_hash(
-    conn: &Connection,
-    authors: &mut Authors,
-    stream: &StreamId,
-    sequence: SequenceNumber,
-) -> Result<Option<EntryHash>, LogError> {
-    let Some(stream) = find_stream(conn, authors, stream)? else { return Ok(None) };
+fn stored_hash(conn: &Connection, authors: &mut Authors, header: &EntryHeader) -> Result<Option<EntryHash>, LogError> {
+    let Some(stream) = find_stream(conn, authors, &header.stream)? else { return Ok(None) };
     let stored: Option<(Vec<u8>, Vec<u8>)> = conn
         .prepare_cached("SELECT header, ciphertext FROM kith__entries WHERE stream = ?1 AND sequence = ?2")?
-        .query_row(params![stream.num, sequence.get() as i64], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![stream.num, header.sequence.get() as i64], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     stored.map(|(signed, ciphertext)| Ok(assemble(&signed, ciphertext)?.hash())).transpose()
 }

@@ -22,7 +22,7 @@ use kithdb_log::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::apply::{Candidate, Reading, cell_map, context_of, load_candidate};
-use crate::entries::{EntryStatus, StreamState, find_stream, last_arrival, stored_hash};
+use crate::entries::{EntryStatus, StreamState, find_stream, last_arrival};
 use crate::log_error::LogError;
 use crate::merge::{Authors, Life, LifeId, Merge};
 use crate::registry::{TableInfo, TableState};
@@ -86,8 +86,10 @@ impl Replica {
         hash: EntryHash,
         previous: Option<EntryHash>,
     ) -> Result<Branch, LogError> {
-        let mut authors = Authors::load(&self.conn)?;
-        let mut at = |sequence| stored_hash(&self.conn, &mut authors, stream, sequence);
+        let at = |sequence| -> Result<Option<EntryHash>, LogError> {
+            let entry = self.load_entries(stream, sequence, 0)?.into_iter().next();
+            Ok(entry.filter(|entry| entry.header.sequence == sequence).map(|entry| entry.hash()))
+        };
         let here = at(sequence)?;
         let before = match sequence.get() {
             0 | 1 => Some(EntryHash::default()),

@@ -411,3 +411,16 @@ fn branch_that_was_taken_back_is_not_taken_up_again_from_who_has_it() {
     assert_eq!(pull(&world.here, &mut third), 0);
     assert!(dump(&third).iter().any(|line| line == "notes 'stranded''s'1"));
 }
+
+#[test]
+fn entries_of_lives_that_this_file_has_not_heard_of_are_compared_without_writing() {
+    let mut world = World::new(true);
+    world.back_up();
+    world.here.start_incarnation("elsewhere").unwrap();
+    world.write("INSERT INTO notes VALUES('elsewhere', 'e', 1)");
+    world.meet();
+    world.closed(|path| fs::write(path, fs::read(path.with_file_name("backup.db")).unwrap()).unwrap());
+    world.write("INSERT INTO notes VALUES('here', 'h', 1)");
+    world.meet();
+    world.check(&["notes 'elsewhere''e'1", "notes 'here''h'1"]);
+}
