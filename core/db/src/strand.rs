@@ -12,6 +12,7 @@
 //!    never stored again.
 //! 3. Nothing is sealed under an incarnation of which something was taken back, and no arrival number is used twice.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -228,8 +229,8 @@ fn replay_all(replica: &Replica, cuts: &[Cut]) -> Result<BTreeMap<u32, Lives>, L
             ])?;
     }
     for table in cuts.iter().filter_map(|cut| cut.table.as_ref()) {
-        if !before.contains_key(&table.num) {
-            before.insert(table.num, replay(replica, table)?);
+        if let Entry::Vacant(slot) = before.entry(table.num) {
+            slot.insert(replay(replica, table)?);
         }
     }
     Ok(before)
