@@ -6,6 +6,8 @@ mod common;
 
 use common::{LOOPBACK, Place};
 
+/// Meetings after which both must hold the same.
+const MEETINGS_MAX: u32 = 3;
 const ROWS: &str = "SELECT * FROM notes ORDER BY id";
 
 /// Two files that hold the same; the first is synced by a running process.
@@ -31,10 +33,21 @@ impl Devices {
     fn sync(&self) -> Vec<serde_json::Value> {
         let mut other = self.place.sync("b.db", &LOOPBACK);
         let address = other.address();
-        let arguments = ["sync", "a.db", "--no-mdns", "--json", "--once", "--peer", &address];
-        let said = self.place.ok(&[&arguments[..], &LOOPBACK[..]].concat());
+        let mut once = self.place.sync("a.db", &[&LOOPBACK[..], &["--once", "--peer", &address]].concat());
+        let mut said: Vec<serde_json::Value> = Vec::new();
+        for _ in 0..MEETINGS_MAX {
+            once.wait_until("stopped", |event| {
+                said.push(event.clone());
+                event["event"] == "stopped"
+            });
+            if find(&said, "in_step").is_some() {
+                break;
+            }
+        }
+        assert!(find(&said, "in_step").is_some(), "they meet again and again: {said:#?}");
+        assert!(once.end().success());
         other.interrupt();
-        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        said
     }
 
     fn copy(&self, from: &str, to: &str) {
