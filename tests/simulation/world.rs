@@ -405,8 +405,8 @@ impl World {
                 }
                 return Ok(());
             }
-            // Peers see both branches of a stream until its author has taken one back.
-            Event::Fork { .. } if self.tally.forking_writes > 0 => return Ok(()),
+            // Peers see both branches of a stream until its author has taken one back, which shortens what it had claimed.
+            Event::Fork { .. } | Event::FalseClaim { .. } if self.tally.forking_writes > 0 => return Ok(()),
             Event::Refused { session }
             | Event::Forged { session, .. }
             | Event::AdminRefused { session, .. }
