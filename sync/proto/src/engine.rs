@@ -180,6 +180,7 @@ impl Engine {
                 self.replica = replica;
                 self.incarnation = incarnation;
                 self.own_ahead.clear();
+                self.list_all();
             }
             Input::CutBack { head } => self.on_cut_back(&head),
             Input::Compared { session, stream, sequence, hash, branch } => {

@@ -88,6 +88,22 @@ impl Engine {
         self.load_changes(id, since);
     }
 
+    /// Lists everything for live peers: what they remember may be of a life that a restored file has forgotten.
+    pub(crate) fn list_all(&mut self) {
+        let met = self.sessions.iter_mut().filter(|(_, session)| session.has_met());
+        let partly =
+            met.filter(|(_, session)| session.meeting.since > ArrivalNumber::new(0) && !session.meeting.full_sent);
+        let partly: Vec<_> = partly
+            .map(|(id, session)| {
+                session.meeting.full_sent = true;
+                *id
+            })
+            .collect();
+        for id in partly {
+            self.load_changes(id, ArrivalNumber::new(0));
+        }
+    }
+
     fn load_changes(&mut self, id: SessionId, since: ArrivalNumber) {
         let request = self.next_request();
         self.loads.insert(request, LoadPurpose::Changes(id));

@@ -160,6 +160,32 @@ fn branch_that_was_taken_back_is_not_fetched_again() {
     }
 }
 
+/// What a peer remembers of the life before the restore says nothing about what came in since.
+#[test]
+fn what_came_in_between_the_restore_and_the_meeting_is_told() {
+    let mut world = World::new(3);
+    write(&mut world, 0, 0, 2);
+    let link = world.connect(0, 1);
+    world.run();
+    world.cut(link);
+    let backup = world.nodes[0].store.clone();
+    write(&mut world, 0, 0, 3);
+    let link = world.connect(0, 1);
+    world.pass(15_000);
+    world.cut(link);
+    world.nodes[0].store = backup;
+    let other = world.nodes[2].seal(&world.workspace, 9, b"third", Hlc::from_ms(world.now.unix_ms));
+    let id = world.workspace.id();
+    world.nodes[2].store.put(other.clone(), id);
+    world.nodes[0].store.put(other, id);
+    world.restart(0);
+    write(&mut world, 0, 0, 5);
+    world.connect(0, 1);
+    world.run();
+    assert_eq!(world.nodes[0].forks.len(), 1);
+    world.assert_equal(&[0, 1]);
+}
+
 /// A puppet in the place of a peer that holds another branch; node 0 holds `ours` entries after `agreed`.
 fn met(agreed: u64, ours: u64, theirs: u64) -> (World, Puppet, StreamId, Vec<SealedEntry>) {
     let (mut world, stream) = forked(2, agreed, ours, theirs);
