@@ -24,6 +24,8 @@ pub struct Tally {
     pub unique: usize,
     pub not_null: usize,
     pub violations: usize,
+    /// Operations that were stranded and written anew.
+    pub taken_back: usize,
 }
 
 impl Tally {
@@ -37,6 +39,7 @@ impl Tally {
         self.unique += other.unique;
         self.not_null += other.not_null;
         self.violations += other.violations;
+        self.taken_back += other.taken_back;
     }
 
     fn count(&mut self, expected: &Expected) {

@@ -38,6 +38,9 @@ pub enum Event {
     BackUp { peer: usize },
     /// A peer's file is replaced by its last copy.
     Restore { peer: usize },
+    /// A peer writes and everybody hears of it; its file is replaced, with the sidecar, by a copy from before that; it writes again and
+    /// seals that before it learns of it.
+    Strand { peer: usize, published: Vec<String>, stranded: Vec<String> },
     /// A peer's file is closed and opened again.
     Reopen { peer: usize },
 }
@@ -60,6 +63,12 @@ impl fmt::Display for Event {
             Self::Copy { peer } => write!(f, "{peer}: copy the file"),
             Self::BackUp { peer } => write!(f, "{peer}: back the file up"),
             Self::Restore { peer } => write!(f, "{peer}: restore the file"),
+            Self::Strand { peer, published, stranded } => write!(
+                f,
+                "{peer}: publish {};\n     restore unnoticed and write {}",
+                published.join(";\n     "),
+                stranded.join(";\n     ")
+            ),
             Self::Reopen { peer } => write!(f, "{peer}: close and open"),
         }
     }
@@ -234,9 +243,14 @@ impl Scenario {
             5 => Event::Skew { peer, ms: rng.between(-3_600_000, 3_600_000) },
             7 => Event::Forge { peer, table: *rng.pick(&self.tables), order: rng.next() },
             _ if self.on_disk && rng.chance(50) && copies < 2 => Event::Copy { peer },
-            _ if self.on_disk => match rng.below(5) {
+            _ if self.on_disk => match rng.below(9) {
                 0..2 => Event::BackUp { peer },
                 2..4 => Event::Restore { peer },
+                4..8 => Event::Strand {
+                    peer,
+                    published: sql::program(rng, &self.shapes()),
+                    stranded: sql::program(rng, &self.shapes()),
+                },
                 _ => Event::Reopen { peer },
             },
             _ => Event::Sync { peer, table: *rng.pick(&self.tables) },

@@ -12,6 +12,7 @@ use kithdb_core::log_error::LogError;
 use kithdb_core::replica::{InitOptions, OpenOptions, Replica};
 use kithdb_core::seal::SealBudget;
 use kithdb_core::sources::{ClockSource, Entropy};
+use kithdb_core::strand::{Branch, OwnFork};
 use kithdb_log::{AuthorId, IncarnationId, LaneId, Role, SealedEntry, SequenceNumber, StreamId};
 
 use crate::check::{Tally, check_alone};
@@ -184,6 +185,7 @@ impl World {
             Event::Copy { peer } => self.copy(*peer % peers)?,
             Event::BackUp { peer } => self.back_up(*peer % peers)?,
             Event::Restore { peer } => self.restore(*peer % peers)?,
+            Event::Strand { peer, published, stranded } => self.strand(*peer % peers, published, stranded)?,
             Event::Reopen { peer } => self.reopen(*peer % peers)?,
         }
         Ok(())
@@ -297,6 +299,93 @@ impl World {
         peer.set_up();
         self.peers.insert(index, peer);
         Ok(())
+    }
+
+    /// Lets a peer's streams fork, and the peer find out.
+    fn strand(&mut self, index: usize, published: &[String], stranded: &[String]) -> Outcome<()> {
+        let Some(path) = self.peers[index].replica.path().map(Path::to_owned) else { return Ok(()) };
+        let Some(backup) = self.new_path() else { return Ok(()) };
+        self.peers[index].seal(1 << 20)?;
+        for suffix in ["", "-wal", "-kith-life"] {
+            let source = beside(&path, suffix);
+            if source.exists() {
+                std::fs::copy(source, beside(&backup, suffix)).map_err(during("copying"))?;
+            }
+        }
+        self.peers[index].run(published)?;
+        self.peers[index].seal(1 << 20)?;
+        for to in (0..self.peers.len()).filter(|to| *to != index) {
+            self.pull(to, index, &mut Rng::new(EVERYTHING), true)?;
+        }
+        let seed = self.next_seed();
+        let peer = self.peers.remove(index);
+        let open = options(seed, &peer.now_unix_ms);
+        let life = peer.replica.life().incarnation();
+        peer.replica.close().map_err(during("closing"))?;
+        for suffix in ["", "-wal", "-kith-life"] {
+            let (source, target) = (beside(&backup, suffix), beside(&path, suffix));
+            match std::fs::read(source) {
+                // Written over the file that is there, so that its inode stays.
+                Ok(bytes) => std::fs::write(target, bytes).map_err(during("restoring"))?,
+                Err(_) if target.exists() => std::fs::remove_file(target).map_err(during("restoring"))?,
+                Err(_) => {}
+            }
+        }
+        let mut peer = Peer { replica: Replica::open(&path, open).map_err(during("opening a restored file"))?, ..peer };
+        if peer.replica.life().incarnation() != life {
+            return Err("a restored sidecar gave itself away".to_owned());
+        }
+        peer.set_up();
+        self.peers.insert(index, peer);
+        self.wait(20);
+        let peer = &mut self.peers[index];
+        peer.run(stranded)?;
+        peer.seal(1 << 20)?;
+        let other = (index + 1) % self.peers.len();
+        let forks = self.find_forks(index, other)?;
+        let is_behind = {
+            let own = heights(&self.peers[index].replica)?;
+            heights(&self.peers[other].replica)?
+                .iter()
+                .any(|(stream, height)| stream.incarnation == life && own.get(stream).is_none_or(|own| own < height))
+        };
+        let peer = &mut self.peers[index];
+        if forks.is_empty() {
+            if is_behind {
+                peer.replica.start_incarnation("it is behind").map_err(during("beginning an incarnation"))?;
+            }
+            return Ok(());
+        }
+        let mut taken = peer.replica.take_back(&forks, "it forked");
+        if let Err(LogError::Clock(_)) = taken {
+            peer.now_unix_ms.store(START_UNIX_MS + self.elapsed_ms + LATER_MS / 4, Ordering::Relaxed);
+            taken = peer.replica.take_back(&forks, "it forked");
+        }
+        self.midway.taken_back += taken.map_err(during("writing anew what was stranded"))?.operations as usize;
+        Ok(())
+    }
+
+    /// Finds where a peer's own streams part from what another holds of them.
+    fn find_forks(&self, index: usize, other: usize) -> Outcome<Vec<OwnFork>> {
+        let (here, there) = (&self.peers[index].replica, &self.peers[other].replica);
+        let mut forks = Vec::new();
+        for stream in heights(there)?.into_keys().filter(|stream| stream.author == here.author()) {
+            let entries =
+                there.load_entries(&stream, SequenceNumber::new(1), usize::MAX).map_err(during("loading entries"))?;
+            for entry in entries {
+                let (sequence, previous) = (entry.header.sequence, Some(entry.header.previous));
+                let branch =
+                    here.compare_own(&stream, sequence, entry.hash(), previous).map_err(during("comparing entries"))?;
+                match branch {
+                    Branch::Same | Branch::ForkedBefore => {}
+                    Branch::Forked => {
+                        forks.push(OwnFork { stream, agreed: SequenceNumber::new(sequence.get() - 1) });
+                    }
+                    Branch::Settled => return Err(format!("a fork of {stream:?} cannot be mended")),
+                }
+            }
+        }
+        Ok(forks)
     }
 
     fn back_up(&mut self, index: usize) -> Outcome<()> {

@@ -50,6 +50,8 @@ pub struct Node {
     pub scheduled: Option<u64>,
     /// Its file is an older copy and does not know it yet: whatever it seals now forks its own stream.
     pub is_unaware: bool,
+    /// It wrote while it did not know: its streams have forked, and nobody must take the branch that it will give up.
+    pub has_forked: bool,
     /// A copy of its file was put in its place at some time.
     pub was_restored: bool,
     /// A copy of its files, and how many entries of its own it holds.
@@ -89,6 +91,7 @@ impl Node {
             started_ms,
             scheduled: None,
             is_unaware: false,
+            has_forked: false,
             was_restored: false,
             backup: None,
             application: None,

@@ -88,7 +88,9 @@ fn set_up(world: &mut World, plan: &Plan) -> Outcome<()> {
 /// Tells whether the founder runs and can write, and there is room for another.
 fn can_invite(world: &World) -> bool {
     let full = world.nodes[0].has_full_disk;
-    world.nodes.len() < NODES_MAX && world.nodes[0].is_up() && !world.nodes[0].is_locked && !full
+    // A newcomer has nothing yet and would take a branch that is going to be given up.
+    let forked = world.nodes.iter().any(|node| node.has_forked);
+    world.nodes.len() < NODES_MAX && !forked && world.nodes[0].is_up() && !world.nodes[0].is_locked && !full
 }
 
 fn add_node(world: &mut World) -> Outcome<()> {
@@ -205,10 +207,17 @@ fn pick_link(world: &World, random: &mut Random) -> Option<u64> {
 
 fn write(world: &mut World, node: usize, random: &mut Random) -> Outcome<()> {
     let sql = transaction(random);
-    if world.nodes[node].is_unaware && !trouble::knows_its_own(world, node)? {
-        return Ok(());
+    if world.nodes[node].is_unaware {
+        if trouble::knows_its_own(world, node)? {
+            world.nodes[node].is_unaware = false;
+        } else if trouble::may_fork(world, node)? {
+            world.nodes[node].has_forked = true;
+            world.tally.forking_writes += 1;
+            world.say(|| format!("node {node} writes what forks its streams"));
+        } else {
+            return Ok(());
+        }
     }
-    world.nodes[node].is_unaware = false;
     let Some(driver) = world.nodes[node].driver_mut() else { return Ok(()) };
     let replica = driver.replica_mut();
     // What a constraint, a missing table, a full disk or a wrong clock refuses is refused.

@@ -1,9 +1,11 @@
 //! What happens to files: copies, restored backups, full disks, and other programs that write to them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use kithdb_core::replica::Replica;
 use kithdb_core::seal::SealBudget;
+use kithdb_log::StreamId;
 use kithdb_tests::random::Random;
 
 use crate::check;
@@ -32,6 +34,26 @@ pub fn knows_its_own(world: &World, node: usize) -> Outcome<bool> {
     Ok(true)
 }
 
+/// Tells whether a node that is an older copy and does not know it may write: whoever holds entries of its present life that it lacks,
+/// everybody must, so that nobody takes the branch that it is going to give up.
+pub fn may_fork(world: &World, node: usize) -> Outcome<bool> {
+    let Some(driver) = world.nodes[node].driver() else { return Ok(false) };
+    let (author, incarnation) = (driver.replica().author(), driver.replica().life().incarnation());
+    let own = check::heights(driver.replica())?;
+    let mut ahead: BTreeMap<StreamId, usize> = BTreeMap::new();
+    for (index, other) in world.nodes.iter().enumerate() {
+        let Some(driver) = other.driver().filter(|_| !other.has_forked || index == node) else { return Ok(false) };
+        for (stream, height) in check::heights(driver.replica())? {
+            let is_own = stream.author == author && stream.incarnation == incarnation;
+            if is_own && own.get(&stream).is_none_or(|own| *own < height) {
+                *ahead.entry(stream).or_default() += 1;
+            }
+        }
+    }
+    // A stream that has forked already may be the longer one.
+    Ok(world.nodes[node].has_forked || ahead.values().all(|count| *count == world.nodes.len() - 1))
+}
+
 /// Counts the entries that a node has made.
 fn own_entries(replica: &Replica) -> Outcome<u64> {
     let heights = check::heights(replica)?;
@@ -41,7 +63,7 @@ fn own_entries(replica: &Replica) -> Outcome<u64> {
 
 /// Copies a node's files away, at a moment when everything it wrote is sealed.
 pub fn back_up(world: &mut World, node: usize) -> Outcome<()> {
-    let Some(driver) = world.nodes[node].driver() else { return Ok(()) };
+    let Some(driver) = world.nodes[node].driver().filter(|_| !world.nodes[node].has_forked) else { return Ok(()) };
     let unsealed = "SELECT EXISTS(SELECT 1 FROM kith__pending) OR EXISTS(SELECT 1 FROM kith__tables WHERE schema_sequence IS NULL)";
     let unsealed: bool =
         driver.replica().conn().query_row(unsealed, [], |row| row.get(0)).map_err(during("looking for writes"))?;
@@ -76,6 +98,10 @@ pub fn restore(world: &mut World, node: usize, random: &mut Random) -> Outcome<(
     else {
         return Ok(());
     };
+    if world.nodes.iter().enumerate().any(|(other, state)| other != node && state.has_forked) {
+        // It might lose what another device published, and take from it what that is going to give up.
+        return Ok(());
+    }
     let Some(driver) = world.nodes[node].driver() else { return Ok(()) };
     if own_entries(driver.replica())? == own && random.percent(90) {
         // It would lose nothing.
@@ -106,6 +132,7 @@ pub fn restore(world: &mut World, node: usize, random: &mut Random) -> Outcome<(
     }
     world.tally.restores += 1;
     world.nodes[node].was_restored = true;
+    world.nodes[node].has_forked = false;
     world.nodes[node].is_unaware |= !is_noticed;
     world.forget_sent_by(node);
     world.restart(node)
@@ -114,6 +141,9 @@ pub fn restore(world: &mut World, node: usize, random: &mut Random) -> Outcome<(
 /// Opens a copy of a node's file as a further node.
 pub fn copy(world: &mut World, node: usize) -> Outcome<()> {
     if world.nodes[node].driver().is_none_or(kithdb_peer::Driver::has_work) || world.nodes[node].is_locked {
+        return Ok(());
+    }
+    if world.nodes.iter().any(|node| node.has_forked) {
         return Ok(());
     }
     let Some(path) = world.new_path() else { return Ok(()) };

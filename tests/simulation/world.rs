@@ -27,6 +27,8 @@ pub struct Tally {
     pub crashes: u64,
     pub restores: u64,
     pub copies: u64,
+    pub forking_writes: u64,
+    pub taken_back: u64,
     pub lives: u64,
     pub held: u64,
     pub torn: u64,
@@ -49,6 +51,8 @@ impl Tally {
         self.crashes += other.crashes;
         self.restores += other.restores;
         self.copies += other.copies;
+        self.forking_writes += other.forking_writes;
+        self.taken_back += other.taken_back;
         self.lives += other.lives;
         self.held += other.held;
         self.torn += other.torn;
@@ -381,6 +385,10 @@ impl World {
                 self.tally.lives += 1;
                 self.nodes[node].is_unaware = false;
             }
+            DriverEvent::TakenBack { report, .. } => {
+                self.tally.taken_back += report.operations;
+                self.nodes[node].is_unaware = false;
+            }
             DriverEvent::Sync(event) => return self.on_sync_event(node, &event),
             _ => {}
         }
@@ -397,6 +405,8 @@ impl World {
                 }
                 return Ok(());
             }
+            // Peers see both branches of a stream until its author has taken one back, which shortens what it had claimed.
+            Event::Fork { .. } | Event::FalseClaim { .. } if self.tally.forking_writes > 0 => return Ok(()),
             Event::Refused { session }
             | Event::Forged { session, .. }
             | Event::AdminRefused { session, .. }

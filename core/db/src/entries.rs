@@ -61,7 +61,7 @@ pub enum Stored {
     Known,
     /// The entry before it is missing.
     Gap,
-    /// Another entry has its place in the stream, or it names another one before it.
+    /// Another entry has its place in the stream, it names another one before it, or this device took its branch back.
     Fork {
         /// The hash of the entry that is stored.
         kept: EntryHash,
@@ -165,7 +165,7 @@ fn read_states(conn: &Connection, after: ArrivalNumber) -> rusqlite::Result<Vec<
     rows.collect()
 }
 
-fn last_arrival(conn: &Connection) -> rusqlite::Result<ArrivalNumber> {
+pub(crate) fn last_arrival(conn: &Connection) -> rusqlite::Result<ArrivalNumber> {
     let last: Option<i64> =
         conn.prepare_cached("SELECT max(arrival) FROM kith__entries")?.query_row([], |row| row.get(0))?;
     Ok(ArrivalNumber::new(last.unwrap_or(0) as u64))
@@ -241,7 +241,7 @@ impl Replica {
                     }
                 } else if header.sequence != height.next() {
                     Stored::Gap
-                } else if header.previous != head {
+                } else if header.previous != head || crate::strand::left(conn, &header.stream)? == Some(hash) {
                     Stored::Fork { kept: head }
                 } else {
                     append(conn, &mut authors, entry, hash, EntryStatus::Waiting, now_unix_ms)?;

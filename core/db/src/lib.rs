@@ -29,6 +29,7 @@ mod setting;
 pub mod sources;
 mod storable;
 pub mod storage;
+pub mod strand;
 mod uptake;
 pub mod verify;
 mod vet;

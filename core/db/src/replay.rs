@@ -15,7 +15,7 @@ use rusqlite::params;
 use crate::apply::{Reading, cell_map, context_of, load_candidate};
 use crate::entries::EntryStatus;
 use crate::log_error::LogError;
-use crate::merge::{Life, LifeId};
+use crate::merge::{Context, Life, LifeId, MergeError, Reason, TableWork, meta_of, parked};
 use crate::registry::TableInfo;
 use crate::replica::Replica;
 
@@ -100,6 +100,11 @@ impl<'r> Division<'r> {
     }
 }
 
+/// Works out every life of a table at once: memory grows with the table.
+pub(crate) fn replay(replica: &Replica, table: &TableInfo) -> Result<BTreeMap<LifeId, Life>, LogError> {
+    Division { replica, table, hasher: RandomState::new(), linked: HashMap::new(), births: 0, parts: 1 }.replay(0)
+}
+
 /// Reads every operation of a table's merged entries, with the local cells of its columns.
 fn read(replica: &Replica, table: &TableInfo, mut each: impl FnMut(&Operation<'_>, &[u16])) -> Result<(), LogError> {
     let conn = &replica.conn;
@@ -174,4 +179,45 @@ fn follow_links(lives: &mut BTreeMap<LifeId, Life>, table: &TableInfo) {
             }
         }
     }
+}
+
+/// Puts under a key what the log says of it, to be shown or not at the end of the merge; what another program wrote there is lost.
+/// A row that stays as it is is not written, so that no trigger of the user's hears of it.
+pub(crate) fn rebuild_key<'l>(
+    context: &mut Context<'_>,
+    work: &mut TableWork<'_>,
+    key: &[u8],
+    lives: impl Iterator<Item = (&'l LifeId, &'l Life)> + Clone,
+) -> Result<(), MergeError> {
+    let num = work.info.num;
+    let is_there = work.row_values(key)?.is_some();
+    let mut kept = None;
+    if let Some(meta) = work.meta(&context.authors, key)?.filter(|_| is_there) {
+        let shown = work.shown_life(key, &meta)?;
+        let values = |life: &Life| life.node.cells.values().map(|cell| cell.value.clone()).collect::<Vec<_>>();
+        kept = lives.clone().find(|(id, life)| {
+            (id.origin, id.generation) == (meta.origin, meta.generation)
+                && life.is_complete(work.info.cells.len())
+                && work.info.cells.len() == shown.node.cells.len()
+                && values(life) == values(&shown)
+        });
+    }
+    match kept {
+        Some((id, life)) => work.replace_meta(&mut context.authors, key, &meta_of(id, life)?)?,
+        None => {
+            if is_there {
+                work.delete(&context.guard, key)?;
+            }
+            work.delete_meta(key)?;
+        }
+    }
+    parked::remove_under_key(context.conn, num, key)?;
+    for (id, life) in lives.filter(|(id, _)| kept.is_none_or(|(kept, _)| kept != *id)) {
+        parked::put(context.conn, &mut context.authors, num, id, Reason::Past, life)?;
+    }
+    work.any_parked = true;
+    work.live_parked = true;
+    work.claims_changed = true;
+    work.dirty.insert(key.to_vec());
+    Ok(())
 }

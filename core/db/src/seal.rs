@@ -65,7 +65,7 @@ struct Lane {
 }
 
 /// Sorts operations into lanes and closes entries as they fill.
-struct Lanes<'a> {
+pub(crate) struct Lanes<'a> {
     conn: &'a Connection,
     workspace: &'a Workspace,
     entropy: &'a Entropy,
@@ -78,6 +78,22 @@ struct Lanes<'a> {
 }
 
 impl<'a> Lanes<'a> {
+    /// Opens the streams of the present incarnation.
+    pub(crate) fn open(replica: &'a Replica, now_unix_ms: u64) -> Result<Self, LogError> {
+        let Replica { conn, workspace, life, entropy, .. } = replica;
+        Ok(Self {
+            conn,
+            workspace,
+            entropy,
+            author: StreamId { author: workspace.author(), incarnation: life.incarnation(), lane: LaneId::default() },
+            now_unix_ms,
+            authors: Authors::load(conn)?,
+            sealer: Sealer::new(),
+            open: BTreeMap::new(),
+            transaction: Hlc::ZERO,
+        })
+    }
+
     fn lane(&mut self, table: Option<&Arc<TableInfo>>) -> Result<&mut Lane, LogError> {
         let scope = table.map_or(TableId::SCHEMA, |table| table.id);
         let blinded = self.workspace.blinding.blind_table(scope);
@@ -157,7 +173,7 @@ impl<'a> Lanes<'a> {
     }
 
     /// Begins a transaction in all lanes that it writes to.
-    fn begin(&mut self, tables: &[Arc<TableInfo>], clock: Hlc) -> Result<(), LogError> {
+    pub(crate) fn begin(&mut self, tables: &[Arc<TableInfo>], clock: Hlc) -> Result<(), LogError> {
         self.transaction = clock;
         for table in tables {
             let lane = self.lane(Some(table))?;
@@ -186,7 +202,7 @@ impl<'a> Lanes<'a> {
         Ok(())
     }
 
-    fn end(&mut self, tables: &[Arc<TableInfo>]) {
+    pub(crate) fn end(&mut self, tables: &[Arc<TableInfo>]) {
         for table in tables {
             if let Some(writer) = self.open.get_mut(&table.lane).and_then(|lane| lane.writer.as_mut()) {
                 writer.end(false);
@@ -194,7 +210,7 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    fn write_operation(&mut self, table: &TableInfo, operation: &Operation<'_>) -> Result<(), LogError> {
+    pub(crate) fn write_operation(&mut self, table: &TableInfo, operation: &Operation<'_>) -> Result<(), LogError> {
         operation.check_generations()?;
         let lane = self.open.get_mut(&table.lane).ok_or(LogError::Damaged { what: "the list of lanes" })?;
         let writer = lane.writer.as_mut().ok_or(LogError::Damaged { what: "the list of lanes" })?;
@@ -211,7 +227,7 @@ impl<'a> Lanes<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Vec<StreamState>, LogError> {
+    pub(crate) fn finish(mut self) -> Result<Vec<StreamState>, LogError> {
         let lanes: Vec<LaneId> = self.open.keys().copied().collect();
         for lane in &lanes {
             self.close_writer(lane)?;
@@ -258,23 +274,16 @@ impl Replica {
     }
 }
 
-fn seal_in_transaction(replica: &mut Replica, budget: SealBudget, now_unix_ms: u64) -> Result<SealReport, LogError> {
-    let Replica { conn, capture, registry, workspace, life, entropy, .. } = replica;
-    let conn: &Connection = conn;
+pub(crate) fn seal_in_transaction(
+    replica: &Replica,
+    budget: SealBudget,
+    now_unix_ms: u64,
+) -> Result<SealReport, LogError> {
+    let Replica { conn, capture, registry, .. } = replica;
     let restore_hook = || capture.install_hook(conn);
     let mut report = SealReport::default();
-    let author = StreamId { author: workspace.author(), incarnation: life.incarnation(), lane: LaneId::default() };
-    let mut lanes = Lanes {
-        conn,
-        workspace,
-        entropy,
-        author,
-        now_unix_ms,
-        authors: Authors::load(conn)?,
-        sealer: Sealer::new(),
-        open: BTreeMap::new(),
-        transaction: Hlc::ZERO,
-    };
+    let mut lanes = Lanes::open(replica, now_unix_ms)?;
+    let author = lanes.author;
     let last = get_meta::<i64>(conn, "clock")?.unwrap_or(0);
     let pending: Option<i64> = conn.query_row("SELECT max(last_clock) FROM kith__pending", [], |row| row.get(0))?;
     let mut clock = Clock::after(Hlc::from_u64(last.max(pending.unwrap_or(0)) as u64));

@@ -8,7 +8,7 @@ use crate::entries::assemble;
 use crate::log_error::LogError;
 use crate::merge::{Life, LifeId, Merge, Reason, RowMeta, parked};
 use crate::registry::{TableInfo, TableState};
-use crate::replay::Division;
+use crate::replay::{Division, rebuild_key};
 use crate::replica::Replica;
 use crate::seal::SealBudget;
 
@@ -402,16 +402,7 @@ impl Replica {
             let restore_hook = || replica.capture.install_hook(conn);
             let mut merge = Merge::begin(conn, &replica.registry, &restore_hook)?;
             let (context, work) = merge.with_table(table.num)?;
-            work.delete(&context.guard, key)?;
-            work.delete_meta(key)?;
-            parked::remove_under_key(conn, table.num, key)?;
-            for (id, life) in expected.iter().filter(|(id, _)| id.key == key) {
-                parked::put(conn, &mut context.authors, table.num, id, Reason::Past, life)?;
-            }
-            work.any_parked = true;
-            work.live_parked = true;
-            work.claims_changed = true;
-            work.dirty.insert(key.to_vec());
+            rebuild_key(context, work, key, expected.iter().filter(|(id, _)| id.key == key))?;
             merge.finish()?;
             Ok(())
         })

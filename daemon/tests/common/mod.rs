@@ -134,7 +134,7 @@ pub struct Peer {
 impl Peer {
     /// Waits for an event that is as wanted.
     #[track_caller]
-    pub fn wait_until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub fn wait_until(&mut self, what: &str, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         loop {
             let Ok(event) = self.events.recv_timeout(PATIENCE) else {
                 panic!("{} never said `{what}`, only {:#?}", self.file, self.seen);

@@ -14,7 +14,8 @@ use kithdb_core::error::OpenError;
 use kithdb_core::log_error::LogError;
 use kithdb_core::replica::Replica;
 use kithdb_core::seal::SealReport;
-use kithdb_log::{ArrivalNumber, AuthorId, IncarnationId, ReplicaId};
+use kithdb_core::strand::TakenBack;
+use kithdb_log::{ArrivalNumber, AuthorId, IncarnationId, ReplicaId, SequenceNumber, StreamId};
 use kithdb_sync::{Engine, EngineConfig, Event, Input, JoinFault, Now, Output, Reason, SessionId};
 
 mod tasks;
@@ -83,6 +84,13 @@ pub enum DriverEvent {
         /// Why.
         reason: String,
     },
+    /// The file was restored and had written other entries than it had published: they were taken back and written anew.
+    TakenBack {
+        /// Why.
+        reason: String,
+        /// How much it was.
+        report: TakenBack,
+    },
     /// Something could not be done now and is tried again.
     Delayed {
         /// What kind of trouble it is.
@@ -133,6 +141,8 @@ pub struct Driver {
     apply_bytes: usize,
     /// Why a new incarnation is due.
     reincarnate: Option<String>,
+    /// Own streams of which a peer holds another branch, with the last entry that both have.
+    forks: BTreeMap<StreamId, SequenceNumber>,
     postponed: VecDeque<Task>,
     /// No work is tried before this time, since the last try met trouble.
     retry_at: Option<u64>,
@@ -172,6 +182,7 @@ impl Driver {
             apply_due: true,
             apply_bytes: APPLY_BYTES,
             reincarnate: None,
+            forks: BTreeMap::new(),
             postponed: VecDeque::new(),
             retry_at: None,
             retry_ms: 0,
@@ -223,7 +234,11 @@ impl Driver {
 
     /// Tells whether [`Self::work`] would do something.
     pub fn has_work(&self) -> bool {
-        let is_due = self.seal_due || self.apply_due || self.reincarnate.is_some() || !self.postponed.is_empty();
+        let is_due = self.seal_due
+            || self.apply_due
+            || self.reincarnate.is_some()
+            || !self.forks.is_empty()
+            || !self.postponed.is_empty();
         is_due && self.retry_at.is_none()
     }
 

@@ -188,6 +188,13 @@ pub enum PeerEvent {
         /// What was found.
         reason: String,
     },
+    /// This file was restored and had written other entries than it had published: what it wrote was written anew, nothing is lost.
+    WrittenAnew {
+        /// What was found.
+        reason: String,
+        /// How many changes of rows were written anew.
+        operations: u64,
+    },
     /// A device asked to join.
     JoinAsked {
         /// The device; nobody knows its name yet.

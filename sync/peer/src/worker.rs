@@ -390,6 +390,9 @@ impl Worker {
             DriverEvent::Admitted { author } => self.event(PeerEvent::Admitted { device: self.device(author) }),
             DriverEvent::NotAdmitted { author, reason, .. } => self.event(PeerEvent::JoinRefused { author, reason }),
             DriverEvent::Reincarnated { reason } => self.event(PeerEvent::OwnStreamAhead { reason }),
+            DriverEvent::TakenBack { reason, report } => {
+                self.event(PeerEvent::WrittenAnew { reason, operations: report.operations });
+            }
             DriverEvent::Delayed { reason, .. } => self.event(PeerEvent::Delayed { reason }),
         }
     }

@@ -20,6 +20,8 @@ pub(crate) enum Verdict {
     Duplicate,
     /// It is valid, but entries before it are missing.
     Gap,
+    /// This device signed it, and another one is stored in its place or the place before; or it is to be seen whether it is the same.
+    Own(EntryHash),
     /// Its author signed two entries with one number.
     Fork { sequence: SequenceNumber, kept: EntryHash, refused: EntryHash },
     /// It names an admin operation that is not here.
@@ -34,6 +36,7 @@ pub(crate) fn judge(
     workspace: WorkspaceId,
     membership: &Membership,
     stream: Option<&Stream>,
+    is_own: bool,
 ) -> Verdict {
     let header = &entry.header;
     if header.workspace != workspace {
@@ -44,7 +47,8 @@ pub(crate) fn judge(
         Some(stream) => (stream.pending_height, stream.pending_head),
         None => (SequenceNumber::new(0), EntryHash::default()),
     };
-    if header.sequence < height || (header.sequence == height && entry.hash() == head) {
+    let is_old_own = is_own && stream.is_some_and(|stream| header.sequence <= stream.height);
+    if header.sequence < height && !is_old_own || (header.sequence == height && entry.hash() == head) {
         return Verdict::Duplicate;
     }
     match membership.allowed_at(header.stream.author, &header.frontier) {
@@ -59,6 +63,9 @@ pub(crate) fn judge(
         return Verdict::Gap;
     }
     let hash = entry.hash();
+    if is_own && (header.sequence <= height || header.previous != head) {
+        return Verdict::Own(hash);
+    }
     if header.sequence == height {
         return Verdict::Fork { sequence: height, kept: head, refused: hash };
     }

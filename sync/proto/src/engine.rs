@@ -148,7 +148,9 @@ impl Engine {
         let Some(state) = self.sessions.get(&session).filter(|state| state.has_met()) else { return false };
         state.serve.ranges.is_empty()
             && self.streams.heads().all(|head| {
-                self.streams.get(&head.id).is_some_and(|stream| stream.claimed_height(session) >= head.height)
+                let claim = self.streams.get(&head.id).and_then(|stream| stream.claim(session));
+                // Who holds another branch takes nothing of this one.
+                claim.is_some_and(|claim| claim.height >= head.height || claim.stuck)
             })
     }
 
@@ -178,6 +180,11 @@ impl Engine {
                 self.replica = replica;
                 self.incarnation = incarnation;
                 self.own_ahead.clear();
+                self.list_all();
+            }
+            Input::CutBack { head } => self.on_cut_back(&head),
+            Input::Compared { session, stream, sequence, hash, branch } => {
+                self.on_compared(session, stream, sequence, hash, branch);
             }
             Input::Recalled { session, remembered } => self.on_recalled(session, remembered),
             Input::Changes { request, streams } => self.on_changes(request, streams),
@@ -332,14 +339,14 @@ impl Engine {
         let Some(stream) = self.streams.get(id) else { return };
         for claim in &stream.claims {
             let Some(session) = self.sessions.get_mut(&claim.session) else { continue };
-            let is_behind = !claim.stuck && (claim.height > stream.height || claim.probe);
+            let is_behind = !claim.stuck && (claim.height > stream.height || claim.probe.is_some());
             if is_behind {
                 session.behind.insert(*id);
             } else {
                 session.behind.remove(id);
             }
-            let is_free = stream.pull.is_none() && !session.admin.awaiting.contains(id);
-            if !claim.stuck && is_free && (claim.height > stream.pending_height || claim.probe) {
+            let is_free = stream.pull.is_none() && !stream.is_held && !session.admin.awaiting.contains(id);
+            if !claim.stuck && is_free && (claim.height > stream.pending_height || claim.probe.is_some()) {
                 session.todo.insert(*id);
             } else {
                 session.todo.remove(id);

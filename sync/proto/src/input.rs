@@ -1,9 +1,11 @@
 //! What the driver tells the engine.
 
 use kithdb_log::ids::HelloNonce;
-use kithdb_log::{AdminOperation, ArrivalNumber, IncarnationId, ReplicaId, SealedEntry};
+use kithdb_log::{
+    AdminOperation, ArrivalNumber, EntryHash, IncarnationId, ReplicaId, SealedEntry, SequenceNumber, StreamId,
+};
 
-use crate::types::{JoinFault, RequestId, SessionId, StreamHead};
+use crate::types::{JoinFault, OwnBranch, RequestId, SessionId, StreamHead};
 
 /// Something that happened outside of the engine.
 #[derive(Debug, Clone)]
@@ -61,6 +63,24 @@ pub enum Input {
         replica: ReplicaId,
         /// The new incarnation.
         incarnation: IncarnationId,
+    },
+    /// Entries of a stream of this device's own were taken back, durably: it ends here now, at height 0 if nothing is left of it.
+    CutBack {
+        /// The end of the stream.
+        head: StreamHead,
+    },
+    /// Answers [`crate::Output::Compare`].
+    Compared {
+        /// The session.
+        session: SessionId,
+        /// The stream.
+        stream: StreamId,
+        /// The number of the entry.
+        sequence: SequenceNumber,
+        /// The hash of the entry as the peer has it.
+        hash: EntryHash,
+        /// How the two stand to each other.
+        branch: OwnBranch,
     },
     /// Answers [`crate::Output::Recall`].
     Recalled {
@@ -134,6 +154,8 @@ pub enum StoreOutcome {
     AlreadyThere,
     /// The store does not take it.
     Refused,
+    /// The store does not take it: it belongs to a branch of the stream that was taken back, or to another one than is stored.
+    Forked,
 }
 
 /// Why nothing was stored.

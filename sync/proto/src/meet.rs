@@ -11,6 +11,7 @@ use crate::frame::Frame;
 use crate::limits::{BEHIND_MAX, CAUGHT_MAX, HEADS_MAX};
 use crate::output::{Event, Output, Reason};
 use crate::session::LoadPurpose;
+use crate::streams::Probe;
 use crate::types::{Digest, RequestId, SessionId, StreamHead};
 
 impl Engine {
@@ -85,6 +86,22 @@ impl Engine {
         session.meeting.since = since;
         self.ask_admin(id);
         self.load_changes(id, since);
+    }
+
+    /// Lists everything for live peers: what they remember may be of a life that a restored file has forgotten.
+    pub(crate) fn list_all(&mut self) {
+        let met = self.sessions.iter_mut().filter(|(_, session)| session.has_met());
+        let partly =
+            met.filter(|(_, session)| session.meeting.since > ArrivalNumber::new(0) && !session.meeting.full_sent);
+        let partly: Vec<_> = partly
+            .map(|(id, session)| {
+                session.meeting.full_sent = true;
+                *id
+            })
+            .collect();
+        for id in partly {
+            self.load_changes(id, ArrivalNumber::new(0));
+        }
     }
 
     fn load_changes(&mut self, id: SessionId, since: ArrivalNumber) {
@@ -180,8 +197,14 @@ impl Engine {
         let is_other = stream.height == head.height && stream.head != head.head;
         stream.raise_claim(id, head.height);
         let claim = stream.claim_mut(id);
-        claim.probe |= is_other && !claim.stuck;
+        if is_other && !claim.stuck && claim.probe.is_none() {
+            claim.probe = Some(Probe::at(head.height));
+        }
+        let is_news = head.height > claimed && !claim.stuck;
         self.refresh(&head.id);
+        if is_news && head.height < stored && head.id.author == self.keys.author() {
+            self.compare_head(id, head);
+        }
     }
 
     pub(crate) fn on_caught(
@@ -217,23 +240,45 @@ impl Engine {
             let (digest, arrival) = (self.digest(), self.mark());
             if let Some(session) = self.sessions.get_mut(&id) {
                 session.set_marked(arrival, self.now.elapsed_ms);
+                session.meeting.caught_digest = Some(digest);
             }
             self.send(id, &Frame::Caught { arrival, digest, undisturbed });
             self.compare_after(id);
+        } else {
+            self.is_in_step(id);
         }
+    }
+
+    /// Tells whether both sides have said that they have caught up and hold the same now; reports it, and says so to a peer that was
+    /// told another digest before.
+    fn is_in_step(&mut self, id: SessionId) -> bool {
+        let Some(meeting) = self.sessions.get(&id).map(|session| &session.meeting) else { return false };
+        let Some((theirs, _)) = meeting.caught_received.filter(|_| meeting.caught_sent) else { return false };
+        let said = meeting.caught_digest;
+        let digest = self.digest();
+        if theirs != digest {
+            return false;
+        }
+        self.streams.raise_all(id);
+        self.report(Event::InStep { session: id });
+        let arrival = if said.is_some_and(|said| said != digest) { Some(self.mark()) } else { None };
+        if let (Some(session), Some(arrival)) = (self.sessions.get_mut(&id), arrival) {
+            session.meeting.caught_digest = Some(digest);
+            let undisturbed = !session.meeting.disturbed;
+            session.set_marked(arrival, self.now.elapsed_ms);
+            self.send(id, &Frame::Caught { arrival, digest, undisturbed });
+        }
+        true
     }
 
     /// Compares the digests once both sides have said that they have caught up.
     fn compare_after(&mut self, id: SessionId) {
-        let Some(meeting) = self.sessions.get(&id).map(|session| &session.meeting) else { return };
-        let Some((theirs, undisturbed)) = meeting.caught_received.filter(|_| meeting.caught_sent) else { return };
-        let digest = self.digest();
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let meeting = &mut session.meeting;
-        if theirs == digest {
-            self.streams.raise_all(id);
-            self.report(Event::InStep { session: id });
-        } else if undisturbed && !meeting.disturbed && meeting.since > ArrivalNumber::new(0) && !meeting.full_sent {
+        if self.is_in_step(id) {
+            return;
+        }
+        let Some(meeting) = self.sessions.get_mut(&id).map(|session| &mut session.meeting) else { return };
+        let Some((_, undisturbed)) = meeting.caught_received.filter(|_| meeting.caught_sent) else { return };
+        if undisturbed && !meeting.disturbed && meeting.since > ArrivalNumber::new(0) && !meeting.full_sent {
             meeting.full_sent = true;
             self.load_changes(id, ArrivalNumber::new(0));
         }

@@ -66,6 +66,19 @@ pub enum Output {
         /// The entries.
         entries: Vec<SealedEntry>,
     },
+    /// Compare an entry of this device's own, as a peer holds it, with the one that is stored; answer with [`crate::Input::Compared`].
+    Compare {
+        /// The session.
+        session: SessionId,
+        /// The stream.
+        stream: StreamId,
+        /// The number of the entry.
+        sequence: SequenceNumber,
+        /// Its hash.
+        hash: EntryHash,
+        /// The hash of the entry before it, if the peer showed the entry, whose signature holds; `None` if it only named it.
+        previous: Option<EntryHash>,
+    },
     /// Store admin operations, all verified; answer with [`crate::Input::AdminStored`] or [`crate::Input::StoreError`].
     StoreAdmin {
         /// Names the question.
@@ -163,7 +176,8 @@ pub enum Event {
         /// Why.
         error: AdminError,
     },
-    /// An author signed two entries with one number; the first to arrive is kept.
+    /// An author signed two entries with one number; the first to arrive is kept. Told of this device itself only if nothing can be
+    /// done about it.
     Fork {
         /// The session that showed it.
         session: SessionId,
@@ -171,7 +185,7 @@ pub enum Event {
         stream: StreamId,
         /// The number.
         sequence: SequenceNumber,
-        /// The entry that is stored.
+        /// The entry that is stored, or the last one of the branch that is.
         kept: EntryHash,
         /// The other one.
         refused: EntryHash,

@@ -32,11 +32,11 @@ impl Engine {
             let Some(stream_id) = session.todo.pop_first() else { return };
             let Some(stream) = self.streams.get_mut(&stream_id) else { continue };
             let Some(claim) = stream.claim(id).copied().filter(|claim| !claim.stuck) else { continue };
-            if stream.pull.is_some() {
+            if stream.pull.is_some() || stream.is_held {
                 continue;
             }
             let is_ahead = claim.height > stream.pending_height;
-            let next = if is_ahead { stream.pending_height.next() } else { claim.height };
+            let next = claim.probe.map_or(stream.pending_height.next(), |probe| probe.from);
             stream.pull = Some(id);
             session.receive.last_id = WantId(session.receive.last_id.0 + 1);
             let want = session.receive.last_id;
@@ -160,20 +160,25 @@ impl Engine {
     /// Judges an entry and does what follows; returns whether entries after it can be of use.
     pub(crate) fn take_entry(&mut self, id: SessionId, entry: SealedEntry, len: usize) -> Result<bool, Reason> {
         let (stream, sequence) = (entry.header.stream, entry.header.sequence);
-        match judge(&entry, self.workspace, &self.membership, self.streams.get(&stream)) {
+        let is_own = stream.author == self.keys.author();
+        match judge(&entry, self.workspace, &self.membership, self.streams.get(&stream), is_own) {
             Verdict::Take(hash) => {
                 self.admit(id, entry, hash, len);
                 Ok(true)
             }
             Verdict::Duplicate => Ok(true),
+            // What is looked through is judged further on; what lies beyond is asked for when that is done.
+            Verdict::Gap if is_own && self.is_probing(id, &stream) => Ok(true),
             Verdict::Gap => {
                 let head = entry.hash();
                 self.cancel_pull(id, &stream);
                 self.take_claim(id, &StreamHead { id: stream, height: sequence, head });
                 Ok(false)
             }
+            Verdict::Own(hash) => Ok(self.compare_entry(id, &entry, hash)),
             Verdict::Fork { sequence, kept, refused } => {
                 self.report(Event::Fork { session: id, stream, sequence, kept, refused });
+                self.show_branch(id, &stream);
                 self.give_up_on(id, &stream);
                 Ok(false)
             }
@@ -260,7 +265,7 @@ impl Engine {
         if let Some(known) = self.streams.get_mut(stream) {
             let claim = known.claim_mut(id);
             claim.stuck = true;
-            claim.probe = false;
+            claim.probe = None;
             self.refresh(stream);
         }
     }
@@ -303,7 +308,7 @@ impl Engine {
         let Some(stream) = self.streams.get_mut(&pull.stream) else { return Ok(()) };
         stream.pull = None;
         let claim = stream.claim_mut(id);
-        claim.probe = false;
+        claim.probe = None;
         let is_false = found < pull.claimed;
         if is_false {
             claim.height = found;

@@ -136,6 +136,8 @@ pub(crate) struct Meeting {
     pub has_told: bool,
     pub is_caught_up: bool,
     pub caught_sent: bool,
+    /// The digest that was last sent with it.
+    pub caught_digest: Option<Digest>,
     pub caught_received: Option<(Digest, bool)>,
     pub caught_count: u32,
     /// Something other than this session changed this replica since the summary.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use kithdb_log::{ArrivalNumber, SequenceNumber};
+use kithdb_log::{ArrivalNumber, EntryHash, SequenceNumber};
 
 use crate::engine::{Engine, InFlight, StoreInFlight};
 use crate::input::{StoreError, StoreOutcome};
@@ -45,9 +45,9 @@ impl Engine {
         let mut grown: Vec<(_, SequenceNumber)> = Vec::new();
         let mut refused = BTreeSet::new();
         for (index, item) in items.iter().enumerate() {
-            if outcomes.get(index) == Some(&StoreOutcome::Refused) {
+            if let Some(outcome @ (StoreOutcome::Refused | StoreOutcome::Forked)) = outcomes.get(index) {
                 if !stale && refused.insert(item.stream) {
-                    self.refuse_stored(id, item);
+                    self.refuse_stored(id, item, *outcome);
                 }
                 continue;
             }
@@ -85,12 +85,18 @@ impl Engine {
         self.touched.insert(id);
     }
 
-    fn refuse_stored(&mut self, id: SessionId, item: &InFlight) {
+    fn refuse_stored(&mut self, id: SessionId, item: &InFlight, outcome: StoreOutcome) {
+        let mut kept = EntryHash::default();
         if let Some(stream) = self.streams.get_mut(&item.stream) {
             stream.roll_back();
+            kept = stream.head;
         }
-        let (stream, sequence) = (Some(item.stream), Some(item.sequence));
-        self.report(Event::Forged { session: id, stream, sequence, refusal: Refusal::Store });
+        let (stream, sequence) = (item.stream, item.sequence);
+        self.report(if outcome == StoreOutcome::Forked {
+            Event::Fork { session: id, stream, sequence, kept, refused: item.hash }
+        } else {
+            Event::Forged { session: id, stream: Some(stream), sequence: Some(sequence), refusal: Refusal::Store }
+        });
         self.give_up_on(id, &item.stream);
     }
 

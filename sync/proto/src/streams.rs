@@ -17,8 +17,22 @@ pub(crate) struct Claim {
     pub height: SequenceNumber,
     /// The peer has proven useless for this stream: it sent something invalid, or holds the other side of a fork.
     pub stuck: bool,
-    /// The peer names another head at our height: its entry is fetched to see whether the author forked.
-    pub probe: bool,
+    /// The peer names another head than ours: its entries are fetched from here on to see whether, and where, the author forked.
+    pub probe: Option<Probe>,
+}
+
+/// Where a peer's branch of a stream is looked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Probe {
+    pub from: SequenceNumber,
+    /// How far to go back from there if the branches part still earlier.
+    pub step: u64,
+}
+
+impl Probe {
+    pub const fn at(from: SequenceNumber) -> Self {
+        Self { from, step: 1 }
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -30,6 +44,8 @@ pub(crate) struct Stream {
     /// The session that the last admitted entry came over.
     pub pending_session: Option<SessionId>,
     pub pull: Option<SessionId>,
+    /// Its end is being taken back: nothing is asked for until it is known where it ends.
+    pub is_held: bool,
     /// New entries are being loaded to be pushed.
     pub is_pushing: bool,
     pub claims: Vec<Claim>,
@@ -44,7 +60,7 @@ impl Stream {
         let index = match self.claims.iter().position(|claim| claim.session == session) {
             Some(index) => index,
             None => {
-                self.claims.push(Claim { session, height: SequenceNumber::new(0), stuck: false, probe: false });
+                self.claims.push(Claim { session, height: SequenceNumber::new(0), stuck: false, probe: None });
                 self.claims.len() - 1
             }
         };
@@ -116,6 +132,19 @@ impl Streams {
         let before = self.entry(id).grow(height, head)?;
         self.digest = None;
         Some(before)
+    }
+
+    /// Notes that a stream ends earlier than it did, and forgets what was wrong with peers that hold more.
+    pub fn cut_back(&mut self, head: &StreamHead) {
+        self.digest = None;
+        let stream = self.entry(head.id);
+        (stream.height, stream.head) = (head.height, head.head);
+        stream.roll_back();
+        stream.is_held = false;
+        for claim in &mut stream.claims {
+            claim.stuck = false;
+            claim.probe = None;
+        }
     }
 
     /// Lists what is stored.

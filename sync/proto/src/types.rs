@@ -43,6 +43,20 @@ opaque_bytes! {
     Digest;
 }
 
+/// How an entry of this device's, as a peer holds it, stands to the stream here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnBranch {
+    /// It is in the stream, or the next of it.
+    Same,
+    /// Another entry is in its place, and both branches have the one before: the driver takes the stream back up to there and says so
+    /// with [`crate::Input::CutBack`].
+    Forked,
+    /// Another entry is in its place, or before it: the branches part further back, or it is not known yet where.
+    ForkedBefore,
+    /// The branches part and stay so.
+    Settled,
+}
+
 /// Says how far a stream goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamHead {

@@ -111,7 +111,8 @@ pub(crate) fn insert_life(
     table.insert(&context.guard, key, |cell| life.node.cells.get(&cell).map(|cell| cell.value.as_slice()))
 }
 
-fn meta_of(id: &LifeId, life: &Life) -> Result<RowMeta, MergeError> {
+/// Makes the metadata of a life that is shown.
+pub(crate) fn meta_of(id: &LifeId, life: &Life) -> Result<RowMeta, MergeError> {
     let birth = life.node.birth.unwrap_or(Stamp::EXISTING);
     let mut meta = RowMeta { generation: id.generation, ..RowMeta::born(birth, id.origin) };
     for (cell, content) in &life.node.cells {

@@ -27,6 +27,7 @@ use rusqlite::Connection;
 pub(crate) use self::authors::Authors;
 pub(crate) use self::guard::Guard;
 pub(crate) use self::local::{Sink, resolve};
+pub(crate) use self::materialise::meta_of;
 pub(crate) use self::meta::RowMeta;
 pub use self::parked::Reason;
 pub(crate) use self::parked::{Life, LifeId};

@@ -170,6 +170,10 @@ fn text_of(event: &PeerEvent) -> Option<String> {
             human::elapsed(Duration::from_millis(*ahead_ms))
         ),
         PeerEvent::OwnStreamAhead { reason } => format!("this file goes on as a new incarnation: {reason}"),
+        PeerEvent::WrittenAnew { reason, operations } => format!(
+            "{reason}: {} written since the restore go on under a new incarnation beside what had been published, nothing is lost",
+            human::counted(*operations, "change")
+        ),
         PeerEvent::JoinAsked { author } => format!("a device asks to join ({})", author.short()),
         PeerEvent::Admitted { device } => format!("let {device} in"),
         PeerEvent::JoinRefused { author, reason } => format!("turned a device away ({}): {reason}", author.short()),
@@ -254,6 +258,9 @@ fn json_of(event: &PeerEvent) -> Option<Value> {
             json!({ "event": "clock_ahead", "device": device.name, "ahead_ms": ahead_ms })
         }
         PeerEvent::OwnStreamAhead { reason } => json!({ "event": "new_incarnation", "reason": reason }),
+        PeerEvent::WrittenAnew { reason, operations } => {
+            json!({ "event": "written_anew", "reason": reason, "operations": operations })
+        }
         PeerEvent::JoinAsked { author } => json!({ "event": "join_asked", "author": author.to_string() }),
         PeerEvent::Admitted { device } => {
             json!({ "event": "admitted", "device": device.name, "author": device.author.to_string() })

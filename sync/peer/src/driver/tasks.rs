@@ -3,11 +3,14 @@
 use kithdb_core::entries::{StoreReport, Stored, StreamState};
 use kithdb_core::error::MembershipError;
 use kithdb_core::replica::Replica;
+use kithdb_core::strand::Branch;
 use kithdb_log::{
-    AdminBody, AdminError, AdminOperation, ArrivalNumber, JoinRequest, ReplicaId, SealedEntry, SequenceNumber,
-    StreamId, verify_invite_proof,
+    AdminBody, AdminError, AdminOperation, ArrivalNumber, EntryHash, JoinRequest, ReplicaId, SealedEntry,
+    SequenceNumber, StreamId, verify_invite_proof,
 };
-use kithdb_sync::{Event, Input, JoinFault, Output, RequestId, SessionId, StoreError, StoreOutcome, StreamHead};
+use kithdb_sync::{
+    Event, Input, JoinFault, Output, OwnBranch, RequestId, SessionId, StoreError, StoreOutcome, StreamHead,
+};
 
 use super::trouble::in_full;
 use super::{Driver, DriverEvent, Effect, Trouble};
@@ -19,8 +22,19 @@ pub(super) enum Task {
     LoadChanges { request: RequestId, since: ArrivalNumber },
     Load { request: RequestId, stream: StreamId, from: SequenceNumber, bytes_max: usize },
     Store { request: RequestId, entries: Vec<SealedEntry> },
+    Compare(OwnEntry),
     StoreAdmin { request: RequestId, operations: Vec<AdminOperation> },
     Admit { session: SessionId, request: Box<JoinRequest> },
+}
+
+/// An entry of this device's own, as a peer holds it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OwnEntry {
+    session: SessionId,
+    stream: StreamId,
+    sequence: SequenceNumber,
+    hash: EntryHash,
+    previous: Option<EntryHash>,
 }
 
 impl Task {
@@ -31,7 +45,7 @@ impl Task {
     const fn name(&self) -> &'static str {
         match self {
             Self::Recall { .. } => "looking up a peer",
-            Self::LoadChanges { .. } | Self::Load { .. } => "reading entries",
+            Self::LoadChanges { .. } | Self::Load { .. } | Self::Compare(_) => "reading entries",
             Self::Store { .. } => "storing entries",
             Self::StoreAdmin { .. } => "storing admin operations",
             Self::Admit { .. } => "admitting a device",
@@ -88,6 +102,9 @@ impl Driver {
                 self.begin(Task::Load { request, stream, from, bytes_max });
             }
             Output::Store { request, entries } => self.begin(Task::Store { request, entries }),
+            Output::Compare { session, stream, sequence, hash, previous } => {
+                self.begin(Task::Compare(OwnEntry { session, stream, sequence, hash, previous }));
+            }
             Output::StoreAdmin { request, operations } => self.begin(Task::StoreAdmin { request, operations }),
             Output::Apply => {
                 self.apply_due = true;
@@ -108,12 +125,6 @@ impl Driver {
                 self.traffic.insert(*session, Default::default());
             }
             Event::OwnStreamAhead { stream, sequence, .. } => self.on_own_stream_ahead(stream, *sequence),
-            Event::Fork { stream, sequence, .. }
-                if stream.author == self.replica.author() && stream.incarnation == self.incarnation =>
-            {
-                self.reincarnate =
-                    Some(format!("a peer holds another entry {sequence} of this device: it was restored from a copy"));
-            }
             Event::SameReplica { .. } => {
                 self.reincarnate = Some("a copy of this database is in use elsewhere".to_owned());
             }
@@ -176,6 +187,7 @@ impl Driver {
                     Err(error) => self.note_trouble(task, &error).map(|_| Input::LoadFailed { request: *request })?,
                 }
             }
+            Task::Compare(entry) => self.compare(task, entry)?,
             Task::Store { request, entries } => match self.replica.store_entries(entries) {
                 Ok(report) => self.on_stored(*request, &report),
                 Err(error) => self.note_trouble(task, &error).map(|trouble| store_error(*request, trouble))?,
@@ -193,6 +205,25 @@ impl Driver {
         };
         self.answer(answer);
         Ok(())
+    }
+
+    /// Compares an entry of this device's own with what is stored; where the two part, what was stored is due to be taken back.
+    fn compare(&mut self, task: &Task, entry: &OwnEntry) -> Result<Input, String> {
+        let OwnEntry { session, stream, sequence, hash, previous } = *entry;
+        let branch = match self.replica.compare_own(&stream, sequence, hash, previous) {
+            Ok(Branch::Forked) => {
+                let agreed = SequenceNumber::new(sequence.get().saturating_sub(1));
+                let earliest = self.forks.entry(stream).or_insert(agreed);
+                *earliest = agreed.min(*earliest);
+                OwnBranch::Forked
+            }
+            Ok(Branch::ForkedBefore) => OwnBranch::ForkedBefore,
+            Ok(Branch::Settled) => OwnBranch::Settled,
+            Ok(Branch::Same) => OwnBranch::Same,
+            // Compared again at the next meeting.
+            Err(error) => self.note_trouble(task, &error).map(|_| OwnBranch::Same)?,
+        };
+        Ok(Input::Compared { session, stream, sequence, hash, branch })
     }
 
     fn on_stored(&mut self, request: RequestId, report: &StoreReport) -> Input {
@@ -256,7 +287,8 @@ const fn outcome_of(stored: &Stored) -> StoreOutcome {
     match stored {
         Stored::New => StoreOutcome::Stored,
         Stored::Known => StoreOutcome::AlreadyThere,
-        Stored::Gap | Stored::Fork { .. } => StoreOutcome::Refused,
+        Stored::Gap => StoreOutcome::Refused,
+        Stored::Fork { .. } => StoreOutcome::Forked,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use kithdb_core::apply::ApplyBudget;
 use kithdb_core::seal::SealBudget;
+use kithdb_core::strand::OwnFork;
 use kithdb_log::ArrivalNumber;
 use kithdb_sync::Input;
 
@@ -141,12 +142,41 @@ impl Driver {
                 return;
             }
         }
-        if self.reincarnate.is_some() {
+        if !self.forks.is_empty() {
+            self.take_back();
+        } else if self.reincarnate.is_some() {
             self.begin_anew();
         } else if self.seal_due {
             self.seal();
         } else if self.apply_due {
             self.apply();
+        }
+    }
+
+    /// Takes back what this file wrote in place of what it had published before it was restored, and writes it anew.
+    fn take_back(&mut self) {
+        let reason = "the file was restored from an older copy and written to before it synced".to_owned();
+        let forks: Vec<_> =
+            self.forks.iter().map(|(stream, agreed)| OwnFork { stream: *stream, agreed: *agreed }).collect();
+        match self.replica.take_back(&forks, &reason) {
+            Ok(taken) => {
+                self.forks.clear();
+                self.retry_ms = 0;
+                self.seal_due = true;
+                if self.replica.life().incarnation() != self.incarnation {
+                    // Whatever else was to end the incarnation has its way too.
+                    self.reincarnate = None;
+                }
+                self.tell_incarnation();
+                for head in &taken.heads {
+                    self.tell(Input::CutBack { head: head_of(head) });
+                }
+                // Streams that are shorter now are told with all others: it does no harm to hear of a height twice.
+                self.told = ArrivalNumber::new(0);
+                self.tell_arrivals();
+                self.report(DriverEvent::TakenBack { reason, report: taken });
+            }
+            Err(error) => self.delay_for("writing anew what was stranded", &error),
         }
     }
 

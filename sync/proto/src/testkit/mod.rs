@@ -7,7 +7,7 @@ mod world;
 
 pub(crate) use node::Node;
 pub(crate) use puppet::Puppet;
-pub(crate) use workspace::{TestWorkspace, device};
+pub(crate) use workspace::{TestWorkspace, Writer, device};
 pub(crate) use world::World;
 
 /// Bounded pseudo-random numbers from a seed (SplitMix64).

@@ -7,7 +7,8 @@ use kithdb_log::*;
 use super::TestWorkspace;
 use super::workspace::Writer;
 use crate::{
-    Engine, EngineConfig, Event, Input, JoinFault, Now, Output, SessionId, StoreError, StoreOutcome, StreamHead,
+    Engine, EngineConfig, Event, Input, JoinFault, Now, Output, OwnBranch, SessionId, StoreError, StoreOutcome,
+    StreamHead,
 };
 
 /// What a replica keeps; it survives when the engine is dropped and started again.
@@ -17,6 +18,8 @@ pub(crate) struct Store {
     pub changed_at: BTreeMap<StreamId, u64>,
     pub arrival: u64,
     pub memory: BTreeMap<ReplicaId, ArrivalNumber>,
+    /// The first entry of each branch that was taken back.
+    pub left: BTreeMap<StreamId, EntryHash>,
     pub fails_with: Option<StoreError>,
     /// A store failed before: what was asked meanwhile may build on what is not there.
     pub has_failed: bool,
@@ -43,7 +46,10 @@ impl Store {
         if entry.header.sequence.get() <= height {
             return StoreOutcome::AlreadyThere;
         }
-        if self.has_failed && entry.header.sequence.get() > height + 1 {
+        if self.left.get(&id) == Some(&entry.hash()) {
+            return StoreOutcome::Forked;
+        }
+        if (self.has_failed || self.left.contains_key(&id)) && entry.header.sequence.get() > height + 1 {
             return StoreOutcome::Refused;
         }
         assert_eq!(entry.header.sequence.get(), height + 1, "entries are stored without gaps");
@@ -52,6 +58,26 @@ impl Store {
         self.arrival += 1;
         self.changed_at.insert(id, self.arrival);
         StoreOutcome::Stored
+    }
+
+    fn compare(
+        &self,
+        stream: &StreamId,
+        sequence: SequenceNumber,
+        hash: EntryHash,
+        previous: Option<EntryHash>,
+    ) -> OwnBranch {
+        let entries = self.entries.get(stream).map_or(&[][..], Vec::as_slice);
+        let at = |number: u64| entries.get(number.checked_sub(1)? as usize).map(SealedEntry::hash);
+        let before = if sequence.get() == 1 { Some(EntryHash::default()) } else { at(sequence.get() - 1) };
+        let continues = previous.is_some() && previous == before;
+        match at(sequence.get()) {
+            Some(here) if here == hash => OwnBranch::Same,
+            None if continues => OwnBranch::Same,
+            _ if self.left.contains_key(stream) => OwnBranch::Settled,
+            _ if continues => OwnBranch::Forked,
+            _ => OwnBranch::ForkedBefore,
+        }
     }
 
     fn changes_since(&self, since: ArrivalNumber) -> Vec<StreamHead> {
@@ -88,6 +114,12 @@ pub(crate) struct Node {
     pub withholds: bool,
     pub withheld: Vec<Input>,
     pub applies: usize,
+    /// Forks of own streams that were found, with the last entry that both branches have.
+    pub forks: Vec<(StreamId, SequenceNumber)>,
+    forks_due: usize,
+    /// The driver does not get round to taking back what forked.
+    pub holds_forks: bool,
+    pub comparisons: usize,
 }
 
 impl Node {
@@ -110,6 +142,10 @@ impl Node {
             withholds: false,
             withheld: Vec::new(),
             applies: 0,
+            forks: Vec::new(),
+            forks_due: 0,
+            holds_forks: false,
+            comparisons: 0,
         }
     }
 
@@ -167,7 +203,37 @@ impl Node {
                     None => {}
                 }
             }
+            if inputs.is_empty() && self.forks_due > 0 && !self.holds_forks {
+                inputs.extend(self.take_back(workspace, now));
+            }
         }
+    }
+
+    /// Takes own streams back to where they forked and seals as many entries under a new incarnation.
+    fn take_back(&mut self, workspace: &TestWorkspace, now: Now) -> Vec<Input> {
+        let due = self.forks.split_off(self.forks.len() - std::mem::take(&mut self.forks_due));
+        if due.iter().any(|(stream, _)| stream.incarnation == self.incarnation) {
+            self.incarnation = IncarnationId::from_bytes([self.incarnation.as_bytes()[0] + 0x40; 16]);
+            self.replica = ReplicaId::from_bytes(*self.incarnation.as_bytes());
+        }
+        let mut inputs = vec![Input::Reincarnated { replica: self.replica, incarnation: self.incarnation }];
+        let mut heads = Vec::new();
+        for (stream, agreed) in &due {
+            let stranded = self.store.entries.get_mut(stream).unwrap().split_off(agreed.get() as usize);
+            self.store.left.insert(*stream, stranded[0].hash());
+            let lane = workspace.lane_number(stream.lane);
+            for entry in stranded {
+                let anew = self.seal(workspace, lane, entry.hash().as_bytes(), Hlc::from_ms(now.unix_ms));
+                let id = anew.header.stream;
+                assert_eq!(self.store.put(anew, workspace.id()), StoreOutcome::Stored);
+                heads.push(self.store.head(&id).unwrap());
+            }
+            let nothing = StreamHead { id: *stream, height: *agreed, head: EntryHash::default() };
+            inputs.push(Input::CutBack { head: self.store.head(stream).unwrap_or(nothing) });
+        }
+        self.forks.extend(due);
+        inputs.push(Input::LocalHeads { arrival: ArrivalNumber::new(self.store.arrival), heads });
+        inputs
     }
 
     fn obey(&mut self, workspace: &TestWorkspace, output: Output, now: Now) -> Option<Input> {
@@ -201,6 +267,16 @@ impl Node {
                 let outcomes = entries.into_iter().map(|entry| self.store.put(entry, workspace.id())).collect();
                 let arrival = ArrivalNumber::new(self.store.arrival);
                 return Some(Input::StoreDone { request, arrival, outcomes });
+            }
+            Output::Compare { session, stream, sequence, hash, previous } => {
+                self.comparisons += 1;
+                let branch = self.store.compare(&stream, sequence, hash, previous);
+                let agreed = SequenceNumber::new(sequence.get().saturating_sub(1));
+                if branch == OwnBranch::Forked && !self.forks.contains(&(stream, agreed)) {
+                    self.forks.push((stream, agreed));
+                    self.forks_due += 1;
+                }
+                return Some(Input::Compared { session, stream, sequence, hash, branch });
             }
             Output::StoreAdmin { request, operations } => {
                 for operation in operations {

@@ -93,6 +93,11 @@ impl TestWorkspace {
         BlindingSecret::lane_id(&self.blinding.blind_table(TableId::from_bytes([lane; 16])), &[])
     }
 
+    /// Finds the number of a lane.
+    pub fn lane_number(&self, lane: LaneId) -> u8 {
+        (0..=u8::MAX).find(|number| self.lane(*number) == lane).expect("a lane of the test's")
+    }
+
     /// Seals the entry after `last` in lane number `lane`.
     pub fn seal(
         &self,

@@ -6,5 +6,6 @@ mod hostile;
 mod joining;
 mod limits;
 mod meeting;
+mod own;
 mod random;
 mod stranger;
