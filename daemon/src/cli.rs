@@ -114,7 +114,7 @@ pub enum Command {
 
     /// Check that tables, metadata and log agree, and that no signature is wrong.
     #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith verify notes.db")]
-    Verify(File),
+    Verify(Verify),
 
     /// Check what sync needs on this machine, and the files of a database.
     #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith doctor notes.db")]
@@ -137,6 +137,17 @@ pub struct File {
     /// The database file.
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
+}
+
+/// `kith verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The database file.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Put rows that another program changed back to what the log says, and tell what they were.
+    #[arg(long)]
+    pub repair: bool,
 }
 
 /// `kith init`.

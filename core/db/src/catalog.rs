@@ -11,6 +11,7 @@ use kithdb_log::ids::fold_name;
 use kithdb_log::{BlindingSecret, KeyKind, LaneId, TableId, TableSchema};
 use rusqlite::Connection;
 
+use crate::define::has_dirty_triggers;
 use crate::definition::{LocalTable, read_table};
 use crate::error::TableError;
 use crate::key;
@@ -88,10 +89,14 @@ pub(crate) fn load(conn: &Connection, blinding: &BlindingSecret) -> rusqlite::Re
     for table in stored {
         let (local, reason) = match read_table(conn, &table.name) {
             Ok(local) => {
-                let reason = changed_elsewhere(&local, &table.schema);
+                let mut reason = changed_elsewhere(&local, &table.schema);
+                if reason.is_none() && table.state == TableState::Synced && !has_dirty_triggers(conn, table.num)? {
+                    reason = Some(made_anew(&local.name));
+                }
                 (Some(local), reason)
             }
             Err(TableError::Sqlite(error)) => return Err(error),
+            Err(TableError::Missing { .. }) if table.state == TableState::Synced => (None, Some(dropped(&table))),
             Err(reason) => (None, Some(reason.to_string())),
         };
         let mut state = table.state;
@@ -110,6 +115,21 @@ pub(crate) fn load(conn: &Connection, blinding: &BlindingSecret) -> rusqlite::Re
     }
     catalog.registry = Registry::new(tables);
     Ok(catalog)
+}
+
+/// Says how to get back a table that another program dropped.
+fn dropped(table: &Stored) -> String {
+    format!(
+        "another program dropped the synced table {}; make it again with `{}`, then run `kith verify FILE --repair` to get its rows back from the log",
+        table.name, table.schema.sql
+    )
+}
+
+/// Says how to get the rows back of a table that another program dropped and made again.
+fn made_anew(table: &str) -> String {
+    format!(
+        "another program made the synced table {table} anew, or dropped its triggers; run `kith verify FILE --repair` to get its rows back from the log"
+    )
 }
 
 /// Says what another program changed about a table so that rows can no longer be recorded whole, with the remedy.

@@ -14,7 +14,7 @@ use crate::catalog::{damaged, parse_state, quarantine_name};
 use crate::definition::{LocalTable, read_table, user_tables};
 use crate::entries::EntryStatus;
 use crate::error::{SyncTableError, TableError, UnsyncTableError};
-use crate::registry::TableState;
+use crate::registry::{Registry, TableState};
 use crate::storage::{self, get_meta, put_meta, quote};
 use crate::vet::vet;
 
@@ -498,6 +498,27 @@ fn create_dirty_triggers(conn: &Connection, num: u32, table: &LocalTable) -> rus
         ))?;
     }
     Ok(())
+}
+
+/// Creates the triggers again where another program took them away, as one does that makes a table anew.
+pub(crate) fn restore_dirty_triggers(conn: &Connection, registry: &Registry) -> rusqlite::Result<()> {
+    for table in registry.tables().iter().filter(|table| table.changed.is_some()) {
+        match read_table(conn, &table.name) {
+            Ok(local) if !has_dirty_triggers(conn, table.num)? => create_dirty_triggers(conn, table.num, &local)?,
+            Err(TableError::Sqlite(error)) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Tells whether the triggers that note writes of other programs are there.
+pub(crate) fn has_dirty_triggers(conn: &Connection, num: u32) -> rusqlite::Result<bool> {
+    let name = format!("kith__dirty_{num}_");
+    conn.prepare_cached(
+        "SELECT count(*) = 3 FROM main.sqlite_schema WHERE type = 'trigger' AND name IN (?1 || 'i', ?1 || 'u', ?1 || 'd')",
+    )?
+    .query_row([name], |row| row.get(0))
 }
 
 fn drop_dirty_triggers(conn: &Connection, num: u32) -> rusqlite::Result<()> {

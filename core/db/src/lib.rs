@@ -22,6 +22,7 @@ pub mod log_error;
 pub mod merge;
 pub mod pending;
 pub mod registry;
+pub mod repair;
 mod replay;
 pub mod replica;
 pub mod seal;

@@ -15,7 +15,7 @@ use crate::seal::SealBudget;
 /// How many problems of one kind are named before the rest are only counted.
 const NAMED_MAX: usize = 100;
 /// How many lives are worked out from the log at a time: a few hundred bytes each, and the values.
-const LIVES_MAX: u64 = 50_000;
+pub(crate) const LIVES_MAX: u64 = 50_000;
 
 /// What [`Replica::verify`] is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,12 +98,19 @@ pub struct VerifyReport {
     pub problems: Vec<Problem>,
     /// How many further problems are not named.
     pub unnamed: u64,
+    /// Keys of all rows that problems were found with, by table number.
+    pub(crate) broken: BTreeMap<u32, BTreeSet<Vec<u8>>>,
 }
 
 impl VerifyReport {
     /// Tells whether everything agrees.
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty() && self.unnamed == 0
+    }
+
+    fn note_row(&mut self, table: u32, key: &[u8], problem: Problem) {
+        self.broken.entry(table).or_default().insert(key.to_vec());
+        self.note(problem);
     }
 
     fn note(&mut self, problem: Problem) {
@@ -116,18 +123,23 @@ pub fn display_key(key: &[u8]) -> String {
     let mut reader = Reader::new(key);
     let mut parts = Vec::new();
     while !reader.is_empty() {
-        parts.push(match ValueRef::decode(&mut reader) {
-            Ok(ValueRef::Integer(value) | ValueRef::Reference(value, _)) => value.to_string(),
-            Ok(ValueRef::Real(value)) => format!("{value:?}"),
-            Ok(ValueRef::Text(bytes)) => format!("'{}'", String::from_utf8_lossy(bytes).replace('\'', "''")),
-            Ok(ValueRef::Blob(bytes)) => {
-                format!("x'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-            }
-            Ok(ValueRef::Null) => "NULL".to_owned(),
+        match ValueRef::decode(&mut reader) {
+            Ok(value) => parts.push(display_value(value)),
             Err(_) => return "(damaged key)".to_owned(),
-        });
+        }
     }
     parts.join(", ")
+}
+
+/// Shows a value the way SQL writes it.
+pub(crate) fn display_value(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Integer(value) | ValueRef::Reference(value, _) => value.to_string(),
+        ValueRef::Real(value) => format!("{value:?}"),
+        ValueRef::Text(bytes) => format!("'{}'", String::from_utf8_lossy(bytes).replace('\'', "''")),
+        ValueRef::Blob(bytes) => format!("x'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        ValueRef::Null => "NULL".to_owned(),
+    }
 }
 
 impl Replica {
@@ -289,12 +301,18 @@ impl Replica {
                 && latest.get(&(id.key.as_slice(), id.origin)) == Some(&id.generation);
             if let Some((reason, there)) = parked.remove(id) {
                 match there {
-                    None => report.note(wrong(&id.key, "a parked life is damaged")),
-                    Some(there) if there != *life => report.note(wrong(&id.key, "a parked life differs from the log")),
+                    None => report.note_row(table.num, &id.key, wrong(&id.key, "a parked life is damaged")),
+                    Some(there) if there != *life => {
+                        report.note_row(table.num, &id.key, wrong(&id.key, "a parked life differs from the log"))
+                    }
                     Some(_) => {}
                 }
                 if candidate == matches!(reason, Reason::Past | Reason::PartMissing) {
-                    report.note(wrong(&id.key, "a life is parked for a reason that does not hold"));
+                    report.note_row(
+                        table.num,
+                        &id.key,
+                        wrong(&id.key, "a life is parked for a reason that does not hold"),
+                    );
                 }
                 continue;
             }
@@ -310,37 +328,43 @@ impl Replica {
                     existing
                 }
                 _ => {
-                    report.note(wrong(&id.key, "a life that the log speaks of is neither shown nor parked"));
+                    report.note_row(
+                        table.num,
+                        &id.key,
+                        wrong(&id.key, "a life that the log speaks of is neither shown nor parked"),
+                    );
                     continue;
                 }
             };
             shown.insert(id.key.clone());
             report.rows += 1;
             if values.is_none() {
-                report.note(changed(&id.key, "the row was deleted"));
+                report.note_row(table.num, &id.key, changed(&id.key, "the row was deleted"));
             } else if !candidate {
-                report.note(wrong(&id.key, "a life is shown that should not be"));
+                report.note_row(table.num, &id.key, wrong(&id.key, "a life is shown that should not be"));
             } else {
                 let there = work.shown_life(&id.key, &meta)?;
                 for (cell, content) in &life.node.cells {
                     let name = &table.columns[table.cells[usize::from(*cell)]].name;
                     match there.node.cells.get(cell) {
                         Some(known) if known.value != content.value => {
-                            report.note(changed(&id.key, &format!("column {name} was changed")))
+                            report.note_row(table.num, &id.key, changed(&id.key, &format!("column {name} was changed")))
                         }
-                        Some(known) if known.stamp != content.stamp => {
-                            report.note(wrong(&id.key, &format!("the stamp of column {name} differs from the log")))
-                        }
+                        Some(known) if known.stamp != content.stamp => report.note_row(
+                            table.num,
+                            &id.key,
+                            wrong(&id.key, &format!("the stamp of column {name} differs from the log")),
+                        ),
                         _ => {}
                     }
                 }
                 if there.node.birth != life.node.birth {
-                    report.note(wrong(&id.key, "the row's birth differs from the log"));
+                    report.note_row(table.num, &id.key, wrong(&id.key, "the row's birth differs from the log"));
                 }
             }
         }
         for id in parked.keys() {
-            report.note(wrong(&id.key, "a life is parked that the log does not speak of"));
+            report.note_row(table.num, &id.key, wrong(&id.key, "a life is parked that the log does not speak of"));
         }
         self.verify_strangers(table, division, part, &shown, report)
     }
@@ -374,11 +398,10 @@ impl Replica {
             // Rows from before sync that have not been taken up yet are in no entry.
             match table.encode_key(values) {
                 Some(key) if !uptake && division.part_of(&key) == part && !shown.contains(&key) => {
-                    report.note(Problem::ChangedElsewhere {
-                        table: table.name.clone(),
-                        key: display_key(&key),
-                        detail: "the row was added".to_owned(),
-                    })
+                    let (table_name, shown_key) = (table.name.clone(), display_key(&key));
+                    let detail = "the row was added".to_owned();
+                    let problem = Problem::ChangedElsewhere { table: table_name, key: shown_key, detail };
+                    report.note_row(table.num, &key, problem);
                 }
                 None if part == 0 => report.note(Problem::ChangedElsewhere {
                     table: table.name.clone(),

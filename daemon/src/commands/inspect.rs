@@ -180,7 +180,7 @@ impl Status {
             lines.push(format!("{label:10} {}: {}{rows}{reason}", visible(&table.name), table.state));
             if table.foreign_writes > 0 {
                 lines.push(format!(
-                    "{:10} {} of {} changed by another program and not sent; write them again with `kith sql`",
+                    "{:10} {} of {} changed by another program and not sent; `kith verify --repair` puts them back and says what they were, then write them with `kith sql`",
                     "",
                     human::counted(table.foreign_writes.unsigned_abs(), "row"),
                     visible(&table.name)

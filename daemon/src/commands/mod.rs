@@ -34,7 +34,7 @@ pub fn run(command: Command, output: Output) -> Result<ExitCode> {
         Command::Log(arguments) => inspect::log(&arguments, output),
         Command::Conflicts(arguments) => inspect::conflicts(&arguments.file, output),
         Command::Peers(arguments) => inspect::peers(&arguments.file, output),
-        Command::Verify(arguments) => verify::run(&arguments.file, output),
+        Command::Verify(arguments) => verify::run(&arguments.file, arguments.repair, output),
         Command::Doctor(arguments) => doctor::run(&arguments, output),
         Command::Demo(arguments) => demo::run(&arguments, output),
         Command::Completions(arguments) => completions::run(&arguments),
