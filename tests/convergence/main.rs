@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use check::Tally;
+use kithdb_tests::random::{self, number_from_env};
 use scenario::Scenario;
 use world::{Outcome, World};
 
@@ -104,17 +105,16 @@ fn report(scenario: &Scenario, error: &str) -> String {
     text
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
-}
-
 /// The seeds to run: those that failed once, then new ones.
 fn seeds() -> Vec<u64> {
-    if let Some(seed) = number("KITHDB_SEED") {
+    if let Some(seed) = number_from_env("KITHDB_SEED") {
         return vec![seed];
     }
     let failed_once = include_str!("seeds.txt").lines().filter_map(|line| line.split('#').next()?.trim().parse().ok());
-    failed_once.chain(1..=number("KITHDB_SEEDS").unwrap_or(SEEDS)).collect()
+    match number_from_env("KITHDB_SEEDS") {
+        Some(count) => failed_once.chain(1..=count).collect(),
+        None => failed_once.chain(random::seeds(SEEDS)).collect(),
+    }
 }
 
 /// Runs `one` for every item on all cores; returns what came of those that went well and the failures.
@@ -159,7 +159,7 @@ fn replicas_converge_whatever_is_written_and_in_whatever_order_it_arrives() {
 #[test]
 fn every_order_of_arrival_of_a_few_entries_shows_the_same_rows() {
     let started = Instant::now();
-    let sets: Vec<u64> = (1..=number("KITHDB_SETS").unwrap_or(SETS)).collect();
+    let sets: Vec<u64> = (1..=number_from_env("KITHDB_SETS").unwrap_or(SETS)).collect();
     let (found, failures) = on_all_cores(&sets, |&set| orders::run(set).map_err(|error| format!("set {set}: {error}")));
     let mut total = Tally::default();
     let mut orders = 0;

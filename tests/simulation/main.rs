@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use kithdb_tests::random::number_from_env;
+use kithdb_tests::random::{self, number_from_env};
 use world::Tally;
 
 /// How many seeds a run tries unless told otherwise.
@@ -38,7 +38,10 @@ fn seeds() -> Vec<u64> {
         return vec![seed];
     }
     let failed_once = include_str!("seeds.txt").lines().filter_map(|line| line.split('#').next()?.trim().parse().ok());
-    failed_once.chain(1..=number_from_env("KITHDB_SEEDS").unwrap_or(SEEDS)).collect()
+    match number_from_env("KITHDB_SEEDS") {
+        Some(count) => failed_once.chain(1..=count).collect(),
+        None => failed_once.chain(random::seeds(SEEDS)).collect(),
+    }
 }
 
 #[test]

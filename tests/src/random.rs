@@ -47,8 +47,26 @@ pub fn number_from_env(name: &str) -> Option<u64> {
     Some(text.trim().parse().unwrap_or_else(|_| panic!("{name} must be a number, but is {text:?}")))
 }
 
-/// Takes the seed from the environment, or always the same one: a change is judged by what it breaks, not by what luck finds. Any
-/// other number draws other programs.
+/// Takes the seed from the environment, or that of the commit.
 pub fn seed_from_env(name: &str) -> u64 {
-    number_from_env(name).unwrap_or(1)
+    number_from_env(name).unwrap_or_else(seed_of_commit)
+}
+
+/// Derives a seed from the commit that is checked out, 1 outside of a repository: every commit tries something new, and trying a
+/// commit again tries the same.
+pub fn seed_of_commit() -> u64 {
+    let git =
+        std::process::Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let digits = git.ok().filter(|output| output.status.success()).and_then(|output| {
+        let text = String::from_utf8(output.stdout).ok()?;
+        u64::from_str_radix(text.get(..12)?, 16).ok()
+    });
+    digits.unwrap_or(1)
+}
+
+/// Lists `count` seeds: one half always the same, one half those of the commit.
+pub fn seeds(count: u64) -> impl Iterator<Item = u64> {
+    let commit = seed_of_commit();
+    println!("{count} seeds: from 1, and from {commit} on");
+    (1..=count.div_ceil(2)).chain(commit..commit + count / 2)
 }
