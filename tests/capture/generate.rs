@@ -17,6 +17,8 @@ struct Writer<'r> {
     triggers: usize,
     indexes: usize,
     attached: bool,
+    /// Whether a TEMP table may hide a synced one.
+    is_hidden: bool,
     /// Whether triggers and RETURNING ask for `changes()`. After a COMMIT or a seal that is exact outside of nested triggers only, so
     /// such programs have neither.
     asks_changes: bool,
@@ -49,6 +51,7 @@ pub fn generate(seed: u64) -> Program {
         triggers: 0,
         indexes: 0,
         attached: false,
+        is_hidden: false,
         asks_changes,
         steps: Vec::new(),
     };
@@ -118,7 +121,11 @@ impl Writer<'_> {
             85..=87 => self.schema(),
             88..=89 => self.refused(),
             90..=91 => self.attach(),
+            // SQLite loses the indexes of a table that a TEMP table hides.
+            92 if self.is_hidden => self.write(),
             92 => self.sql("VACUUM".to_owned()),
+            // It looks at the indexes of a replica too, and takes the lock for that.
+            93 if storage == Storage::Memory && self.random.percent(10) => self.sql("PRAGMA optimize".to_owned()),
             93..=94 => self.pragma(),
             95..=96 => self.steps.push(Step::Seal),
             97 => self.steps.push(Step::Deliver),
@@ -341,7 +348,10 @@ impl Writer<'_> {
                 table.name
             ),
             1 => "DROP TRIGGER IF EXISTS temp.tt".to_owned(),
-            2 => table.twin(&format!("temp.{}", table.name)).create(),
+            2 => {
+                self.is_hidden = true;
+                table.twin(&format!("temp.{}", table.name)).create()
+            }
             3 => format!("DROP TABLE IF EXISTS temp.{}", table.name),
             _ => "CREATE TEMP TABLE IF NOT EXISTS scratch AS SELECT 1 AS one".to_owned(),
         };
@@ -359,7 +369,6 @@ impl Writer<'_> {
             "PRAGMA cache_size = 10",
             "PRAGMA cache_spill = ON",
             "PRAGMA foreign_key_check",
-            "PRAGMA optimize",
             "PRAGMA user_version = 7",
             "PRAGMA short_column_names = OFF",
             "ANALYZE",

@@ -158,9 +158,9 @@ fn may_be_refused(program: &Program, step: &Step) -> bool {
         && words.any(|word| program.synced.iter().any(|table| table.eq_ignore_ascii_case(word)))
 }
 
-/// Tells whether a refusal is the one of a row without key.
-fn is_null_key(complaint: &Complaint) -> bool {
-    complaint.1.contains("NULL in its PRIMARY KEY")
+/// Tells whether a commit was refused for a documented reason: a row without key, or one too large.
+fn is_documented(complaint: &Complaint) -> bool {
+    ["NULL in its PRIMARY KEY", "above the limit of"].iter().any(|reason| complaint.1.contains(reason))
 }
 
 /// Tells whether `last_insert_rowid()` may differ: VACUUM leaves the number of schema objects there, and a replica has more of them;
@@ -365,7 +365,7 @@ impl Bench {
                 self.tally.refused += 1;
                 return Ok(());
             }
-            if is_null_key(complaint) {
+            if is_documented(complaint) {
                 self.tally.refused += 1;
                 self.is_compared = false;
             }
