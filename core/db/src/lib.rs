@@ -25,7 +25,7 @@ pub mod registry;
 mod replay;
 pub mod replica;
 pub mod seal;
-mod setting;
+pub mod setting;
 pub mod sources;
 mod storable;
 pub mod storage;

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use kithdb_core::file::shell_word;
 use kithdb_core::replica::{OpenOptions, Replica};
 use kithdb_core::storage::quote;
 use serde_json::{Map, Value, json};
@@ -366,13 +367,4 @@ impl Stage {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Writes a word so that a POSIX shell takes it as it is.
-fn shell_word(word: &Path) -> String {
-    let word = word.display().to_string();
-    if !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) {
-        return word;
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
