@@ -12,7 +12,7 @@ use kithdb_core::seal::SealBudget;
 use kithdb_peer::{Listen, Peer, PeerConfig, PeerEvent};
 use tokio::sync::oneshot;
 
-use super::{open, parse_addresses, runtime};
+use super::{open, runtime};
 use crate::cli::Sync;
 use crate::report::Output;
 
@@ -43,11 +43,11 @@ enum End {
 
 /// Syncs until asked to stop.
 pub fn run(arguments: &Sync, output: Output) -> Result<ExitCode> {
-    let listen = parse_addresses(&arguments.listen)?;
+    let listen = arguments.listen.clone();
     let config = PeerConfig {
         listen: if listen.is_empty() { Listen::Everywhere } else { Listen::At(listen) },
         mdns: !arguments.no_mdns,
-        peers: parse_addresses(&arguments.peers)?,
+        peers: arguments.peers.clone(),
         report_after: REPORT_AFTER,
         ..PeerConfig::default()
     };
