@@ -26,6 +26,9 @@ const COMPARE_MAX: Duration = Duration::from_secs(5);
 /// When to say that nobody was found: before ten seconds are over.
 const REPORT_AFTER: Duration = Duration::from_secs(9);
 
+/// How long the end may take before the user is told that it takes time.
+const END_QUIETLY: Duration = Duration::from_millis(500);
+
 /// Why the command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -146,10 +149,26 @@ async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Resu
         told = apply_all(&peer).await.map(|event| teller.tell(&event))?;
     }
     let traffic = peer.status().await.ok();
-    tokio::select! {
-        () = peer.shutdown() => {}
-        // Who presses Ctrl-C again does not want to wait: what is committed is safe, the rest goes out next time.
-        _ = tokio::signal::ctrl_c() => return Ok(End::Failed),
+    let leave = async {
+        match end {
+            // The same port is wanted again at once.
+            End::Again => peer.shutdown().await,
+            _ => peer.leave().await,
+        }
+    };
+    let mut leave = std::pin::pin!(leave);
+    let mut hint = std::pin::pin!(tokio::time::sleep(END_QUIETLY));
+    let mut is_hint_due = end == End::Asked;
+    loop {
+        tokio::select! {
+            () = &mut leave => break,
+            // Who presses Ctrl-C again does not want to wait: what is committed is safe, the rest goes out next time.
+            _ = tokio::signal::ctrl_c() => return Ok(End::Failed),
+            () = &mut hint, if is_hint_due => {
+                is_hint_due = false;
+                teller.ending()?;
+            }
+        }
     }
     // What happened until the end is told too: it was done.
     while let Some(event) = events.recv().await {

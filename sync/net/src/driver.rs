@@ -25,7 +25,7 @@ use crate::event::{NetEvent, SessionId};
 use crate::gossip::GossipId;
 use crate::handshake::Instance;
 use crate::identity::PeerId;
-use crate::limits::NOTICES_MAX;
+use crate::limits::{LEAVE_TIMEOUT, NOTICES_MAX, PORT_RELEASE_TIMEOUT};
 use crate::network::Command;
 use crate::session::Registry;
 use crate::transport;
@@ -85,7 +85,7 @@ enum Timer {
 
 /// Why the driver's loop ended.
 enum Stop {
-    Asked(oneshot::Sender<()>),
+    Asked { done: oneshot::Sender<()>, free_ports: bool },
     Abandoned,
 }
 
@@ -189,7 +189,7 @@ impl Driver {
                         self.on_note(note);
                     }
                     match command {
-                        Some(Command::Shutdown(done)) => break Stop::Asked(done),
+                        Some(Command::Shutdown { done, free_ports }) => break Stop::Asked { done, free_ports },
                         Some(command) => self.on_command(command),
                         None => break Stop::Abandoned,
                     }
@@ -210,8 +210,9 @@ impl Driver {
             }
         };
         drop(events);
-        self.shut_down().await;
-        if let Stop::Asked(done) = stop {
+        let is_leaving = matches!(stop, Stop::Asked { free_ports: false, .. });
+        self.shut_down(if is_leaving { LEAVE_TIMEOUT } else { PORT_RELEASE_TIMEOUT }).await;
+        if let Stop::Asked { done, .. } = stop {
             // Who asked may have stopped waiting.
             let _ = done.send(());
         }
@@ -226,7 +227,7 @@ impl Driver {
             Command::Publish(topic, message) => self.publish(topic, message),
             Command::Judge(id, verdict) => self.judge(id, verdict),
             // Taken by the loop.
-            Command::Shutdown(_) => {}
+            Command::Shutdown { .. } => {}
         }
     }
 

@@ -44,6 +44,11 @@ impl Teller {
         }
     }
 
+    /// Tells a person that the end takes time.
+    pub fn ending(&self) -> io::Result<()> {
+        if self.output.json { Ok(()) } else { self.line("ending; press Ctrl-C again to end at once") }
+    }
+
     /// Prints what it came to.
     pub fn end(&mut self, status: Option<&PeerStatus>, elapsed: Duration) -> io::Result<()> {
         self.hide_bar();
