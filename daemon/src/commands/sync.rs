@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kithdb_core::apply::{ApplyBudget, ApplyReport};
 use kithdb_core::log_error::LogError;
 use kithdb_core::seal::SealBudget;
-use kithdb_peer::{Listen, Peer, PeerConfig, PeerEvent};
+use kithdb_log::AuthorId;
+use kithdb_peer::{Device, Listen, Peer, PeerConfig, PeerEvent};
 use tokio::sync::oneshot;
 
 use super::{open, runtime};
@@ -62,7 +63,10 @@ pub fn run(arguments: &Sync, output: Output) -> Result<ExitCode> {
         }
         match runtime.block_on(sync(arguments, config.clone(), &mut teller))? {
             End::Asked | End::Equal => return Ok(ExitCode::SUCCESS),
-            End::Nobody | End::Failed => return Ok(ExitCode::FAILURE),
+            End::Nobody => {
+                bail!("no peer was found, so nothing was synced; what was tried and what to do is told above")
+            }
+            End::Failed => return Ok(ExitCode::FAILURE),
             End::Again => {}
         }
     }
@@ -76,7 +80,7 @@ fn seal_all(file: &Path) -> Result<()> {
 }
 
 /// Merges what was received, so that the tables show it before the command ends.
-async fn apply_all(peer: &Peer) -> Result<PeerEvent> {
+async fn apply_all(peer: &Peer) -> Result<Vec<PeerEvent>> {
     let applied = peer.call(|replica| {
         let mut sum = ApplyReport::default();
         loop {
@@ -87,20 +91,35 @@ async fn apply_all(peer: &Peer) -> Result<PeerEvent> {
                 *sum.rows_written.entry(table).or_default() += rows;
             }
             sum.tables_created.extend(report.tables_created);
+            sum.refused.extend(report.refused);
             sum.waiting = report.waiting;
             if !report.more {
-                return Ok::<_, LogError>(sum);
+                break;
             }
         }
+        let members = replica.workspace().membership();
+        let device = |author: AuthorId| {
+            Some(Device {
+                author,
+                name: members.get(author).map_or_else(|| author.short(), |member| member.name.clone()),
+            })
+        };
+        let refused = std::mem::take(&mut sum.refused).into_iter().map(|refused| PeerEvent::Forged {
+            device: device(refused.stream.author),
+            sequence: Some(refused.sequence),
+            reason: refused.reason,
+        });
+        Ok::<_, LogError>((refused.collect::<Vec<_>>(), sum))
     });
-    let report = applied.await??;
-    Ok(PeerEvent::Applied {
+    let (mut events, report) = applied.await??;
+    events.push(PeerEvent::Applied {
         entries: report.entries,
         operations: report.operations,
         rows: report.rows_written,
         tables_created: report.tables_created,
         waiting: report.waiting,
-    })
+    });
+    Ok(events)
 }
 
 async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Result<End> {
@@ -146,7 +165,7 @@ async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Resu
         }
     };
     if end == End::Equal {
-        told = apply_all(&peer).await.map(|event| teller.tell(&event))?;
+        told = apply_all(&peer).await?.iter().try_for_each(|event| teller.tell(event));
     }
     let traffic = peer.status().await.ok();
     let leave = async {

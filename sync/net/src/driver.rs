@@ -5,6 +5,7 @@
 //! 2. Every session's task reports back through `notes`; the arbiter changes here only.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::ErrorKind;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -131,22 +132,26 @@ impl Driver {
         let mut failure = None;
         for address in addresses {
             let place = address.without_peer();
-            let listening = transport::check_port_is_free(&place)
-                .map_err(|error| root_cause(&error))
-                .and_then(|()| self.swarm.listen_on(place.multiaddr().clone()).map_err(|error| root_cause(&error)));
+            let listening = transport::check_address(&place).map_err(|error| (root_cause(&error), error.kind()));
+            let listening = listening.and_then(|()| {
+                let started = self.swarm.listen_on(place.multiaddr().clone());
+                started.map_err(|error| (root_cause(&error), ErrorKind::Other))
+            });
             match listening {
                 Ok(listener) => {
                     self.listeners.insert(listener, place);
                 }
-                Err(reason) => {
+                Err((reason, kind)) => {
                     tracing::warn!(%address, reason, "cannot listen");
-                    failure.get_or_insert_with(|| (address.to_string(), reason.clone()));
+                    failure.get_or_insert_with(|| (address.to_string(), reason.clone(), kind));
                     self.notify(NetEvent::ListenFailed { address: place, reason });
                 }
             }
         }
         match failure {
-            Some((address, reason)) if self.listeners.is_empty() => Err(StartError::Listen { address, reason }),
+            Some((address, reason, kind)) if self.listeners.is_empty() => {
+                Err(StartError::Listen { address, reason, kind })
+            }
             _ => Ok(()),
         }
     }

@@ -105,6 +105,16 @@ async fn taken_port_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
+async fn address_of_another_machine_is_an_error_with_its_own_remedy() {
+    for listen in ["/ip4/192.0.2.1/udp/0/quic-v1", "/ip4/192.0.2.1/tcp/4700"] {
+        let mut config = only(Path::Quic);
+        config.listen = vec![listen.to_owned()];
+        let text = Network::start(config).await.unwrap_err().to_string();
+        assert!(text.contains("that address is not this machine's") && !text.contains("port"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn one_taken_port_of_several_is_reported_and_the_rest_works() {
     let mut left = start(only(Path::Quic)).await;
     let taken = left.address(Path::Quic).await.without_peer();

@@ -82,7 +82,7 @@ mod tests {
         assert!(in_full(&LogError::Sqlite(sqlite(ffi::SQLITE_FULL))).starts_with("the disk that holds"));
         assert_eq!(
             in_full(&LogError::Sqlite(sqlite(ffi::SQLITE_CORRUPT))),
-            "the database refused: bare words: Error code 11: The database disk image is malformed"
+            "the database refused: bare words: Error code 11: database disk image is malformed"
         );
     }
 }
