@@ -271,3 +271,22 @@ fn doctor_tells_of_the_disk_whatever_the_file_is_and_of_a_key_that_is_anothers()
     let (_, verdict, detail) = found.iter().find(|(check, ..)| check == "key").unwrap();
     assert!(verdict == "failed" && detail.contains("belongs to device "), "{detail}");
 }
+
+#[test]
+fn foreign_key_that_leads_nowhere_is_counted_and_shown_without_empty_columns() {
+    let place = Place::new();
+    place.init_notes("a.db");
+    place.ok(&[
+        "sql",
+        "a.db",
+        "CREATE TABLE tags(id TEXT PRIMARY KEY, note TEXT REFERENCES notes(id)); SELECT kith_sync('tags')",
+    ]);
+    place.ok(&["sql", "a.db", "PRAGMA foreign_keys = OFF; INSERT INTO tags VALUES('red', 'nowhere')"]);
+    insta::assert_snapshot!(place.ok(&["conflicts", "a.db"]), @"");
+    assert!(place.ok(&["status", "a.db"]).contains("waits      1 transaction not sealed"));
+    assert!(
+        place.ok(&["status", "a.db"]).contains("1 row with a foreign key that leads nowhere: see `kith conflicts`")
+    );
+    assert_eq!(place.json(&["status", "a.db"])["rows_with_broken_foreign_keys"], 1);
+    assert_eq!(place.json(&["members", "a.db"])[0]["is_this_device"], true);
+}
