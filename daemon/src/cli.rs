@@ -1,10 +1,11 @@
 //! What can be typed: every command with its arguments, its help and one example that pastes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use kithdb_peer::Address;
 
 use crate::human;
 use crate::render::Mode;
@@ -42,7 +43,6 @@ const COMMAND_TEMPLATE: &str = "\
     help_template = TEMPLATE,
     before_help = EXAMPLES,
     max_term_width = HELP_WIDTH,
-    disable_help_subcommand = true,
     after_help = "`kith COMMAND --help` has an example for each command. Exit codes: 0 done, 1 failed, 2 wrong usage."
 )]
 pub struct Arguments {
@@ -131,6 +131,27 @@ pub enum Command {
     Completions(Completions),
 }
 
+impl Command {
+    /// Returns the database file that the command is about.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Init(arguments) => Some(&arguments.file),
+            Self::Sql(arguments) => Some(&arguments.file),
+            Self::Invite(arguments) => Some(&arguments.file),
+            Self::Join(arguments) => Some(&arguments.file),
+            Self::Sync(arguments) => Some(&arguments.file),
+            Self::Log(arguments) => Some(&arguments.file),
+            Self::Doctor(arguments) => arguments.file.as_deref(),
+            Self::Members(arguments)
+            | Self::Status(arguments)
+            | Self::Conflicts(arguments)
+            | Self::Peers(arguments)
+            | Self::Verify(arguments) => Some(&arguments.file),
+            Self::Demo(_) | Self::Completions(_) => None,
+        }
+    }
+}
+
 /// A command that takes a database and nothing else.
 #[derive(Debug, Args)]
 pub struct File {
@@ -203,7 +224,7 @@ pub struct Invite {
 
     /// Where this device can be reached, as `kith sync` prints it; goes into the ticket.
     #[arg(long = "address", value_name = "ADDR")]
-    pub addresses: Vec<String>,
+    pub addresses: Vec<Address>,
 }
 
 /// `kith join`.
@@ -218,7 +239,7 @@ pub struct Join {
 
     /// Where an owner can be reached; needed where mDNS does not work.
     #[arg(long = "peer", value_name = "ADDR")]
-    pub peers: Vec<String>,
+    pub peers: Vec<Address>,
 
     /// The name by which people know this device [default: the machine's name].
     #[arg(long, value_name = "DEVICE")]
@@ -246,11 +267,11 @@ pub struct Sync {
 
     /// Where to listen [default: every interface, at the port chosen for this file].
     #[arg(long, value_name = "ADDR")]
-    pub listen: Vec<String>,
+    pub listen: Vec<Address>,
 
     /// A peer's address, as its `kith sync` prints it; dialled again when lost.
     #[arg(long = "peer", value_name = "ADDR")]
-    pub peers: Vec<String>,
+    pub peers: Vec<Address>,
 
     /// Do not search the local network.
     #[arg(long)]

@@ -42,6 +42,8 @@ pub struct Rows<'w> {
     out: &'w mut dyn Write,
     mode: Mode,
     columns: Vec<String>,
+    /// Whether what is named `is_…` is true or false in JSON.
+    booleans: bool,
     count: u64,
     /// The rows read before the widths are fixed.
     ahead: Vec<Vec<String>>,
@@ -51,7 +53,13 @@ pub struct Rows<'w> {
 impl<'w> Rows<'w> {
     /// Starts a result with these columns.
     pub fn new(out: &'w mut dyn Write, mode: Mode, columns: Vec<String>) -> Self {
-        Self { out, mode, columns, count: 0, ahead: Vec::new(), widths: Vec::new() }
+        Self { out, mode, columns, booleans: false, count: 0, ahead: Vec::new(), widths: Vec::new() }
+    }
+
+    /// Takes integers of columns named `is_…` for booleans, which JSON has and SQL has not.
+    pub const fn with_booleans(mut self) -> Self {
+        self.booleans = true;
+        self
     }
 
     /// Prints one row.
@@ -107,7 +115,11 @@ impl<'w> Rows<'w> {
         self.out.write_all(if self.count == 1 { b"[" } else { b",\n" })?;
         for (index, (name, value)) in self.columns.iter().zip(values).enumerate() {
             let before = if index == 0 { '{' } else { ',' };
-            write!(self.out, "{before}{}:{}", json_string(name), json_value(*value))?;
+            let value = match value {
+                ValueRef::Integer(number) if self.booleans && name.starts_with("is_") => (*number != 0).to_string(),
+                value => json_value(*value),
+            };
+            write!(self.out, "{before}{}:{value}", json_string(name))?;
         }
         self.out.write_all(b"}")
     }

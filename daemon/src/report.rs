@@ -41,6 +41,15 @@ pub fn failure(error: &anyhow::Error, as_json: bool) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// Prints to a program what is wrong with its arguments: the sentence, and how the command is used.
+pub fn misuse(error: &clap::Error) {
+    let text = error.render().to_string();
+    let (sentence, more) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let sentence = sentence.strip_prefix("error: ").unwrap_or(sentence);
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(io::stderr(), "{}", json!({ "error": sentence.trim_end(), "usage": more.trim_end() }));
+}
+
 /// Tells whether the reader of standard output went away, as `head` does.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let of_kind = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;

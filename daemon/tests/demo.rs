@@ -12,6 +12,10 @@ fn demo_on_the_extract_ends_with_equal_files() {
     assert_eq!(report["proven"], true, "{report:#}");
     assert_eq!(report["rows_at_first"], 2_009 + 3_547 + 3_834 + 5_326);
     assert_eq!(report["differences"].as_array().unwrap().len(), 0);
+    // Every row of the four tables came in as one change at least; the phone's part of the writes came back.
+    let merged = |phase: &str, side: &str| report[phase][format!("merged_on_{side}")].as_u64().unwrap();
+    assert!(merged("first_sync", "phone") >= report["rows_at_first"].as_u64().unwrap(), "{report:#}");
+    assert!(merged("second_sync", "phone") > 0 && merged("second_sync", "laptop") > 0, "{report:#}");
     assert!(report["first_sync"]["phone_received_bytes"].as_u64().unwrap() > 10_000, "{report:#}");
     let contests = report["cells_written_by_both"].as_array().unwrap();
     for winner in ["laptop", "phone"] {
@@ -64,8 +68,26 @@ fn demo_refuses_what_it_cannot_use() {
     let refusal = place.fails(&["demo", "--folder", "demo", "--from", "nowhere.db"]);
     assert!(refusal.contains("there is no file nowhere.db"), "{refusal}");
     place.init_notes("a.db");
+    Connection::open(place.path("empty.db")).unwrap().execute_batch("CREATE TABLE t(a); DROP TABLE t").unwrap();
+    // Of a demo that fails nothing is left where nobody looks.
+    let mut failing = place.command(&["demo", "--from", "empty.db"]);
+    let output = failing.env("TMPDIR", place.folder()).output().unwrap();
+    let refusal = common::text(&output.stderr);
+    assert!(!output.status.success() && refusal.contains("has no tables, so there is nothing to sync"), "{refusal}");
+    let left = std::fs::read_dir(place.folder()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!left.into_iter().any(|name| name.to_string_lossy().starts_with("kith-demo-")));
     let refusal = place.fails(&["demo", "--folder", "other", "--from", "a.db"]);
     assert!(refusal.contains("is a KithDB database already"), "{refusal}");
     let refusal = place.fails(&["demo", "--folder", "other"]);
     assert!(refusal.contains("choose another with --folder"), "{refusal}");
+}
+
+#[test]
+fn demo_on_few_rows_tells_of_no_writes_that_were_not_made() {
+    let place = Place::new();
+    let sql = "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT); INSERT INTO t VALUES(1, 'x')";
+    Connection::open(place.path("app.db")).unwrap().execute_batch(sql).unwrap();
+    let said = place.ok(&["demo", "--folder", "demo", "--from", "app.db"]);
+    let none = said.lines().find(|line| line.contains(" 0 of ") || line.trim_start().starts_with("0 "));
+    assert_eq!(none, None, "{said}");
 }

@@ -113,6 +113,55 @@ fn locked_file() {
     insta::assert_snapshot!(place.fails(&["status", "a.db"]), @"error: FOLDER/a.db is locked by another program; close that program's transaction and try again");
 }
 
+#[test]
+fn every_command_says_the_same_of_a_locked_file() {
+    let place = Place::new();
+    place.init_notes("a.db");
+    let other = Connection::open(place.path("a.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE; CREATE TABLE x(a)").unwrap();
+    const LOCKED: &str = "FOLDER/a.db is locked by another program; close that program's transaction and try again";
+    let writing: [&[&str]; 4] = [
+        &["sql", "a.db", "DELETE FROM notes"],
+        &["invite", "a.db", "--role", "writer"],
+        &["verify", "a.db"],
+        &["sync", "a.db", "--no-mdns", "--once"],
+    ];
+    // Each waits for its own patience: together they take as long as one.
+    std::thread::scope(|scope| {
+        let place = &place;
+        let waiting = writing.map(|command| (command, scope.spawn(move || place.fails(command))));
+        for (command, said) in waiting {
+            assert_eq!(said.join().unwrap(), format!("error: {LOCKED}"), "{command:?}");
+        }
+    });
+    let script = place.with_input(&["sql", "a.db"], "SELECT 1;\nDELETE\nFROM notes;\n");
+    let said = common::text(&script.stderr).replace(&place.folder().display().to_string(), "FOLDER");
+    assert_eq!(said, format!("error: line 2: {LOCKED}\n"));
+}
+
+#[cfg(unix)]
+#[test]
+fn damaged_pages_are_told_with_the_remedy() {
+    use std::os::unix::fs::FileExt;
+    let place = Place::new();
+    place.init_notes("a.db");
+    let conn = Connection::open(place.path("a.db")).unwrap();
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let place_of_page: u64 = conn
+        .query_row(
+            "SELECT (rootpage - 1) * page_size FROM sqlite_schema, pragma_page_size WHERE name = 'notes'",
+            [],
+            |row| row.get::<_, i64>(0),
+        )
+        .unwrap()
+        .unsigned_abs();
+    drop(conn);
+    let file = fs::OpenOptions::new().write(true).open(place.path("a.db")).unwrap();
+    file.write_all_at(&[0x55; 512], place_of_page).unwrap();
+    let said = place.fails(&["sql", "a.db", "SELECT * FROM notes"]);
+    insta::assert_snapshot!(said, @"error: FOLDER/a.db is damaged (database disk image is malformed); restore a backup, or save what can be read with `sqlite3 FOLDER/a.db .recover`");
+}
+
 #[cfg(unix)]
 #[test]
 fn read_only_file_can_be_looked_at_and_not_written() {
@@ -158,6 +207,18 @@ fn key_file_that_is_missing_exposed_or_cut_is_refused() {
     fs::remove_file(&key).unwrap();
     let refusal = place.fails(&["status", "a.db"]);
     assert!(refusal.starts_with("error: the key file FOLDER/a.db-kith-key is missing: "), "{refusal}");
+    assert!(refusal.ends_with("as a new device, with `kith join` and a new file"), "{refusal}");
+    fs::create_dir(&key).unwrap();
+    insta::assert_snapshot!(place.fails(&["status", "a.db"]), @"error: FOLDER/a.db-kith-key is a folder, not the key file; move it away and restore the key file from a backup");
+}
+
+#[test]
+fn paths_to_paste_are_quoted() {
+    let place = Place::new();
+    let refusal = place.fails(&["status", "my notes.db"]);
+    assert!(refusal.ends_with("with `kith init 'FOLDER/my notes.db'`"), "{refusal}");
+    let said = place.ok(&["init", "my notes.db"]);
+    assert!(said.contains("\nNext: kith sql 'my notes.db' \"CREATE TABLE"), "{said}");
 }
 
 #[test]
@@ -167,6 +228,10 @@ fn errors_are_json_where_json_is_asked_for() {
     assert_eq!(output.status.code(), Some(1));
     let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
     assert!(error["error"].as_str().unwrap().starts_with("there is no file "));
+    let output = place.kith(&["invite", "a.db", "--role", "king", "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert!(error["error"].as_str().unwrap().starts_with("invalid value 'king' for '--role"), "{error}");
 }
 
 #[test]
@@ -177,4 +242,51 @@ fn wrong_tickets_are_named() {
         assert!(refusal.contains(reason), "{ticket}: {refusal}");
     }
     assert!(!place.path("b.db").exists());
+}
+
+#[test]
+fn doctor_tells_of_the_disk_whatever_the_file_is_and_of_a_key_that_is_anothers() {
+    let place = Place::new();
+    let details = |output: std::process::Output| -> Vec<(String, String, String)> {
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let checks = report["checks"].as_array().unwrap().iter();
+        checks.map(|check| (text(&check["check"]), text(&check["verdict"]), text(&check["detail"]))).collect()
+    };
+    let doctor = || details(place.kith(&["doctor", "a.db", "--json"]));
+    fs::write(place.path("a.db"), "Dear diary,\n").unwrap();
+    let found = doctor();
+    assert!(found.iter().any(|(check, verdict, _)| check == "file" && verdict == "failed"), "{found:?}");
+    assert!(found.iter().any(|(check, ..)| check == "disk"), "{found:?}");
+    fs::remove_file(place.path("a.db")).unwrap();
+
+    place.init_notes("a.db");
+    place.init_notes("b.db");
+    place.json(&["invite", "a.db", "--role", "writer"]);
+    let found = doctor();
+    let port = &found.iter().find(|(check, ..)| check == "port").unwrap().2;
+    assert!(port.contains("which `kith sync a.db` uses"), "{port}");
+    fs::copy(place.path("b.db-kith-key"), place.path("a.db-kith-key")).unwrap();
+    let found = doctor();
+    let (_, verdict, detail) = found.iter().find(|(check, ..)| check == "key").unwrap();
+    assert!(verdict == "failed" && detail.contains("belongs to device "), "{detail}");
+}
+
+#[test]
+fn foreign_key_that_leads_nowhere_is_counted_and_shown_without_empty_columns() {
+    let place = Place::new();
+    place.init_notes("a.db");
+    place.ok(&[
+        "sql",
+        "a.db",
+        "CREATE TABLE tags(id TEXT PRIMARY KEY, note TEXT REFERENCES notes(id)); SELECT kith_sync('tags')",
+    ]);
+    place.ok(&["sql", "a.db", "PRAGMA foreign_keys = OFF; INSERT INTO tags VALUES('red', 'nowhere')"]);
+    insta::assert_snapshot!(place.ok(&["conflicts", "a.db"]), @"");
+    assert!(place.ok(&["status", "a.db"]).contains("waits      1 transaction not sealed"));
+    assert!(
+        place.ok(&["status", "a.db"]).contains("1 row with a foreign key that leads nowhere: see `kith conflicts`")
+    );
+    assert_eq!(place.json(&["status", "a.db"])["rows_with_broken_foreign_keys"], 1);
+    assert_eq!(place.json(&["members", "a.db"])[0]["is_this_device"], true);
 }

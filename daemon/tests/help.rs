@@ -47,13 +47,30 @@ fn listed_commands_are_those_with_a_snapshot() {
     for command in COMMANDS {
         assert!(listed.contains(&command), "{command}");
     }
-    assert_eq!(listed.len(), COMMANDS.len(), "{listed:?}");
+    assert!(listed.contains(&"help"));
+    assert_eq!(listed.len(), COMMANDS.len() + 1, "{listed:?}");
+}
+
+#[test]
+fn help_is_a_command_too() {
+    let place = Place::new();
+    assert_eq!(place.ok(&["help"]), place.ok(&["--help"]));
+    assert_eq!(place.ok(&["help", "init"]), place.ok(&["init", "--help"]));
 }
 
 #[test]
 fn wrong_usage_has_exit_code_2() {
     let place = Place::new();
-    for arguments in [&["nonsense"][..], &["sql"], &["invite", "a.db", "--role", "king"], &["log", "a.db", "-n", "x"]] {
+    for arguments in [
+        &["nonsense"][..],
+        &["sql"],
+        &["invite", "a.db", "--role", "king"],
+        &["log", "a.db", "-n", "x"],
+        &["invite", "a.db", "--role", "writer", "--address", "foo"],
+        &["sync", "a.db", "--peer", "foo"],
+        &["sync", "a.db", "--listen", "10.0.0.1:4700"],
+        &["join", "a.db", "-", "--peer", "foo"],
+    ] {
         assert_eq!(place.kith(arguments).status.code(), Some(2), "{arguments:?}");
     }
 }

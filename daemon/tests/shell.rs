@@ -51,6 +51,31 @@ fn script_stops_at_its_first_failure_and_names_the_line() {
 }
 
 #[test]
+fn transaction_left_open_is_a_failure_however_it_was_begun() {
+    let place = Place::new();
+    place.init_notes("a.db");
+    let begun = "BEGIN; INSERT INTO notes VALUES('x', 'y', 0)";
+    let expected = "error: the input ended inside a transaction, which was rolled back; end it with COMMIT";
+    assert_eq!(place.fails(&["sql", "a.db", begun]), expected);
+    for end in ["", ".quit\n"] {
+        let output = place.with_input(&["sql", "a.db"], &format!("{begun};\n{end}"));
+        assert_eq!((output.status.code(), text(&output.stderr).trim_end()), (Some(1), expected), "{end}");
+    }
+    assert_eq!(place.sql("a.db", "SELECT count(*) FROM notes"), "0");
+}
+
+#[test]
+fn line_of_an_error_is_where_sqlite_found_it() {
+    let place = Place::new();
+    place.init_notes("a.db");
+    let said = |script: &str| text(&place.with_input(&["sql", "a.db"], script).stderr);
+    let script = "-- a comment\n\nSELECT id,\n  body,\n  nope\nFROM notes;\n";
+    assert_eq!(said(script), "error: line 5: no such column: nope, at `nope\\nFROM notes;`\n");
+    assert_eq!(said("SELECT 1; SELECT\nnope;\n"), "error: line 2: no such column: nope, at `nope;`\n");
+    assert_eq!(said("SELECT 1;\n\n.nonsense\n"), "error: line 3: there is no command `.nonsense`; see .help\n");
+}
+
+#[test]
 fn modes_print_what_they_say() {
     let place = Place::new();
     place.ok(&["init", "a.db"]);

@@ -111,6 +111,7 @@ fn sync_that_finds_nobody_says_what_it_tried_and_what_to_do() {
     assert_eq!(output.status.code(), Some(1));
     assert!(begun.elapsed().as_secs() < 15);
     let said = common::text(&output.stdout);
+    assert!(common::text(&output.stderr).starts_with("error: no peer was found, so nothing was synced;"), "{output:?}");
     for part in [
         "no peer found yet. Tried:",
         "not the local network (--no-mdns)",

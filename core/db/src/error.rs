@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use kithdb_log::{AdminError, AuthorId, KeyFileError, WorkspaceId};
 
 use crate::capture::CaptureError;
+use crate::file::shell_word;
 use crate::storage::quote;
 
 /// Reports a database file that is not fit to be opened.
@@ -12,7 +13,7 @@ use crate::storage::quote;
 #[non_exhaustive]
 pub enum FileError {
     /// Nothing is there.
-    #[error("there is no file {}; check the path, or make a new database with `kith init {}`", path.display(), path.display())]
+    #[error("there is no file {}; check the path, or make a new database with `kith init {}`", path.display(), shell_word(path))]
     Missing {
         /// The path given.
         path: PathBuf,
@@ -30,7 +31,7 @@ pub enum FileError {
         path: PathBuf,
     },
     /// The user may not read the file.
-    #[error("{} cannot be read by this user; check its permissions with `ls -l {}`", path.display(), path.display())]
+    #[error("{} cannot be read by this user; check its permissions with `ls -l {}`", path.display(), shell_word(path))]
     Unreadable {
         /// The path given.
         path: PathBuf,
@@ -58,7 +59,7 @@ pub enum FileError {
         known: i64,
     },
     /// SQLite finds the file damaged.
-    #[error("{} is damaged ({detail}); restore a backup, or save what can be read with `sqlite3 {} .recover`", path.display(), path.display())]
+    #[error("{} is damaged ({detail}); restore a backup, or save what can be read with `sqlite3 {} .recover`", path.display(), shell_word(path))]
     Corrupt {
         /// The path given.
         path: PathBuf,
@@ -66,8 +67,19 @@ pub enum FileError {
         detail: String,
     },
     /// The file may not be written to.
-    #[error("{} is read-only; make it writable with `chmod u+w {}`", path.display(), path.display())]
+    #[error("{} is read-only; make it writable with `chmod u+w {}`", path.display(), shell_word(path))]
     ReadOnly {
+        /// The path given.
+        path: PathBuf,
+    },
+    /// The file may be written to, but not the folder, where SQLite and KithDB keep files beside it.
+    #[error(
+        "{} is a folder that cannot be written to, and files are kept there beside {}; make it writable with `chmod u+w {}`",
+        folder.display(), path.display(), shell_word(folder)
+    )]
+    ReadOnlyFolder {
+        /// The folder.
+        folder: PathBuf,
         /// The path given.
         path: PathBuf,
     },
@@ -95,15 +107,21 @@ pub enum FileError {
 pub enum KeyError {
     /// The key file is gone.
     #[error(
-        "the key file {} is missing: without it this device can neither sign nor read; restore it from a backup, or join the workspace again as a new device with `kith join`",
+        "the key file {} is missing: without it this device can neither sign nor read; restore it from a backup, or join the workspace again as a new device, with `kith join` and a new file",
         path.display()
     )]
     Missing {
         /// Where it should be.
         path: PathBuf,
     },
+    /// A folder is there.
+    #[error("{} is a folder, not the key file; move it away and restore the key file from a backup", path.display())]
+    Folder {
+        /// Where the key file should be.
+        path: PathBuf,
+    },
     /// Others may read the key file.
-    #[error("the key file {} can be read by other users (mode {mode:03o}); run `chmod 600 {}`", path.display(), path.display())]
+    #[error("the key file {} can be read by other users (mode {mode:03o}); run `chmod 600 {}`", path.display(), shell_word(path))]
     Exposed {
         /// The key file.
         path: PathBuf,
@@ -161,13 +179,13 @@ pub enum OpenError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// A plain SQLite file.
-    #[error("{} is a plain SQLite database; make it a KithDB database with `kith init {}`", path.display(), path.display())]
+    #[error("{} is a plain SQLite database; make it a KithDB database with `kith init {}`", path.display(), shell_word(path))]
     NotInitialised {
         /// The path given.
         path: PathBuf,
     },
     /// A join was begun and not ended.
-    #[error("{} waits to be admitted to its workspace; go on with `kith join {} TICKET`", path.display(), path.display())]
+    #[error("{} waits to be admitted to its workspace; go on with `kith join {} TICKET`", path.display(), shell_word(path))]
     Joining {
         /// The path given.
         path: PathBuf,

@@ -47,6 +47,15 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Writes a path so that a POSIX shell takes it as one word.
+pub fn shell_word(path: &Path) -> String {
+    let word = path.display().to_string();
+    if !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "/._-+,:@".contains(c)) {
+        return word;
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// Looks at a file without writing to it.
 pub fn look(path: &Path, busy_timeout: Duration) -> Result<FileLook, FileError> {
     let metadata = match std::fs::metadata(path) {
@@ -119,7 +128,7 @@ fn look_inside(path: &Path, busy_timeout: Duration) -> Result<FileKind, FileErro
 }
 
 /// Opens a file read-only; a write-ahead log that cannot be shared here is left aside if there is nothing in it.
-pub(crate) fn open_to_read(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
+pub fn open_to_read(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
     let try_open = || {
         let conn =
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -176,6 +185,15 @@ fn io_error(path: &Path, source: std::io::Error) -> FileError {
     }
 }
 
+/// Tells a file that may not be written to from one whose folder may not.
+pub(crate) fn read_only(path: PathBuf) -> FileError {
+    let is_writable = std::fs::metadata(&path).is_ok_and(|metadata| !metadata.permissions().readonly());
+    match path.parent() {
+        Some(folder) if is_writable => FileError::ReadOnlyFolder { folder: folder.to_owned(), path },
+        _ => FileError::ReadOnly { path },
+    }
+}
+
 /// Finds the sentence for what SQLite said about a file.
 pub(crate) fn sqlite_error(path: &Path, source: rusqlite::Error) -> FileError {
     let path = path.to_owned();
@@ -183,7 +201,7 @@ pub(crate) fn sqlite_error(path: &Path, source: rusqlite::Error) -> FileError {
         Some(ErrorCode::NotADatabase) => FileError::NotSqlite { path },
         Some(ErrorCode::DatabaseCorrupt) => FileError::Corrupt { path, detail: source.to_string() },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => FileError::Locked { path },
-        Some(ErrorCode::ReadOnly) => FileError::ReadOnly { path },
+        Some(ErrorCode::ReadOnly) => read_only(path),
         Some(ErrorCode::PermissionDenied) => FileError::Unreadable { path },
         _ => FileError::Sqlite { path, source },
     }

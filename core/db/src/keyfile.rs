@@ -74,7 +74,11 @@ pub fn load(path: &Path) -> Result<DeviceKeys, KeyError> {
         _ => KeyError::Io { path: path.clone(), source },
     };
     let file = File::open(&path).map_err(failed)?;
-    check_mode(&path, &file.metadata().map_err(failed)?)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(KeyError::Folder { path });
+    }
+    check_mode(&path, &metadata)?;
     // Reserved in full, so that no growth leaves a copy behind in freed memory.
     let mut text = Zeroizing::new(String::with_capacity(4096));
     file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text).map_err(|source| match source.kind() {

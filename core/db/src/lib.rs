@@ -26,7 +26,7 @@ pub mod repair;
 mod replay;
 pub mod replica;
 pub mod seal;
-mod setting;
+pub mod setting;
 pub mod sources;
 mod storable;
 pub mod storage;

@@ -381,7 +381,7 @@ impl Replica {
             return StatementError::Refused { message: refusal.message };
         }
         if let (Some(path), Some(rusqlite::ErrorCode::ReadOnly)) = (&self.path, error.sqlite_error_code()) {
-            return StatementError::Refused { message: FileError::ReadOnly { path: path.clone() }.to_string() };
+            return StatementError::Refused { message: file::read_only(path.clone()).to_string() };
         }
         StatementError::Sqlite(error)
     }

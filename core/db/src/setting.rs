@@ -2,6 +2,8 @@
 //!
 //! Invariant: a setting cannot overwrite a value of the replica's own, since its name in `kith__meta` begins with `setting:`.
 
+use rusqlite::Connection;
+
 use crate::log_error::LogError;
 use crate::replica::Replica;
 use crate::storage::{get_meta, put_meta};
@@ -9,7 +11,7 @@ use crate::storage::{get_meta, put_meta};
 impl Replica {
     /// Returns a value kept under a name.
     pub fn setting(&self, name: &str) -> Result<Option<String>, LogError> {
-        Ok(get_meta(&self.conn, &key(name))?)
+        Ok(read(&self.conn, name)?)
     }
 
     /// Keeps a value under a name.
@@ -17,6 +19,11 @@ impl Replica {
         let _quiet = self.capture.internal(&self.conn);
         Ok(put_meta(&self.conn, &key(name), value)?)
     }
+}
+
+/// Returns a value kept under a name in a file that is only looked at.
+pub fn read(conn: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    get_meta(conn, &key(name))
 }
 
 fn key(name: &str) -> String {

@@ -34,10 +34,17 @@ pub fn nobody<A: Display>(tried: &[Tried], addresses: &[A], mdns: bool) -> Strin
             let _ = write!(text, "\n  {address}");
         }
     }
-    text.push_str(
+    let exchange = if addresses.is_empty() {
+        "take an address that `kith sync` prints on the other device, and give it here with --peer ADDR"
+    } else {
+        "give an address from above to the other side, `kith sync FILE --peer ADDR`"
+    };
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
         "\nWhat to do:\n  \
          is `kith sync` running on the other device, for the same workspace?\n  \
-         mDNS is often blocked (guest Wi-Fi, VPN, company network): give an address from above to the other side, `kith sync FILE --peer ADDR`\n  \
+         mDNS is often blocked (guest Wi-Fi, VPN, company network): {exchange}\n  \
          firewall: let UDP and TCP through to this program's port; a fixed one is set with --listen /ip4/0.0.0.0/udp/4700/quic-v1\n  \
          container: publish that port, or use the host's network\n  \
          `kith doctor` checks this machine",
@@ -80,6 +87,13 @@ mod tests {
         let reason = "/ip4/10.0.0.1/tcp/1: refused; /ip4/10.0.0.2/udp/1/quic-v1: timed out";
         assert_eq!(reason_for("/ip4/10.0.0.2/udp/1/quic-v1/p2p/X", reason), "timed out");
         assert_eq!(reason_for("/ip4/10.0.0.3/tcp/1", reason), reason);
+    }
+
+    #[test]
+    fn addresses_from_above_are_named_only_if_there_are_any() {
+        assert!(nobody(&[], &["/ip4/10.0.0.1/tcp/4700"], true).contains("an address from above"));
+        let joining = nobody::<&str>(&[], &[], true);
+        assert!(!joining.contains("above") && joining.contains("that `kith sync` prints on the other device"));
     }
 
     #[test]

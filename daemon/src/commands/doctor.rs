@@ -5,20 +5,26 @@
 //! 2. A check that cannot tell says so; it does not pass.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use kithdb_core::file::{self, FileKind, FileLook};
-use kithdb_core::storage::FILE_FORMAT;
+use kithdb_core::error::KeyError;
+use kithdb_core::file::{self, FileKind, FileLook, shell_word};
+use kithdb_core::storage::{FILE_FORMAT, get_meta};
 use kithdb_core::{keyfile, life};
+use kithdb_log::AuthorId;
+use kithdb_peer::port_of_file;
 use serde_json::json;
 
 use crate::cli::Doctor;
 use crate::human;
 use crate::report::Output;
+use crate::trouble;
+
+mod port;
 
 /// The address and port of mDNS, RFC 6762.
 const MDNS_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
@@ -61,12 +67,15 @@ fn check(name: &'static str, verdict: Verdict, detail: impl Into<String>) -> Che
 
 /// Runs all checks; exit code 1 if one failed.
 pub fn run(arguments: &Doctor, output: Output) -> Result<ExitCode> {
-    let mut checks = vec![sqlite(), port(arguments.port), network(), multicast(), container()];
+    let mut checks = vec![sqlite(), network(), multicast(), container()];
+    let mut of_file = None;
     if let Some(path) = &arguments.file {
-        checks.extend(database(path));
-    } else {
-        checks.push(disk(Path::new(".")));
+        let (found, port) = database(path);
+        checks.extend(found);
+        of_file = port.map(|port| (port, path.as_path()));
     }
+    checks.insert(1, port::check_port(arguments.port, of_file));
+    checks.push(disk(arguments.file.as_deref().unwrap_or(Path::new("."))));
     let failed = checks.iter().any(|check| check.verdict == Verdict::Failed);
     if output.json {
         let checks: Vec<_> = checks
@@ -109,32 +118,6 @@ fn sqlite() -> Check {
             ),
         ),
         Err(error) => check("sqlite", Verdict::Failed, format!("SQLite does not run: {error}")),
-    }
-}
-
-fn port(port: u16) -> Check {
-    let bind = || -> Result<(), (&'static str, io::Error)> {
-        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(|error| ("UDP", error))?;
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(|error| ("TCP", error))?;
-        Ok(())
-    };
-    let name = if port == 0 { "a port of the system's choice".to_owned() } else { format!("port {port}") };
-    match bind() {
-        Ok(()) => check(
-            "port",
-            Verdict::Ok,
-            format!(
-                "{name} is free for UDP (QUIC) and TCP; whether a firewall lets others in cannot be seen from here"
-            ),
-        ),
-        Err((protocol, error)) if error.kind() == io::ErrorKind::AddrInUse => check(
-            "port",
-            Verdict::Failed,
-            format!("{name} is taken by another program for {protocol}; end that program or use another port"),
-        ),
-        Err((protocol, error)) => {
-            check("port", Verdict::Failed, format!("{name} cannot be listened on for {protocol}: {error}"))
-        }
     }
 }
 
@@ -215,42 +198,56 @@ fn container() -> Check {
     }
 }
 
-fn database(path: &Path) -> Vec<Check> {
+/// Checks the files of a database; comes with the port that was chosen for it.
+fn database(path: &Path) -> (Vec<Check>, Option<u16>) {
+    let failed = |error: anyhow::Error| check("file", Verdict::Failed, trouble::explain(error, path).to_string());
     let look = match file::look(path, BUSY_TIMEOUT) {
         Ok(look) => look,
-        Err(error) => return vec![check("file", Verdict::Failed, error.to_string())],
+        Err(error) => return (vec![failed(error.into())], None),
     };
     let mut checks = vec![kind(&look)];
+    let mut port = None;
     if matches!(look.kind, FileKind::Replica(_) | FileKind::Joining) {
-        checks.push(key(&look.path));
+        match read(&look.path) {
+            Ok((author, chosen)) => {
+                checks.push(key(&look.path, author));
+                port = chosen;
+            }
+            Err(error) => checks.push(failed(error.into())),
+        }
     }
     if matches!(look.kind, FileKind::Replica(_)) {
         checks.push(sidecar(&look.path));
     }
-    checks.push(disk(&look.path));
-    checks
+    (checks, port)
+}
+
+/// Reads whose file it is and the port chosen for it.
+fn read(path: &Path) -> rusqlite::Result<(Option<AuthorId>, Option<u16>)> {
+    let conn = file::open_to_read(path, BUSY_TIMEOUT)?;
+    Ok((get_meta::<[u8; 32]>(&conn, "author")?.map(AuthorId::from_bytes), port_of_file(&conn)?))
 }
 
 fn kind(look: &FileLook) -> Check {
-    let path = look.path.display();
+    let (path, word) = (look.path.display(), shell_word(&look.path));
     match look.kind {
         FileKind::Missing => {
-            check("file", Verdict::Failed, format!("there is no file {path}; make one with `kith init {path}`"))
+            check("file", Verdict::Failed, format!("there is no file {path}; make one with `kith init {word}`"))
         }
         FileKind::Plain => check(
             "file",
             Verdict::Warning,
-            format!("{path} is a plain SQLite database; `kith init {path}` makes it one that syncs"),
+            format!("{path} is a plain SQLite database; `kith init {word}` makes it one that syncs"),
         ),
         FileKind::Joining => check(
             "file",
             Verdict::Warning,
-            format!("{path} waits to be admitted; go on with `kith join {path} TICKET`"),
+            format!("{path} waits to be admitted; go on with `kith join {word} TICKET`"),
         ),
         FileKind::Replica(_) if look.read_only => check(
             "file",
             Verdict::Failed,
-            format!("{path} is read-only, so it cannot sync; make it writable with `chmod u+w {path}`"),
+            format!("{path} is read-only, so it cannot sync; make it writable with `chmod u+w {word}`"),
         ),
         FileKind::Replica(workspace) => {
             check("file", Verdict::Ok, format!("{path} belongs to workspace {}", workspace.short()))
@@ -258,10 +255,15 @@ fn kind(look: &FileLook) -> Check {
     }
 }
 
-fn key(path: &Path) -> Check {
-    match keyfile::load(path) {
-        Ok(_) => check("key", Verdict::Ok, format!("{} is there and private", keyfile::key_path(path).display())),
-        Err(error) => check("key", Verdict::Failed, error.to_string()),
+fn key(path: &Path, author: Option<AuthorId>) -> Check {
+    let key = keyfile::key_path(path);
+    let failed = |error: KeyError| check("key", Verdict::Failed, error.to_string());
+    match (keyfile::load(path), author) {
+        (Err(error), _) => failed(error),
+        (Ok(keys), Some(expected)) if keys.author() != expected => {
+            failed(KeyError::OfOtherDevice { path: key, found: keys.author(), expected })
+        }
+        (Ok(_), _) => check("key", Verdict::Ok, format!("{} is there and private", key.display())),
     }
 }
 
@@ -280,7 +282,7 @@ fn sidecar(path: &Path) -> Check {
 }
 
 fn disk(path: &Path) -> Check {
-    match free_bytes(path) {
+    match trouble::free_bytes(path) {
         Some(Ok(free)) if free < FREE_BYTES_MIN => check(
             "disk",
             Verdict::Warning,
@@ -290,17 +292,4 @@ fn disk(path: &Path) -> Check {
         Some(Err(error)) => check("disk", Verdict::Warning, format!("the free space cannot be read: {error}")),
         None => check("disk", Verdict::Warning, "the free space is not looked up on this platform"),
     }
-}
-
-#[cfg(unix)]
-fn free_bytes(path: &Path) -> Option<io::Result<u64>> {
-    let folder = if path.is_dir() { path } else { path.parent()? };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let space = rustix::fs::statvfs(folder).map_err(io::Error::from);
-    Some(space.map(|space| space.f_bavail.saturating_mul(space.f_frsize)))
-}
-
-#[cfg(not(unix))]
-fn free_bytes(_path: &Path) -> Option<io::Result<u64>> {
-    None
 }

@@ -37,7 +37,22 @@ pub fn log(arguments: &cli::Log, output: Output) -> Result<ExitCode> {
 
 /// Lists rows that are kept out of their table, and violations of constraints that are not enforced.
 pub fn conflicts(file: &Path, output: Output) -> Result<ExitCode> {
-    view(file, "SELECT * FROM kith_conflicts", "no conflicts: every row is in its table", output)
+    let replica = open(file)?;
+    let columns = if output.json { "*".to_owned() } else { filled_columns(&replica)? };
+    let sql = format!("SELECT {columns} FROM kith_conflicts");
+    print(&replica, &sql, "no conflicts: every row is in its table", output)
+}
+
+/// Lists the columns of `kith_conflicts` that say something of some row: what a foreign key misses has no values set aside.
+fn filled_columns(replica: &Replica) -> Result<String> {
+    const OPTIONAL: [&str; 4] = ["device", "written_at", "row_values", "id"];
+    let counts = OPTIONAL.map(|column| format!("count({column})")).join(", ");
+    let is_filled = replica.conn().query_row(&format!("SELECT {counts} FROM kith_conflicts"), [], |row| {
+        (0..OPTIONAL.len()).map(|index| Ok(row.get::<_, i64>(index)? > 0)).collect::<rusqlite::Result<Vec<_>>>()
+    })?;
+    let filled = OPTIONAL.into_iter().zip(is_filled).filter_map(|(column, is_filled)| is_filled.then_some(column));
+    let always = ["table_name", "ifnull(row_key, '') AS row_key", "kind", "reason"];
+    Ok(always.into_iter().chain(filled).collect::<Vec<_>>().join(", "))
 }
 
 /// Lists the replicas this file has synced with.
@@ -45,15 +60,18 @@ pub fn peers(file: &Path, output: Output) -> Result<ExitCode> {
     view(file, "SELECT * FROM kith_peers", "this file has not synced with another yet", output)
 }
 
-/// Prints what a query finds, or the sentence if that is nothing.
+/// Prints what a query of a file finds, or the sentence if that is nothing.
 fn view(file: &Path, sql: &str, nothing: &str, output: Output) -> Result<ExitCode> {
-    let replica = open(file)?;
+    print(&open(file)?, sql, nothing, output)
+}
+
+fn print(replica: &Replica, sql: &str, nothing: &str, output: Output) -> Result<ExitCode> {
     let mut statement = replica.conn().prepare(sql)?;
     let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let count = columns.len();
     let mut printed = Vec::new();
     let mode = if output.json { Mode::Json } else { Mode::Table };
-    let mut printer = Rows::new(&mut printed, mode, columns);
+    let mut printer = Rows::new(&mut printed, mode, columns).with_booleans();
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let values = (0..count).map(|index| row.get_ref(index)).collect::<rusqlite::Result<Vec<ValueRef<'_>>>>()?;
@@ -100,6 +118,7 @@ struct Status {
     refused: i64,
     kept_out: i64,
     violations: i64,
+    orphans: i64,
 }
 
 impl Status {
@@ -107,6 +126,7 @@ impl Status {
         let conn = replica.conn();
         let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
         let mut tables = Vec::new();
+        let mut orphans = 0;
         for table in replica.registry().tables() {
             let state = match table.state {
                 TableState::Synced => "synced",
@@ -118,6 +138,11 @@ impl Status {
                 TableState::Quarantined => None,
                 _ => number(&format!("SELECT count(*) FROM main.{}", quote(&table.name))).ok(),
             };
+            if table.state == TableState::Synced {
+                let check = "SELECT count(*) FROM pragma_foreign_key_check(?1, 'main')";
+                // A reference to columns that are no key makes the check itself fail: one more to be listed.
+                orphans += conn.query_row(check, [&table.name], |row| row.get::<_, i64>(0)).unwrap_or(1);
+            }
             let dirty = "SELECT count(DISTINCT rowkey) FROM kith__dirty WHERE table_num = ?1";
             tables.push(Table {
                 name: table.name.clone(),
@@ -147,6 +172,7 @@ impl Status {
             refused: number("SELECT count(*) FROM kith__entries WHERE status = 3")?,
             kept_out: number("SELECT count(*) FROM kith_parked WHERE reason > 0")?,
             violations: number("SELECT count(*) FROM kith__violations")?,
+            orphans,
         })
     }
 
@@ -206,6 +232,7 @@ impl Status {
         say(self.refused, "entry", "refused: see `kith log`");
         say(self.kept_out, "row", "kept out of a table: see `kith conflicts`");
         say(self.violations, "violation", "of constraints that are not enforced: see `kith conflicts`");
+        say(self.orphans, "row", "with a foreign key that leads nowhere: see `kith conflicts`");
         if lines.is_empty() {
             lines.push("waits      nothing".to_owned());
         }
@@ -230,7 +257,7 @@ impl Status {
             "entries_bytes": self.entries_bytes, "transactions_not_sealed": self.unsealed,
             "tables_not_taken_up": self.untaken, "entries_waiting": self.waiting,
             "entries_waiting_for_table": self.waiting_for_table, "entries_refused": self.refused,
-            "rows_kept_out": self.kept_out, "violations": self.violations,
+            "rows_kept_out": self.kept_out, "violations": self.violations, "rows_with_broken_foreign_keys": self.orphans,
         })
     }
 }

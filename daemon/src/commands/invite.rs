@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use kithdb_core::changes::iso_time;
 use kithdb_core::error::FileError;
+use kithdb_core::file::shell_word;
 use kithdb_log::Role;
 use kithdb_log::limits::TICKET_ADDRESSES_MAX;
 use kithdb_peer::addresses::ticket_addresses;
@@ -29,22 +30,20 @@ pub fn run(arguments: &Invite, output: Output) -> Result<ExitCode> {
         let path = replica.path().unwrap_or(&arguments.file).to_owned();
         return Err(FileError::ReadOnly { path }.into());
     }
-    let mut addresses = arguments.addresses.clone();
+    let given: Vec<String> = arguments.addresses.iter().map(ToString::to_string).collect();
+    let own = ticket_addresses(&replica)?.into_iter().filter(|address| !given.contains(address));
     // Those given come first: a ticket has room for few.
-    addresses.extend(ticket_addresses(&replica)?.into_iter().filter(|address| !arguments.addresses.contains(address)));
+    let mut addresses: Vec<String> = given.iter().cloned().chain(own).collect();
     addresses.truncate(TICKET_ADDRESSES_MAX);
     let ticket = replica.invite(role, expires_unix_ms, addresses)?;
     replica.close()?;
     let until = iso_time(expires_unix_ms);
-    output.say(
-        &ticket,
-        json!({ "ticket": ticket.to_string(), "role": role.to_string(), "expires_unix_ms": expires_unix_ms }),
-    )?;
+    output.say(&ticket, json!({ "ticket": ticket.to_string(), "role": role.to_string(), "expires_at": until }))?;
     if !output.json {
         eprintln!(
             "One device can join with this ticket until {until}; keep it secret.\n\
-             Keep `kith sync {file}` running here, and on the other device: kith join {file} TICKET",
-            file = arguments.file.display()
+             Keep `kith sync {word}` running here, and on the other device: kith join {word} TICKET",
+            word = shell_word(&arguments.file)
         );
     }
     Ok(ExitCode::SUCCESS)

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use kithdb_core::file::{self, FileKind};
+use kithdb_core::file::{self, FileKind, shell_word};
 use kithdb_core::keyfile;
 use kithdb_log::Ticket;
 use kithdb_peer::addresses::keep_past_address;
 use kithdb_peer::{JoinError, JoinOptions, Joined};
 use serde_json::json;
 
-use super::{advice, device_name, parse_addresses, runtime};
+use super::{advice, device_name, runtime};
 use crate::cli::Join;
 use crate::report::Output;
 
@@ -26,7 +26,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub fn run(arguments: &Join, output: Output) -> Result<ExitCode> {
     let ticket: Ticket = read_ticket(&arguments.ticket)?.trim().parse()?;
     let options = JoinOptions {
-        peers: parse_addresses(&arguments.peers)?,
+        peers: arguments.peers.clone(),
         mdns: !arguments.no_mdns,
         merge_by_key: arguments.merge_by_key,
         ..JoinOptions::new(device_name(arguments.name.as_deref()))
@@ -61,9 +61,10 @@ pub fn run(arguments: &Join, output: Output) -> Result<ExitCode> {
     let text = format!(
         "{file} has joined as `{name}`, {role}.\n\
          Its secret keys are in {key}: keep that file private, and back it up together with the database.\n\
-         Next: kith sync {file}",
+         Next: kith sync {word}",
         role = replica.workspace().role().map_or_else(|| "without a role".to_owned(), |role| role.to_string()),
         key = keyfile::key_path(path).display(),
+        word = shell_word(&arguments.file),
     );
     let value = json!({
         "file": path, "workspace": replica.workspace().id().to_string(), "device": name,

@@ -74,12 +74,3 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .build()
         .context("the system gives no threads for the network")
 }
-
-/// Reads addresses, naming the one that is none.
-fn parse_addresses<A>(texts: &[String]) -> Result<Vec<A>>
-where
-    A: std::str::FromStr,
-    A::Err: std::error::Error + Send + Sync + 'static,
-{
-    Ok(texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
-}

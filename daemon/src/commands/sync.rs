@@ -5,14 +5,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kithdb_core::apply::{ApplyBudget, ApplyReport};
 use kithdb_core::log_error::LogError;
 use kithdb_core::seal::SealBudget;
-use kithdb_peer::{Listen, Peer, PeerConfig, PeerEvent};
+use kithdb_log::AuthorId;
+use kithdb_peer::{Device, Listen, Peer, PeerConfig, PeerEvent};
 use tokio::sync::oneshot;
 
-use super::{open, parse_addresses, runtime};
+use super::{open, runtime};
 use crate::cli::Sync;
 use crate::report::Output;
 
@@ -25,6 +26,9 @@ const COMPARE_MAX: Duration = Duration::from_secs(5);
 
 /// When to say that nobody was found: before ten seconds are over.
 const REPORT_AFTER: Duration = Duration::from_secs(9);
+
+/// How long the end may take before the user is told that it takes time.
+const END_QUIETLY: Duration = Duration::from_millis(500);
 
 /// Why the command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +47,11 @@ enum End {
 
 /// Syncs until asked to stop.
 pub fn run(arguments: &Sync, output: Output) -> Result<ExitCode> {
-    let listen = parse_addresses(&arguments.listen)?;
+    let listen = arguments.listen.clone();
     let config = PeerConfig {
         listen: if listen.is_empty() { Listen::Everywhere } else { Listen::At(listen) },
         mdns: !arguments.no_mdns,
-        peers: parse_addresses(&arguments.peers)?,
+        peers: arguments.peers.clone(),
         report_after: REPORT_AFTER,
         ..PeerConfig::default()
     };
@@ -59,7 +63,10 @@ pub fn run(arguments: &Sync, output: Output) -> Result<ExitCode> {
         }
         match runtime.block_on(sync(arguments, config.clone(), &mut teller))? {
             End::Asked | End::Equal => return Ok(ExitCode::SUCCESS),
-            End::Nobody | End::Failed => return Ok(ExitCode::FAILURE),
+            End::Nobody => {
+                bail!("no peer was found, so nothing was synced; what was tried and what to do is told above")
+            }
+            End::Failed => return Ok(ExitCode::FAILURE),
             End::Again => {}
         }
     }
@@ -73,7 +80,7 @@ fn seal_all(file: &Path) -> Result<()> {
 }
 
 /// Merges what was received, so that the tables show it before the command ends.
-async fn apply_all(peer: &Peer) -> Result<PeerEvent> {
+async fn apply_all(peer: &Peer) -> Result<Vec<PeerEvent>> {
     let applied = peer.call(|replica| {
         let mut sum = ApplyReport::default();
         loop {
@@ -84,20 +91,35 @@ async fn apply_all(peer: &Peer) -> Result<PeerEvent> {
                 *sum.rows_written.entry(table).or_default() += rows;
             }
             sum.tables_created.extend(report.tables_created);
+            sum.refused.extend(report.refused);
             sum.waiting = report.waiting;
             if !report.more {
-                return Ok::<_, LogError>(sum);
+                break;
             }
         }
+        let members = replica.workspace().membership();
+        let device = |author: AuthorId| {
+            Some(Device {
+                author,
+                name: members.get(author).map_or_else(|| author.short(), |member| member.name.clone()),
+            })
+        };
+        let refused = std::mem::take(&mut sum.refused).into_iter().map(|refused| PeerEvent::Forged {
+            device: device(refused.stream.author),
+            sequence: Some(refused.sequence),
+            reason: refused.reason,
+        });
+        Ok::<_, LogError>((refused.collect::<Vec<_>>(), sum))
     });
-    let report = applied.await??;
-    Ok(PeerEvent::Applied {
+    let (mut events, report) = applied.await??;
+    events.push(PeerEvent::Applied {
         entries: report.entries,
         operations: report.operations,
         rows: report.rows_written,
         tables_created: report.tables_created,
         waiting: report.waiting,
-    })
+    });
+    Ok(events)
 }
 
 async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Result<End> {
@@ -143,13 +165,29 @@ async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Resu
         }
     };
     if end == End::Equal {
-        told = apply_all(&peer).await.map(|event| teller.tell(&event))?;
+        told = apply_all(&peer).await?.iter().try_for_each(|event| teller.tell(event));
     }
     let traffic = peer.status().await.ok();
-    tokio::select! {
-        () = peer.shutdown() => {}
-        // Who presses Ctrl-C again does not want to wait: what is committed is safe, the rest goes out next time.
-        _ = tokio::signal::ctrl_c() => return Ok(End::Failed),
+    let leave = async {
+        match end {
+            // The same port is wanted again at once.
+            End::Again => peer.shutdown().await,
+            _ => peer.leave().await,
+        }
+    };
+    let mut leave = std::pin::pin!(leave);
+    let mut hint = std::pin::pin!(tokio::time::sleep(END_QUIETLY));
+    let mut is_hint_due = end == End::Asked;
+    loop {
+        tokio::select! {
+            () = &mut leave => break,
+            // Who presses Ctrl-C again does not want to wait: what is committed is safe, the rest goes out next time.
+            _ = tokio::signal::ctrl_c() => return Ok(End::Failed),
+            () = &mut hint, if is_hint_due => {
+                is_hint_due = false;
+                teller.ending()?;
+            }
+        }
     }
     // What happened until the end is told too: it was done.
     while let Some(event) = events.recv().await {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use kithdb_core::file::shell_word;
 use kithdb_core::replica::{OpenOptions, Replica};
 use kithdb_core::storage::quote;
 use serde_json::{Map, Value, json};
@@ -33,13 +34,12 @@ use crate::report::Output;
 /// Runs the demo; exit code 1 if the two files are not equal in the end.
 pub fn run(arguments: &Demo, output: Output) -> Result<ExitCode> {
     let mut demo = Stage::new(arguments, output)?;
-    demo.make_database(arguments)?;
-    demo.first_sync()?;
-    let (plan, after_entry) = demo.write_apart()?;
-    demo.second_sync()?;
-    let is_proven = demo.prove(&plan, after_entry)?;
-    demo.end(is_proven)?;
-    Ok(if is_proven { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let played = demo.play(arguments);
+    if let (Err(_), None, Some(folder)) = (&played, &arguments.folder, demo.laptop.parent()) {
+        // Nobody knows of this folder; what made the demo fail is told, not kept.
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    Ok(if played? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The folder with the two files, and what was found so far.
@@ -66,6 +66,17 @@ impl Stage {
         let folder = folder.canonicalize()?;
         let (laptop, phone) = (folder.join("laptop.db"), folder.join("phone.db"));
         Ok(Self { output, laptop, phone, address: String::new(), tables: Vec::new(), report: Map::new() })
+    }
+
+    /// Plays all five parts; returns whether it is proven that both files hold the same.
+    fn play(&mut self, arguments: &Demo) -> Result<bool> {
+        self.make_database(arguments)?;
+        self.first_sync()?;
+        let (plan, after_entry) = self.write_apart()?;
+        self.second_sync()?;
+        let is_proven = self.prove(&plan, after_entry)?;
+        self.end(is_proven)?;
+        Ok(is_proven)
     }
 
     fn path(&self, side: Side) -> &Path {
@@ -110,7 +121,19 @@ impl Stage {
         }
         let conn = open_plain(&self.laptop)?;
         self.tables = synced(&conn)?;
-        ensure!(!self.tables.is_empty(), "no table of this database can be synced; the reasons are above");
+        if self.tables.is_empty() {
+            let reasons: Vec<_> = report["skipped"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|skipped| skipped["reason"].as_str().unwrap_or_default())
+                .collect();
+            ensure!(
+                !reasons.is_empty(),
+                "this database has no tables, so there is nothing to sync; give one with tables"
+            );
+            bail!("no table of this database can be synced: {}", reasons.join("; "));
+        }
         let mut rows = 0;
         let mut names = Vec::new();
         for table in &self.tables {
@@ -170,7 +193,6 @@ impl Stage {
         let phone = Peer::start(Side::Phone, &self.phone, Some(&self.address), said)?;
         let bar = if self.output.is_watched() { ProgressBar::new(0) } else { ProgressBar::hidden() };
         bar.set_style(ProgressStyle::with_template("   {bar:30} {human_pos}/{human_len} entries at {msg}")?);
-        let mut merged = [0_u64; 2];
         loop {
             let (side, event) = said.next()?;
             match event["event"].as_str().unwrap_or_default() {
@@ -180,8 +202,7 @@ impl Stage {
                     bar.set_message(side.name());
                     continue;
                 }
-                "applied" => merged[side as usize] += event["operations"].as_u64().unwrap_or_default(),
-                "sealed" | "caught_up" | "in_step" => {}
+                "applied" | "sealed" | "caught_up" | "in_step" => {}
                 "refused" | "forged" => bail!("the peers do not trust each other: {event}"),
                 _ => continue,
             }
@@ -193,7 +214,9 @@ impl Stage {
         bar.finish_and_clear();
         // The phone stops first, while its session stands and knows what went over it.
         let last = phone.stop(said)?;
-        laptop.stop(said)?;
+        // What each merged is certain only when it has ended.
+        let count = |last: &Value| last["operations_merged"].as_u64().unwrap_or_default();
+        let (on_phone, on_laptop) = (count(&last), count(&laptop.stop(said)?));
         let (sent, received) = (last["sent_bytes"].as_u64(), last["received_bytes"].as_u64());
         let known = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), human::bytes);
         self.say(format_args!(
@@ -201,15 +224,15 @@ impl Stage {
             human::elapsed(elapsed),
             known(received),
             known(sent),
-            human::counted(merged[Side::Phone as usize], "change"),
-            human::counted(merged[Side::Laptop as usize], "change"),
+            human::counted(on_phone, "change"),
+            human::counted(on_laptop, "change"),
         ))?;
         self.say("   both processes stopped")?;
         self.note(
             phase,
             json!({
                 "elapsed_ms": millis(elapsed), "phone_received_bytes": received, "phone_sent_bytes": sent,
-                "merged_on_phone": merged[Side::Phone as usize], "merged_on_laptop": merged[Side::Laptop as usize],
+                "merged_on_phone": on_phone, "merged_on_laptop": on_laptop,
             }),
         );
         Ok(())
@@ -253,11 +276,19 @@ impl Stage {
             human::counted(done[Side::Phone as usize], "statement"),
             human::elapsed(begun.elapsed())
         ))?;
-        self.say(format_args!("   {inserts} rows inserted, {deletes} deleted"))?;
-        self.say(format_args!("   {different} rows changed by both in different cells, {same} in the same cell"))?;
-        self.say(format_args!(
-            "   {against} rows deleted by one and changed by the other, {same_inserts} inserted by both under one key"
-        ))?;
+        // Small tables have rows for some kinds of writes only.
+        for (rows, what) in [
+            (inserts, "inserted"),
+            (deletes, "deleted"),
+            (different, "changed by both in different cells"),
+            (same, "changed by both in the same cell"),
+            (against, "deleted by one and changed by the other"),
+            (same_inserts, "inserted by both under one key"),
+        ] {
+            if rows > 0 {
+                self.say(format_args!("   {} {what}", human::counted(rows, "row")))?;
+            }
+        }
         for (refusal, times) in &plan.refused {
             self.say(format_args!("   {times} x {}", visible(refusal)))?;
         }
@@ -317,18 +348,24 @@ impl Stage {
 
     fn tell(&mut self, verdicts: &Verdicts) -> Result<()> {
         let (kept, of) = verdicts.different_cells;
-        self.say(format_args!("   {kept} of {of} rows changed in different cells hold both changes"))?;
+        if of > 0 {
+            self.say(format_args!("   {kept} of {of} rows changed in different cells hold both changes"))?;
+        }
         let (gone, of) = verdicts.deletes_against_updates;
-        self.say(format_args!(
-            "   {gone} of {of} rows deleted by one and changed by the other are gone: a delete wins"
-        ))?;
+        if of > 0 {
+            self.say(format_args!(
+                "   {gone} of {of} rows deleted by one and changed by the other are gone: a delete wins"
+            ))?;
+        }
         let won = |side| verdicts.contests.iter().filter(|contest| contest.winner == Some(side)).count();
-        self.say(format_args!(
-            "   {} written by both: laptop won {}, phone won {}",
-            human::counted(verdicts.contests.len() as u64, "cell"),
-            won(Side::Laptop),
-            won(Side::Phone)
-        ))?;
+        if !verdicts.contests.is_empty() {
+            self.say(format_args!(
+                "   {} written by both: laptop won {}, phone won {}",
+                human::counted(verdicts.contests.len() as u64, "cell"),
+                won(Side::Laptop),
+                won(Side::Phone)
+            ))?;
+        }
         for contest in &verdicts.contests {
             self.say(format_args!("     {}", contest.line()))?;
         }
@@ -366,13 +403,4 @@ impl Stage {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Writes a word so that a POSIX shell takes it as it is.
-fn shell_word(word: &Path) -> String {
-    let word = word.display().to_string();
-    if !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) {
-        return word;
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }

@@ -15,7 +15,7 @@ const HELP: &str = "\
 .quit                 leave (so does Ctrl-D)
 
 SELECT kith_sync('table');     record a table's writes and send them; '*' stands for every table
-SELECT kith_unsync('table');   stop that; the rows stay
+SELECT kith_unsync('table');   stop that, for good; the rows stay
 ";
 
 /// Runs a dot command.

@@ -17,6 +17,7 @@ use rusqlite::types::ValueRef;
 
 use self::statements::Scanner;
 use crate::render::{Mode, Rows};
+use crate::trouble;
 
 /// The longest statement that a script may hold: a little more than SQLite itself takes.
 const STATEMENT_BYTES_MAX: usize = 1 << 30;
@@ -28,6 +29,8 @@ const EXCERPT_CHARS: usize = 40;
 pub struct Shell {
     replica: Replica,
     mode: Mode,
+    /// The line of a script at which the text that is run begins.
+    line: Option<u64>,
 }
 
 /// Whether to go on after a line.
@@ -42,14 +45,13 @@ pub enum Next {
 impl Shell {
     /// Starts a shell on a replica.
     pub const fn new(replica: Replica, mode: Mode) -> Self {
-        Self { replica, mode }
+        Self { replica, mode, line: None }
     }
 
     /// Runs one or several statements, or a dot command.
     pub fn run(&mut self, text: &str) -> Result<Next> {
-        let text = text.trim();
-        if text.starts_with('.') {
-            return dot::run(self, text);
+        if text.trim_start().starts_with('.') {
+            return dot::run(self, text.trim());
         }
         self.run_sql(text)?;
         Ok(Next::Read)
@@ -60,8 +62,11 @@ impl Shell {
         if io::stdin().is_terminal() { editor::run(self) } else { self.run_script(io::stdin().lock()) }
     }
 
-    /// Closes the database.
+    /// Closes the database; a transaction that is still open is lost, which is a failure.
     pub fn close(self) -> Result<()> {
+        if !self.replica.conn().is_autocommit() {
+            bail!("the input ended inside a transaction, which was rolled back; end it with COMMIT");
+        }
         Ok(self.replica.close()?)
     }
 
@@ -84,29 +89,63 @@ impl Shell {
             if read > 0 && !is_dot && !scanner.is_between() {
                 continue;
             }
-            if self.run(&text).with_context(|| format!("line {begun}"))? == Next::Quit || read == 0 {
+            self.line = (!is_dot).then_some(begun);
+            let next = self.run(&text);
+            if (if is_dot { next.with_context(|| format!("line {begun}")) } else { next })? == Next::Quit || read == 0 {
                 break;
             }
             text.clear();
             begun = line + 1;
-        }
-        if !self.replica.conn().is_autocommit() {
-            bail!("the script ended inside a transaction, which was rolled back; end it with COMMIT");
         }
         Ok(())
     }
 
     fn run_sql(&mut self, sql: &str) -> Result<()> {
         for statement in statements::split(sql) {
-            // Another process, or the statement before, may have changed which tables are synced.
-            self.replica.reload_registry()?;
-            self.print(statement).map_err(|failure| match failure {
-                Failure::Output(error) => anyhow::Error::from(error),
-                Failure::Sql(error) => in_words(self.replica.explain(error)),
+            self.run_one(statement).map_err(|(error, offset)| {
+                let Some(line) = self.line else { return error };
+                // The statement is a part of the text.
+                let at = statement.as_ptr().addr() - sql.as_ptr().addr() + offset;
+                let before = sql.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
+                error.context(format!("line {}", line + before as u64))
             })?;
         }
-        self.replica.reload_registry()?;
         Ok(())
+    }
+
+    /// Runs one statement; an error comes with the place in it that SQLite names, or its beginning.
+    fn run_one(&mut self, statement: &str) -> Result<(), (anyhow::Error, usize)> {
+        // Another process, or the statement before, may have changed which tables are synced.
+        self.replica.reload_registry().map_err(|error| (self.in_words(error.into()), 0))?;
+        self.print(statement).map_err(|failure| match failure {
+            Failure::Output(error) => (error.into(), 0),
+            Failure::Sql(error) => self.place(self.replica.explain(error)),
+        })?;
+        self.replica.reload_registry().map_err(|error| (self.in_words(error.into()), 0))?;
+        Ok(())
+    }
+
+    fn in_words(&self, error: anyhow::Error) -> anyhow::Error {
+        match self.replica.path() {
+            Some(path) => trouble::explain(error, path),
+            None => error,
+        }
+    }
+
+    /// Says what is wrong with a statement, with the place in it instead of all of it.
+    fn place(&self, error: StatementError) -> (anyhow::Error, usize) {
+        let StatementError::Sqlite(rusqlite::Error::SqlInputError { msg, sql, offset, .. }) = &error else {
+            return (self.in_words(error.into()), 0);
+        };
+        let Some((offset, place)) = usize::try_from(*offset).ok().and_then(|at| Some((at, sql.get(at..)?))) else {
+            return (self.in_words(anyhow!("{msg}")), 0);
+        };
+        let mut excerpt: String = place.chars().take(EXCERPT_CHARS).collect();
+        if excerpt.len() < place.len() {
+            excerpt.push('…');
+        }
+        let excerpt = excerpt.trim_end();
+        (if excerpt.is_empty() { anyhow!("{msg}") } else { anyhow!("{msg}, at `{excerpt}`") }, offset)
     }
 
     fn print(&self, sql: &str) -> Result<(), Failure> {
@@ -129,19 +168,6 @@ impl Shell {
         io::Write::flush(&mut out)?;
         Ok(())
     }
-}
-
-/// Says what is wrong with a statement, with the place in it instead of all of it.
-fn in_words(error: StatementError) -> anyhow::Error {
-    let StatementError::Sqlite(rusqlite::Error::SqlInputError { msg, sql, offset, .. }) = &error else {
-        return error.into();
-    };
-    let place = usize::try_from(*offset).ok().and_then(|offset| sql.get(offset..)).unwrap_or_default();
-    let mut excerpt: String = place.chars().take(EXCERPT_CHARS).collect();
-    if excerpt.len() < place.len() {
-        excerpt.push('…');
-    }
-    if excerpt.trim().is_empty() { anyhow!("{msg}") } else { anyhow!("{msg}, at `{}`", excerpt.trim_end()) }
 }
 
 /// What can go wrong while rows are printed.

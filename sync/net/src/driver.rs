@@ -5,6 +5,7 @@
 //! 2. Every session's task reports back through `notes`; the arbiter changes here only.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::ErrorKind;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -25,7 +26,7 @@ use crate::event::{NetEvent, SessionId};
 use crate::gossip::GossipId;
 use crate::handshake::Instance;
 use crate::identity::PeerId;
-use crate::limits::NOTICES_MAX;
+use crate::limits::{LEAVE_TIMEOUT, NOTICES_MAX, PORT_RELEASE_TIMEOUT};
 use crate::network::Command;
 use crate::session::Registry;
 use crate::transport;
@@ -85,7 +86,7 @@ enum Timer {
 
 /// Why the driver's loop ended.
 enum Stop {
-    Asked(oneshot::Sender<()>),
+    Asked { done: oneshot::Sender<()>, free_ports: bool },
     Abandoned,
 }
 
@@ -131,22 +132,26 @@ impl Driver {
         let mut failure = None;
         for address in addresses {
             let place = address.without_peer();
-            let listening = transport::check_port_is_free(&place)
-                .map_err(|error| root_cause(&error))
-                .and_then(|()| self.swarm.listen_on(place.multiaddr().clone()).map_err(|error| root_cause(&error)));
+            let listening = transport::check_address(&place).map_err(|error| (root_cause(&error), error.kind()));
+            let listening = listening.and_then(|()| {
+                let started = self.swarm.listen_on(place.multiaddr().clone());
+                started.map_err(|error| (root_cause(&error), ErrorKind::Other))
+            });
             match listening {
                 Ok(listener) => {
                     self.listeners.insert(listener, place);
                 }
-                Err(reason) => {
+                Err((reason, kind)) => {
                     tracing::warn!(%address, reason, "cannot listen");
-                    failure.get_or_insert_with(|| (address.to_string(), reason.clone()));
+                    failure.get_or_insert_with(|| (address.to_string(), reason.clone(), kind));
                     self.notify(NetEvent::ListenFailed { address: place, reason });
                 }
             }
         }
         match failure {
-            Some((address, reason)) if self.listeners.is_empty() => Err(StartError::Listen { address, reason }),
+            Some((address, reason, kind)) if self.listeners.is_empty() => {
+                Err(StartError::Listen { address, reason, kind })
+            }
             _ => Ok(()),
         }
     }
@@ -189,7 +194,7 @@ impl Driver {
                         self.on_note(note);
                     }
                     match command {
-                        Some(Command::Shutdown(done)) => break Stop::Asked(done),
+                        Some(Command::Shutdown { done, free_ports }) => break Stop::Asked { done, free_ports },
                         Some(command) => self.on_command(command),
                         None => break Stop::Abandoned,
                     }
@@ -210,8 +215,9 @@ impl Driver {
             }
         };
         drop(events);
-        self.shut_down().await;
-        if let Stop::Asked(done) = stop {
+        let is_leaving = matches!(stop, Stop::Asked { free_ports: false, .. });
+        self.shut_down(if is_leaving { LEAVE_TIMEOUT } else { PORT_RELEASE_TIMEOUT }).await;
+        if let Stop::Asked { done, .. } = stop {
             // Who asked may have stopped waiting.
             let _ = done.send(());
         }
@@ -226,7 +232,7 @@ impl Driver {
             Command::Publish(topic, message) => self.publish(topic, message),
             Command::Judge(id, verdict) => self.judge(id, verdict),
             // Taken by the loop.
-            Command::Shutdown(_) => {}
+            Command::Shutdown { .. } => {}
         }
     }
 

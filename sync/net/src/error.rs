@@ -1,5 +1,7 @@
 //! Why a call failed: one enum per operation.
 
+use std::io::ErrorKind;
+
 use crate::address::AddressError;
 use crate::event::SessionId;
 use crate::limits::FRAME_BYTES_MAX;
@@ -12,12 +14,14 @@ pub enum StartError {
     #[error("cannot listen")]
     ListenAddress(#[from] AddressError),
     /// None of the listen addresses could be had.
-    #[error("cannot listen on {address}: {reason}; choose another port or stop the program that holds it")]
+    #[error("cannot listen on {address}: {reason}; {}", remedy(*.kind))]
     Listen {
         /// The first address that failed.
         address: String,
         /// What the system said.
         reason: String,
+        /// What kind of failure it is.
+        kind: ErrorKind,
     },
     /// The call was made outside a tokio runtime.
     #[error("the network needs a tokio runtime with I/O and time enabled")]
@@ -34,6 +38,17 @@ pub enum StartError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+const fn remedy(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::AddrInUse => "choose another port or stop the program that holds it",
+        ErrorKind::AddrNotAvailable => {
+            "that address is not this machine's: give one that is, or 0.0.0.0 for all of them"
+        }
+        ErrorKind::PermissionDenied => "ports below 1024 need special rights: choose a higher one",
+        _ => "choose another address",
+    }
 }
 
 /// Says why [`Network::send`](crate::Network::send) failed; the frame was not sent.

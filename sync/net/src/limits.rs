@@ -88,3 +88,6 @@ pub(crate) const FRAME_OVERHEAD_BYTES: usize = 64;
 ///
 /// QUIC holds its socket for three probe timeouts after a close: milliseconds, but 3.1 s if a connection was closed before its first round trip.
 pub(crate) const PORT_RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a program that ends waits for the same: enough for connections to say that they are closed.
+pub(crate) const LEAVE_TIMEOUT: Duration = Duration::from_millis(200);

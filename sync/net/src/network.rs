@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Unsubscribe(Topic),
     Publish(Topic, Vec<u8>),
     Judge(GossipId, GossipVerdict),
-    Shutdown(oneshot::Sender<()>),
+    Shutdown { done: oneshot::Sender<()>, free_ports: bool },
 }
 
 impl Network {
@@ -134,8 +134,19 @@ impl Network {
     ///
     /// `SessionClosed` events of a shutdown are delivered if there is room for them.
     pub async fn shutdown(self) {
+        self.end(true).await;
+    }
+
+    /// As [`Self::shutdown`], for a program that ends: does not wait for a port that the system frees a moment later.
+    ///
+    /// QUIC holds its port for three seconds more if a dial is under way that nobody has answered.
+    pub async fn leave(self) {
+        self.end(false).await;
+    }
+
+    async fn end(self, free_ports: bool) {
         let (done, finished) = oneshot::channel();
-        self.command(Command::Shutdown(done));
+        self.command(Command::Shutdown { done, free_ports });
         // An error means that the network is down already.
         let _ = finished.await;
     }

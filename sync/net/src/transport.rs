@@ -1,6 +1,6 @@
 //! How bytes travel: QUIC, and TCP with Noise and Yamux, under names that DNS resolves.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 
 use futures::future::Either;
 use libp2p::core::muxing::StreamMuxerBox;
@@ -54,16 +54,18 @@ fn quic_config(keypair: &Keypair) -> quic::Config {
     config
 }
 
-/// Refuses a TCP port that another program listens on.
+/// Tells what the system says of listening at an address, which libp2p does not pass on; refuses a port that another program has.
 ///
-/// libp2p listens with SO_REUSEPORT: a second program of the same user would get the same port without an error and half of the connections.
-pub(crate) fn check_port_is_free(address: &Address) -> std::io::Result<()> {
-    let (Path::Tcp, Some(ip), port @ 1..) = (address.path(), address.ip(), address.port()) else {
-        return Ok(());
-    };
+/// libp2p listens with SO_REUSEPORT over TCP: a second program of the same user would get the same port without an error and half of
+/// the connections.
+pub(crate) fn check_address(address: &Address) -> std::io::Result<()> {
+    let Some(ip) = address.ip() else { return Ok(()) };
     // The unspecified IPv6 address would collide with our own IPv4 listener.
     if ip.is_ipv6() && ip.is_unspecified() {
         return Ok(());
     }
-    TcpListener::bind((ip, port)).map(drop)
+    match address.path() {
+        Path::Quic => UdpSocket::bind((ip, address.port())).map(drop),
+        Path::Tcp => TcpListener::bind((ip, address.port())).map(drop),
+    }
 }

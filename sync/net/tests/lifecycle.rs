@@ -70,6 +70,18 @@ async fn shutdown_does_not_wait_for_an_application_that_reads_no_events() {
 }
 
 #[tokio::test]
+async fn leaving_does_not_wait_for_a_dial_that_nobody_answers() {
+    let mut left = start(NetConfig::loopback(secret(), 0)).await;
+    left.address(Path::Quic).await;
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    left.net.dial(format!("/ip4/127.0.0.1/udp/{port}/quic-v1").parse().unwrap());
+    // The dial is under way once its first packet is here.
+    tokio::task::spawn_blocking(move || silent.recv(&mut [0; 2048]).unwrap()).await.unwrap();
+    timeout(std::time::Duration::from_secs(1), left.net.leave()).await.expect("it waited for the dial");
+}
+
+#[tokio::test]
 async fn dropping_the_events_stops_the_network() {
     let (left, _, mut right, at_right) = pair(Path::Quic).await;
     drop(left.events);
@@ -89,6 +101,16 @@ async fn taken_port_is_an_error_that_names_it() {
         let text = error.to_string();
         assert!(text.starts_with(&format!("cannot listen on {taken}: ")), "{text}");
         assert!(text.contains("in use"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn address_of_another_machine_is_an_error_with_its_own_remedy() {
+    for listen in ["/ip4/192.0.2.1/udp/0/quic-v1", "/ip4/192.0.2.1/tcp/4700"] {
+        let mut config = only(Path::Quic);
+        config.listen = vec![listen.to_owned()];
+        let text = Network::start(config).await.unwrap_err().to_string();
+        assert!(text.contains("that address is not this machine's") && !text.contains("port"), "{text}");
     }
 }
 

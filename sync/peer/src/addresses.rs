@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 
 use kithdb_core::log_error::LogError;
 use kithdb_core::replica::Replica;
+use kithdb_core::setting;
 use kithdb_log::limits::TICKET_ADDRESSES_MAX;
 use kithdb_net::Address;
+use rusqlite::Connection;
 
 /// Ports to choose from: below those that systems hand out for outgoing connections.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
@@ -85,7 +87,12 @@ pub(crate) fn choose_port(loopback: bool) -> u16 {
 }
 
 pub(crate) fn kept_port(replica: &Replica) -> Result<Option<u16>, LogError> {
-    let port = replica.setting(PORT)?;
+    Ok(port_of_file(replica.conn())?)
+}
+
+/// Returns the port that was chosen for a file, which is only looked at; `None` if its peer never listened.
+pub fn port_of_file(conn: &Connection) -> rusqlite::Result<Option<u16>> {
+    let port = setting::read(conn, PORT)?;
     Ok(port.and_then(|port| port.parse().ok()).filter(|port| *port != 0))
 }
 

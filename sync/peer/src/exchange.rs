@@ -30,7 +30,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(crate) enum Control {
     Dial(Address),
     Places(oneshot::Sender<Places>),
-    Shutdown(oneshot::Sender<()>),
+    Shutdown { done: oneshot::Sender<()>, free_ports: bool },
 }
 
 /// What an exchange knows of places.
@@ -86,8 +86,8 @@ pub(crate) struct Exchange {
     listening: Vec<Address>,
     subscribers: BTreeSet<PeerId>,
     gossip: GossipCounts,
-    /// Who waits for the end of a shutdown.
-    asked: Option<oneshot::Sender<()>>,
+    /// Who waits for the end of a shutdown, and whether for free ports too.
+    asked: Option<(oneshot::Sender<()>, bool)>,
 }
 
 impl Exchange {
@@ -126,8 +126,8 @@ impl Exchange {
                     None => break "the thread that owns the database is gone",
                 },
                 control = self.parts.controls.recv(), if self.asked.is_none() => match control {
-                    Some(Control::Shutdown(done)) => {
-                        self.asked = Some(done);
+                    Some(Control::Shutdown { done, free_ports }) => {
+                        self.asked = Some((done, free_ports));
                         self.lonely_at = None;
                         self.command(Command::Shutdown).await;
                     }
@@ -199,7 +199,7 @@ impl Exchange {
                 let _ = answer.send(Places { listening, tried, gossip: self.gossip });
             }
             // Taken by the loop.
-            Control::Shutdown(_) => {}
+            Control::Shutdown { .. } => {}
         }
     }
 
@@ -354,10 +354,17 @@ impl Exchange {
         if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
             tracing::warn!("not everything that was pending could be sent before the end");
         }
-        self.parts.network.shutdown().await;
-        if let Some(asked) = self.asked {
-            // Whoever asked may have stopped waiting.
-            let _ = asked.send(());
+        match self.asked {
+            Some((done, free_ports)) => {
+                if free_ports {
+                    self.parts.network.shutdown().await;
+                } else {
+                    self.parts.network.leave().await;
+                }
+                // Whoever asked may have stopped waiting.
+                let _ = done.send(());
+            }
+            None => self.parts.network.shutdown().await,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Joining: a device with a ticket finds an owner and becomes a member.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -88,6 +88,8 @@ struct Search<'a> {
     give_up_at: u64,
     /// The most telling refusal so far.
     refusal: Option<String>,
+    /// Who gave an answer that asking again does not change.
+    answered: HashSet<PeerId>,
     mdns: bool,
     done: Option<(Vec<AdminOperation>, Address)>,
 }
@@ -115,6 +117,7 @@ impl<'a> Search<'a> {
             started: Instant::now(),
             give_up_at: u64::try_from(options.give_up_after.as_millis()).unwrap_or(u64::MAX),
             refusal: None,
+            answered: HashSet::new(),
             mdns: options.mdns,
             done: None,
         }
@@ -167,6 +170,10 @@ impl<'a> Search<'a> {
         match event {
             NetEvent::SessionOpened { session: net, peer, dialer, remote, .. } => {
                 self.routes.opened(peer, &remote, dialer);
+                if self.answered.contains(&peer) {
+                    self.network.close(net, "this device was answered already");
+                    return Ok(());
+                }
                 self.ask(net, peer, dialer, remote).await?;
             }
             NetEvent::Frame { session: net, bytes } => {
@@ -249,6 +256,8 @@ impl<'a> Search<'a> {
                 // These do not change with time; another owner may know better, but not after long.
                 if !matches!(fault, JoinFault::NotAnOwner | JoinFault::Busy | JoinFault::Unknown) {
                     self.give_up_at = self.give_up_at.min(now.saturating_add(SECOND_OPINION_MS));
+                    self.answered.insert(attempt.peer);
+                    attempt.ended = Some((Ended::Answered, reason.to_string()));
                 }
             }
             Reason::WrongHistory | Reason::Version => self.refusal = Some(reason.to_string()),

@@ -61,7 +61,7 @@ mod status;
 mod watch;
 mod worker;
 
-pub use addresses::{listen_port, local_addresses, ticket_addresses};
+pub use addresses::{listen_port, local_addresses, port_of_file, ticket_addresses};
 pub use config::{JoinOptions, Listen, PeerConfig};
 pub use driver::{Driver, DriverError, DriverEvent, Effect, Traffic, Trouble};
 pub use error::{InviteError, JoinError, StartError, StoppedError};
@@ -69,5 +69,6 @@ pub use event::{Device, PeerEvent, PeerEvents, Tried};
 pub use join::{Joined, join, join_pending};
 pub use kithdb_net::{Address, AddressError, Path, PeerId};
 pub use kithdb_sync::SessionId;
+pub use lock::is_running;
 pub use peer::{Peer, invite};
 pub use status::{GossipCounts, PeerStatus, SessionStatus};

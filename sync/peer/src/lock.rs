@@ -4,6 +4,11 @@
 
 use std::path::Path;
 
+/// Tells whether a file has a running peer, in any process; where that cannot be seen, it says no.
+pub fn is_running(database: &Path) -> bool {
+    PeerLock::take(database).is_none()
+}
+
 /// Holds the right to be a file's peer until it is dropped, also by the end of the process.
 #[derive(Debug)]
 pub(crate) struct PeerLock {

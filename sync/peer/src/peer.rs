@@ -172,8 +172,18 @@ impl Peer {
 
     /// Seals and sends what is pending, closes all sessions and the database, and frees the ports; takes at most some seconds.
     pub async fn shutdown(self) {
+        self.end(true).await;
+    }
+
+    /// As [`Self::shutdown`], for a program that ends: does not wait for a port that the system frees a moment later, which
+    /// takes three seconds if a dial is under way that nobody has answered.
+    pub async fn leave(self) {
+        self.end(false).await;
+    }
+
+    async fn end(self, free_ports: bool) {
         let (done, finished) = oneshot::channel();
-        if self.controls.send(Control::Shutdown(done)).is_ok() {
+        if self.controls.send(Control::Shutdown { done, free_ports }).is_ok() {
             // An error means that the peer has stopped by itself.
             let _ = finished.await;
         }

@@ -85,6 +85,8 @@ pub(crate) enum Ended {
     Stranger,
     /// It is this device.
     Oneself,
+    /// It gave an answer that asking again does not change.
+    Answered,
 }
 
 /// Everything there is to dial.
@@ -211,7 +213,7 @@ impl Routes {
     /// Notes that a session is over.
     pub(crate) fn closed(&mut self, peer: PeerId, ended: Ended, reason: &str, now: u64) {
         self.sessions.remove(&peer);
-        if ended == Ended::Oneself {
+        if matches!(ended, Ended::Oneself | Ended::Answered) {
             self.routes.retain(|route| route.state != State::Connected(peer));
         }
         for route in self.routes.iter_mut().filter(|route| route.state == State::Connected(peer)) {

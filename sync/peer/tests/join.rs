@@ -54,7 +54,7 @@ async fn device_joins_by_ticket_and_receives_everything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn used_ticket_is_refused_by_name() {
-    let (desk, at_desk) = inviting().await;
+    let (desk, mut at_desk) = inviting().await;
     let ticket = ticket(&desk, &at_desk, FAR);
     join(&Device::empty().path, &ticket, options("phone")).await.unwrap();
     let second = Device::empty();
@@ -63,6 +63,11 @@ async fn used_ticket_is_refused_by_name() {
     assert!(matches!(error, JoinError::Refused { .. }));
     assert_nothing_received(&second);
     at_desk.peer.shutdown().await;
+    let mut refusals = 0;
+    while let Some(event) = at_desk.events.recv().await {
+        refusals += u32::from(matches!(event, PeerEvent::JoinRefused { .. }));
+    }
+    assert_eq!(refusals, 1, "the owner was asked again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

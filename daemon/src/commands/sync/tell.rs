@@ -18,17 +18,36 @@ pub struct Teller {
     bar: Option<ProgressBar>,
     started: Instant,
     merged: u64,
+    /// Entries that were refused since the start, and that wait as of the last merge.
+    refused: u64,
+    waiting: u64,
     places: Places,
 }
 
 impl Teller {
     /// Prints to standard output.
     pub fn new(output: Output) -> Self {
-        Self { output, bar: None, started: Instant::now(), merged: 0, places: Places::default() }
+        Self {
+            output,
+            bar: None,
+            started: Instant::now(),
+            merged: 0,
+            refused: 0,
+            waiting: 0,
+            places: Places::default(),
+        }
     }
 
     /// Prints one event.
     pub fn tell(&mut self, event: &PeerEvent) -> io::Result<()> {
+        match event {
+            PeerEvent::Applied { operations, waiting, .. } => {
+                self.merged += operations;
+                self.waiting = *waiting;
+            }
+            PeerEvent::Forged { .. } => self.refused += 1,
+            _ => {}
+        }
         if self.output.json {
             let Some(mut value) = json_of(event) else { return Ok(()) };
             value["elapsed_ms"] = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).into();
@@ -38,10 +57,16 @@ impl Teller {
         if matches!(event, PeerEvent::Listening { address } if !self.places.is_new(&address.to_string())) {
             return Ok(());
         }
-        match text_of(event) {
-            Some(line) => self.line(&visible_lines(&line)),
-            None => Ok(()),
+        let Some(mut line) = text_of(event) else { return Ok(()) };
+        if matches!(event, PeerEvent::InStep { .. }) {
+            line.push_str(&kept_out(self.refused, self.waiting));
         }
+        self.line(&visible_lines(&line))
+    }
+
+    /// Tells a person that the end takes time.
+    pub fn ending(&self) -> io::Result<()> {
+        if self.output.json { Ok(()) } else { self.line("ending; press Ctrl-C again to end at once") }
     }
 
     /// Prints what it came to.
@@ -94,7 +119,6 @@ impl Teller {
                 bar.set_message(human::bytes(*received_bytes));
             }
             PeerEvent::CaughtUp { .. } | PeerEvent::Disconnected { .. } => self.hide_bar(),
-            PeerEvent::Applied { operations, .. } => self.merged += operations,
             _ => {}
         }
     }
@@ -104,6 +128,22 @@ impl Teller {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Says which of the entries that both sides hold are not in the tables.
+fn kept_out(refused: u64, waiting: u64) -> String {
+    let mut text = String::new();
+    if refused > 0 {
+        text.push_str(&format!("; {} refused, see `kith log`", human::counted(refused, "entry")));
+    }
+    if waiting > 0 {
+        text.push_str(&format!("; {}", waits(waiting)));
+    }
+    text
+}
+
+fn waits(entries: u64) -> String {
+    format!("{} {}", human::counted(entries, "entry"), if entries == 1 { "waits" } else { "wait" })
 }
 
 /// Makes each line safe for a terminal.
@@ -129,7 +169,7 @@ fn text_of(event: &PeerEvent) -> Option<String> {
         PeerEvent::Disconnected { device, reason, .. } => format!("disconnected from {device}: {reason}"),
         PeerEvent::Refused { address, reason } => format!("refused {address}: {reason}"),
         PeerEvent::CaughtUp { device, .. } => format!("have everything {device} has"),
-        PeerEvent::InStep { device, .. } => format!("in step with {device}"),
+        PeerEvent::InStep { device, .. } => format!("holds the same entries as {device}"),
         PeerEvent::Sealed { transactions: 0, rows_taken_up: 0 } => return None,
         PeerEvent::Sealed { transactions: 0, rows_taken_up } => {
             format!("took up {} from before sync", human::counted(*rows_taken_up, "row"))
@@ -139,15 +179,16 @@ fn text_of(event: &PeerEvent) -> Option<String> {
         PeerEvent::Applied { operations, rows, tables_created, waiting, .. } => {
             let mut line = format!("merged {}", human::counted(*operations, "change"));
             if !rows.is_empty() {
-                let rows: Vec<_> =
-                    rows.iter().map(|(table, count)| format!("{} of {table}", human::counted(*count, "row"))).collect();
-                line.push_str(&format!("; wrote {}", rows.join(", ")));
+                // A row that several changes touch is written several times.
+                let writes =
+                    rows.iter().map(|(table, count)| format!("{} to {table}", human::counted(*count, "write")));
+                line.push_str(&format!("; {}", writes.collect::<Vec<_>>().join(", ")));
             }
             if !tables_created.is_empty() {
                 line.push_str(&format!("; made {}", tables_created.join(", ")));
             }
             if *waiting > 0 {
-                line.push_str(&format!("; {} wait", human::counted(*waiting, "entry")));
+                line.push_str(&format!("; {}", waits(*waiting)));
             }
             line
         }
@@ -277,4 +318,27 @@ fn json_of(event: &PeerEvent) -> Option<Value> {
         PeerEvent::Stopped { reason } => json!({ "event": "failed", "reason": reason }),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn merges_are_told_as_writes_and_what_waits_in_good_grammar() {
+        let applied = |waiting| PeerEvent::Applied {
+            entries: 2,
+            operations: 3,
+            rows: BTreeMap::from([("notes".to_owned(), 1), ("tags".to_owned(), 2)]),
+            tables_created: vec!["notes".to_owned()],
+            waiting,
+        };
+        let told = |waiting| text_of(&applied(waiting)).unwrap();
+        assert_eq!(told(0), "merged 3 changes; 1 write to notes, 2 writes to tags; made notes");
+        assert!(told(1).ends_with("; 1 entry waits") && told(2).ends_with("; 2 entries wait"));
+        assert_eq!(kept_out(0, 0), "");
+        assert_eq!(kept_out(1, 2), "; 1 entry refused, see `kith log`; 2 entries wait");
+    }
 }
