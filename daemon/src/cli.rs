@@ -145,8 +145,8 @@ impl Command {
             Self::Members(arguments)
             | Self::Status(arguments)
             | Self::Conflicts(arguments)
-            | Self::Peers(arguments)
-            | Self::Verify(arguments) => Some(&arguments.file),
+            | Self::Peers(arguments) => Some(&arguments.file),
+            Self::Verify(arguments) => Some(&arguments.file),
             Self::Demo(_) | Self::Completions(_) => None,
         }
     }
