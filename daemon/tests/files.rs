@@ -282,7 +282,11 @@ fn foreign_key_that_leads_nowhere_is_counted_and_shown_without_empty_columns() {
         "CREATE TABLE tags(id TEXT PRIMARY KEY, note TEXT REFERENCES notes(id)); SELECT kith_sync('tags')",
     ]);
     place.ok(&["sql", "a.db", "PRAGMA foreign_keys = OFF; INSERT INTO tags VALUES('red', 'nowhere')"]);
-    insta::assert_snapshot!(place.ok(&["conflicts", "a.db"]), @"");
+    insta::assert_snapshot!(place.ok(&["conflicts", "a.db"]), @r#"
+    table_name  row_key  kind         reason
+    ----------  -------  -----------  -------------------------------------------------------------------------------------
+    tags        'red'    foreign key  the row of "notes" that this row refers to is not here; the row is shown all the same
+    "#);
     assert!(place.ok(&["status", "a.db"]).contains("waits      1 transaction not sealed"));
     assert!(
         place.ok(&["status", "a.db"]).contains("1 row with a foreign key that leads nowhere: see `kith conflicts`")
