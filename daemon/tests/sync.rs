@@ -92,6 +92,52 @@ fn once_ends_when_both_sides_hold_the_same() {
     first.interrupt();
 }
 
+/// Flips a bit of the entry that was stored last.
+fn damage_last_entry(place: &Place, file: &str) {
+    let conn = rusqlite::Connection::open(place.path(file)).unwrap();
+    let last = "SELECT arrival, ciphertext FROM kith__entries ORDER BY arrival DESC LIMIT 1";
+    let (arrival, mut ciphertext): (i64, Vec<u8>) =
+        conn.query_row(last, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    ciphertext[0] ^= 1;
+    let sql = "UPDATE kith__entries SET ciphertext = ?2 WHERE arrival = ?1";
+    assert_eq!(conn.execute(sql, rusqlite::params![arrival, ciphertext]).unwrap(), 1);
+}
+
+#[test]
+fn once_ends_with_an_error_when_the_other_side_has_a_damaged_entry() {
+    let place = Place::new();
+    let (first, second, _) = pair(&place);
+    second.interrupt();
+    first.interrupt();
+    place.ok(&["sql", "a.db", "INSERT INTO notes VALUES('tea', 'green', 0)"]);
+    // It seals what was written.
+    place.ok(&["verify", "a.db"]);
+    damage_last_entry(&place, "a.db");
+
+    let mut first = place.sync("a.db", &LOOPBACK);
+    let address = first.address();
+    let output = place.kith(&[&["sync", "b.db", "--no-mdns", "--once", "--peer", &address], &LOOPBACK[..]].concat());
+    let (said, error) = (common::text(&output.stdout), common::text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{said}{error}");
+    let reason = "the entry is not what its author signed: the ciphertext is not the one the header names";
+    let wanted =
+        format!("error: entry 2 of laptop could not be had: {reason} (received from laptop); sync with another");
+    assert!(error.contains(&wanted), "{error}");
+    // Asked for once in each of two sessions.
+    let count = |what: &str| said.lines().filter(|line| line.starts_with(what)).count();
+    assert_eq!((count("connected to laptop"), count("refused entry 2 in the name of laptop")), (2, 2), "{said}");
+    let (mut damaged, mut ended) = (Vec::new(), 0);
+    first.wait_until("both sessions ended", |event| {
+        if event["event"] == "damaged" {
+            damaged.push((event["device"].clone(), event["sequence"].clone()));
+        }
+        ended += u32::from(event["event"] == "disconnected");
+        ended == 2
+    });
+    assert_eq!(damaged, [("laptop".into(), 2.into())], "told once");
+    first.interrupt();
+}
+
 #[test]
 fn sync_that_finds_nobody_says_what_it_tried_and_what_to_do() {
     let place = Place::new();

@@ -1,5 +1,7 @@
 //! One run: a time in which everything goes wrong, then calm, then what must hold.
 
+use kithdb_core::log_error::LogError;
+use kithdb_core::seal::SealBudget;
 use kithdb_tests::random::Random;
 
 use crate::check;
@@ -197,6 +199,10 @@ fn verify(world: &mut World, node: usize) -> Outcome<()> {
         return Ok(());
     }
     let Some(driver) = world.nodes[node].driver_mut() else { return Ok(()) };
+    // A table's definition that is not sealed yet needs a stamp, which a clock that is too far behind refuses.
+    if let Err(LogError::Clock(_)) = driver.replica_mut().seal(SealBudget::default()) {
+        return Ok(());
+    }
     kithdb_tests::pair::verify(driver.replica_mut()).map_err(|error| format!("node {node} in the midst: {error}"))
 }
 

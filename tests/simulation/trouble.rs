@@ -16,9 +16,14 @@ use crate::world::World;
 /// What SQLite takes for no limit on the pages of a database.
 const PAGES_MAX: i64 = 1 << 30;
 
+/// Tells whether a node has got entries that its store has not: whoever published them may have lost them since.
+fn is_storing(world: &World) -> bool {
+    world.nodes.iter().filter_map(Node::driver).any(|driver| driver.engine().is_storing())
+}
+
 /// Tells whether nobody holds more of a node's own streams than itself.
 pub fn knows_its_own(world: &World, node: usize) -> Outcome<bool> {
-    if world.nodes.iter().any(|node| !node.is_up()) {
+    if world.nodes.iter().any(|node| !node.is_up()) || is_storing(world) {
         return Ok(false);
     }
     let Some(driver) = world.nodes[node].driver() else { return Ok(false) };
@@ -37,7 +42,7 @@ pub fn knows_its_own(world: &World, node: usize) -> Outcome<bool> {
 /// Tells whether a node that is an older copy and does not know it may write: whoever holds entries of its present life that it lacks,
 /// everybody must, so that nobody takes the branch that it is going to give up.
 pub fn may_fork(world: &World, node: usize) -> Outcome<bool> {
-    let Some(driver) = world.nodes[node].driver() else { return Ok(false) };
+    let Some(driver) = world.nodes[node].driver().filter(|_| !is_storing(world)) else { return Ok(false) };
     let (author, incarnation) = (driver.replica().author(), driver.replica().life().incarnation());
     let own = check::heights(driver.replica())?;
     let mut ahead: BTreeMap<StreamId, usize> = BTreeMap::new();

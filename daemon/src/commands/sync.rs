@@ -17,8 +17,10 @@ use super::{open, runtime};
 use crate::cli::Sync;
 use crate::report::Output;
 
+mod rounds;
 mod tell;
 
+use rounds::Rounds;
 use tell::Teller;
 
 /// How long the other side may take to say that it has caught up too.
@@ -37,7 +39,7 @@ enum End {
     Asked,
     /// `--once`: both sides hold the same.
     Equal,
-    /// `--once`: caught up, but something changed while the two compared; a new session compares again.
+    /// `--once`: caught up, but something changed while the two compared, or was refused; a new session compares again.
     Again,
     /// `--once`: nobody was there.
     Nobody,
@@ -56,18 +58,19 @@ pub fn run(arguments: &Sync, output: Output) -> Result<ExitCode> {
         ..PeerConfig::default()
     };
     let mut teller = Teller::new(output);
+    let mut rounds = Rounds::default();
     let runtime = runtime()?;
     loop {
         if arguments.once {
             seal_all(&arguments.file)?;
         }
-        match runtime.block_on(sync(arguments, config.clone(), &mut teller))? {
+        match runtime.block_on(sync(arguments, config.clone(), &mut teller, &mut rounds))? {
             End::Asked | End::Equal => return Ok(ExitCode::SUCCESS),
             End::Nobody => {
                 bail!("no peer was found, so nothing was synced; what was tried and what to do is told above")
             }
             End::Failed => return Ok(ExitCode::FAILURE),
-            End::Again => {}
+            End::Again => rounds.end()?,
         }
     }
 }
@@ -122,7 +125,7 @@ async fn apply_all(peer: &Peer) -> Result<Vec<PeerEvent>> {
     Ok(events)
 }
 
-async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Result<End> {
+async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller, rounds: &mut Rounds) -> Result<End> {
     let started = Instant::now();
     let (peer, mut events) = Peer::open(&arguments.file, config).await?;
     let mut stop = std::pin::pin!(asked_to_stop(arguments.until_eof));
@@ -145,6 +148,7 @@ async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Resu
         };
         let Some(event) = event else { break End::Failed };
         told = teller.tell(&event);
+        rounds.note(&event);
         match &event {
             PeerEvent::CaughtUp { .. } if arguments.once => {
                 compare_by = Some(tokio::time::Instant::now() + COMPARE_MAX)
@@ -158,6 +162,7 @@ async fn sync(arguments: &Sync, config: PeerConfig, teller: &mut Teller) -> Resu
             PeerEvent::Stopped { .. } => Some(End::Failed),
             PeerEvent::NoPeerYet { .. } if arguments.once => Some(End::Nobody),
             PeerEvent::InStep { .. } if arguments.once => Some(End::Equal),
+            PeerEvent::Disconnected { .. } if arguments.once && rounds.is_refused() => Some(End::Again),
             _ => None,
         };
         if let Some(end) = is_over {

@@ -91,6 +91,13 @@ pub enum DriverEvent {
         /// How much it was.
         report: TakenBack,
     },
+    /// An entry that is stored here is damaged, so that every peer refuses it; told once.
+    Damaged {
+        /// The stream.
+        stream: StreamId,
+        /// The number of the entry.
+        sequence: SequenceNumber,
+    },
     /// Something could not be done now and is tried again.
     Delayed {
         /// What kind of trouble it is.
@@ -143,6 +150,8 @@ pub struct Driver {
     reincarnate: Option<String>,
     /// Own streams of which a peer holds another branch, with the last entry that both have.
     forks: BTreeMap<StreamId, SequenceNumber>,
+    /// The user was told of a damaged entry.
+    told_damage: bool,
     postponed: VecDeque<Task>,
     /// No work is tried before this time, since the last try met trouble.
     retry_at: Option<u64>,
@@ -183,6 +192,7 @@ impl Driver {
             apply_bytes: APPLY_BYTES,
             reincarnate: None,
             forks: BTreeMap::new(),
+            told_damage: false,
             postponed: VecDeque::new(),
             retry_at: None,
             retry_ms: 0,

@@ -169,6 +169,13 @@ pub enum PeerEvent {
         /// Why.
         reason: String,
     },
+    /// An entry of this file's log is damaged, so that every peer refuses it; told once.
+    Damaged {
+        /// Who wrote it.
+        device: Device,
+        /// Its place in its stream.
+        sequence: SequenceNumber,
+    },
     /// A device signed two entries with one number; the first to arrive is kept.
     Fork {
         /// The device.

@@ -393,6 +393,9 @@ impl Worker {
             DriverEvent::TakenBack { reason, report } => {
                 self.event(PeerEvent::WrittenAnew { reason, operations: report.operations });
             }
+            DriverEvent::Damaged { stream, sequence } => {
+                self.event(PeerEvent::Damaged { device: self.device(stream.author), sequence });
+            }
             DriverEvent::Delayed { reason, .. } => self.event(PeerEvent::Delayed { reason }),
         }
     }

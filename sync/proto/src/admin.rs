@@ -83,7 +83,6 @@ impl Engine {
             let request = self.next_request();
             self.admin_stores.insert(request, (id, added.clone()));
             self.put(Output::StoreAdmin { request, operations: added });
-            self.disturb_others(id);
         }
         match phase {
             Phase::Admission(peer) if last => {
@@ -171,9 +170,6 @@ impl Engine {
         // They were judged when they were signed; what does not hold is not passed on.
         let held = operations.into_iter().filter(|operation| self.membership.add(operation.clone()).is_ok());
         let held: Vec<_> = held.collect();
-        for session in self.sessions.values_mut() {
-            session.meeting.disturbed = true;
-        }
         self.tell_operations(None, &held);
     }
 
@@ -183,13 +179,6 @@ impl Engine {
         let live: Vec<_> = live.map(|(id, _)| *id).collect();
         for id in live.into_iter().filter(|_| !encoded.is_empty()) {
             self.send_operations(id, &encoded, false);
-        }
-    }
-
-    /// Notes that something other than a peer's own session changed this replica.
-    pub(crate) fn disturb_others(&mut self, source: SessionId) {
-        for (_, session) in self.sessions.iter_mut().filter(|(id, _)| **id != source) {
-            session.meeting.disturbed = true;
         }
     }
 }

@@ -154,6 +154,11 @@ impl Engine {
             })
     }
 
+    /// Tells whether entries that peers sent are admitted and not stored yet.
+    pub fn is_storing(&self) -> bool {
+        !self.stores.is_empty() || self.sessions.values().any(|session| !session.receive.batch.is_empty())
+    }
+
     fn dispatch(&mut self, input: Input) {
         match input {
             Input::PeerUp { session, dialer, local_transport, remote_transport, nonce } => {
@@ -225,7 +230,7 @@ impl Engine {
             }
             (Phase::Proven(_), frame) if session.meeting.summary_received.is_some() => match frame {
                 Frame::Have { arrival, complete, heads } => self.on_have(id, arrival, complete, &heads),
-                Frame::Caught { arrival, digest, undisturbed } => self.on_caught(id, arrival, digest, undisturbed),
+                Frame::Caught { arrival, digest } => self.on_caught(id, arrival, digest),
                 Frame::Want { id: want, stream, from, credit } => self.on_want(id, want, stream, from, credit),
                 Frame::Cancel { id: want } => self.on_cancel(id, want),
                 Frame::Credit { bytes } => self.on_credit(id, bytes),

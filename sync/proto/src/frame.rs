@@ -79,8 +79,6 @@ pub enum Frame<'a> {
         arrival: ArrivalNumber,
         /// A hash of all streams and admin operations of the sender.
         digest: Digest,
-        /// Whether nothing but this session changed the sender since its summary.
-        undisturbed: bool,
     },
     /// Asks for the entries of a stream.
     Want {
@@ -204,11 +202,10 @@ impl Frame<'_> {
                     out.extend_from_slice(head.head.as_bytes());
                 }
             }
-            Self::Caught { arrival, digest, undisturbed } => {
+            Self::Caught { arrival, digest } => {
                 out.push(CAUGHT);
                 put_varint(&mut out, arrival.get());
                 out.extend_from_slice(digest.as_bytes());
-                out.push(u8::from(*undisturbed));
             }
             Self::Want { id, stream, from, credit } => {
                 out.push(WANT);
@@ -313,7 +310,6 @@ impl<'a> Frame<'a> {
             CAUGHT => Self::Caught {
                 arrival: ArrivalNumber::new(reader.varint("arrival")?),
                 digest: Digest::from_bytes(reader.array("digest")?),
-                undisturbed: read_bool(reader, "undisturbed")?,
             },
             WANT => Self::Want {
                 id: WantId(reader.varint("want")?),

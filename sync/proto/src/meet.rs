@@ -2,7 +2,7 @@
 //!
 //! Both send a summary. Equal digests end it there. Otherwise each lists the streams that grew since the arrival up to
 //! which the other holds everything, and the other asks for what it lacks. At the end each says so with its digest: if the
-//! digests still differ although nothing else happened, the memory was wrong (a restored file), and all streams are listed.
+//! digests still differ, the memory may be wrong (a restored file that counts on from an earlier arrival), and all streams are listed, once.
 
 use kithdb_log::{ArrivalNumber, SequenceNumber, StreamId};
 
@@ -207,20 +207,14 @@ impl Engine {
         }
     }
 
-    pub(crate) fn on_caught(
-        &mut self,
-        id: SessionId,
-        arrival: ArrivalNumber,
-        digest: Digest,
-        undisturbed: bool,
-    ) -> Result<(), Reason> {
+    pub(crate) fn on_caught(&mut self, id: SessionId, arrival: ArrivalNumber, digest: Digest) -> Result<(), Reason> {
         self.take_told(id, arrival, false);
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
         session.meeting.caught_count += 1;
         if session.meeting.caught_count > CAUGHT_MAX {
             return Err(Reason::TooManyQuestions);
         }
-        session.meeting.caught_received = Some((digest, undisturbed));
+        session.meeting.caught_received = Some(digest);
         self.compare_after(id);
         Ok(())
     }
@@ -234,7 +228,6 @@ impl Engine {
         }
         session.meeting.is_caught_up = true;
         let say = !std::mem::replace(&mut session.meeting.caught_sent, true);
-        let undisturbed = !session.meeting.disturbed;
         self.report(Event::CaughtUp { session: id });
         if say {
             let (digest, arrival) = (self.digest(), self.mark());
@@ -242,7 +235,7 @@ impl Engine {
                 session.set_marked(arrival, self.now.elapsed_ms);
                 session.meeting.caught_digest = Some(digest);
             }
-            self.send(id, &Frame::Caught { arrival, digest, undisturbed });
+            self.send(id, &Frame::Caught { arrival, digest });
             self.compare_after(id);
         } else {
             self.is_in_step(id);
@@ -253,7 +246,7 @@ impl Engine {
     /// told another digest before.
     fn is_in_step(&mut self, id: SessionId) -> bool {
         let Some(meeting) = self.sessions.get(&id).map(|session| &session.meeting) else { return false };
-        let Some((theirs, _)) = meeting.caught_received.filter(|_| meeting.caught_sent) else { return false };
+        let Some(theirs) = meeting.caught_received.filter(|_| meeting.caught_sent) else { return false };
         let said = meeting.caught_digest;
         let digest = self.digest();
         if theirs != digest {
@@ -264,9 +257,8 @@ impl Engine {
         let arrival = if said.is_some_and(|said| said != digest) { Some(self.mark()) } else { None };
         if let (Some(session), Some(arrival)) = (self.sessions.get_mut(&id), arrival) {
             session.meeting.caught_digest = Some(digest);
-            let undisturbed = !session.meeting.disturbed;
             session.set_marked(arrival, self.now.elapsed_ms);
-            self.send(id, &Frame::Caught { arrival, digest, undisturbed });
+            self.send(id, &Frame::Caught { arrival, digest });
         }
         true
     }
@@ -277,8 +269,9 @@ impl Engine {
             return;
         }
         let Some(meeting) = self.sessions.get_mut(&id).map(|session| &mut session.meeting) else { return };
-        let Some((_, undisturbed)) = meeting.caught_received.filter(|_| meeting.caught_sent) else { return };
-        if undisturbed && !meeting.disturbed && meeting.since > ArrivalNumber::new(0) && !meeting.full_sent {
+        // That something else changed meanwhile may be all, or hide that what the peer remembers is not so: nobody can tell.
+        let is_over = meeting.caught_sent && meeting.caught_received.is_some();
+        if is_over && meeting.since > ArrivalNumber::new(0) && !meeting.full_sent {
             meeting.full_sent = true;
             self.load_changes(id, ArrivalNumber::new(0));
         }

@@ -100,9 +100,6 @@ impl Engine {
         for store in self.stores.values_mut() {
             store.stale |= store.items.iter().any(|item| item.stream == head.id);
         }
-        for session in self.sessions.values_mut() {
-            session.meeting.disturbed = true;
-        }
         self.refresh(&head.id);
     }
 

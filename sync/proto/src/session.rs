@@ -138,10 +138,8 @@ pub(crate) struct Meeting {
     pub caught_sent: bool,
     /// The digest that was last sent with it.
     pub caught_digest: Option<Digest>,
-    pub caught_received: Option<(Digest, bool)>,
+    pub caught_received: Option<Digest>,
     pub caught_count: u32,
-    /// Something other than this session changed this replica since the summary.
-    pub disturbed: bool,
     /// Something the peer told of will not be stored: what it told is not to be taken for had.
     pub incomplete: bool,
 }

@@ -62,7 +62,6 @@ impl Engine {
         if entries == 0 {
             return;
         }
-        self.disturb_others(id);
         for (stream, before) in &grown {
             self.refresh(stream);
             self.announce(*stream, *before);
@@ -143,9 +142,6 @@ impl Engine {
 
     pub(crate) fn on_local_heads(&mut self, arrival: ArrivalNumber, heads: Vec<StreamHead>) {
         self.arrival = self.arrival.max(arrival);
-        for session in self.sessions.values_mut() {
-            session.meeting.disturbed = true;
-        }
         for head in heads {
             if let Some(before) = self.streams.grow(head.id, head.height, head.head) {
                 self.refresh(&head.id);

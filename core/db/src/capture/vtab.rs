@@ -212,7 +212,9 @@ unsafe extern "C" fn commit(table: *mut ffi::sqlite3_vtab) -> c_int {
         run(table, |state| {
             let wrote = state.journal.borrow().flushed().is_some_and(|flushed| flushed.last >= flushed.first);
             state.end_transaction();
-            state.currency.note_commit(state.db);
+            if !state.is_ours() {
+                state.currency.note_commit(state.db);
+            }
             if wrote {
                 state.announce();
             }

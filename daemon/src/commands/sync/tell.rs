@@ -203,6 +203,10 @@ fn text_of(event: &PeerEvent) -> Option<String> {
             let which = sequence.map_or_else(String::new, |sequence| format!(" {}", sequence.get()));
             format!("refused entry{which} in the name of {who}: {reason}")
         }
+        PeerEvent::Damaged { device, sequence } => format!(
+            "an entry of this file's log is damaged; restore a backup or join again with a new file (entry {} of {device})",
+            sequence.get()
+        ),
         PeerEvent::Fork { device, sequence } => {
             format!("{device} signed two entries with number {}; the first to arrive is kept", sequence.get())
         }
@@ -292,6 +296,9 @@ fn json_of(event: &PeerEvent) -> Option<Value> {
             "event": "forged", "device": device.as_ref().map(|device| &device.name),
             "sequence": sequence.map(|sequence| sequence.get()), "reason": reason,
         }),
+        PeerEvent::Damaged { device, sequence } => {
+            json!({ "event": "damaged", "device": device.name, "sequence": sequence.get() })
+        }
         PeerEvent::Fork { device, sequence } => {
             json!({ "event": "fork", "device": device.name, "sequence": sequence.get() })
         }

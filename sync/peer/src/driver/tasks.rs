@@ -183,7 +183,10 @@ impl Driver {
             },
             Task::Load { request, stream, from, bytes_max } => {
                 match self.replica.load_entries(stream, *from, *bytes_max) {
-                    Ok(entries) => Input::Loaded { request: *request, entries },
+                    Ok(entries) => {
+                        self.look_for_damage(&entries);
+                        Input::Loaded { request: *request, entries }
+                    }
                     Err(error) => self.note_trouble(task, &error).map(|_| Input::LoadFailed { request: *request })?,
                 }
             }
@@ -205,6 +208,16 @@ impl Driver {
         };
         self.answer(answer);
         Ok(())
+    }
+
+    /// Tells the user, once, of an entry that peers are going to refuse. It is sent all the same: so they learn which one cannot be had
+    /// here, and ask others for it.
+    fn look_for_damage(&mut self, entries: &[SealedEntry]) {
+        let damaged = entries.iter().filter(|_| !self.told_damage).find(|entry| !entry.has_own_ciphertext());
+        if let Some(SealedEntry { header, .. }) = damaged {
+            self.told_damage = true;
+            self.report(DriverEvent::Damaged { stream: header.stream, sequence: header.sequence });
+        }
     }
 
     /// Compares an entry of this device's own with what is stored; where the two part, what was stored is due to be taken back.

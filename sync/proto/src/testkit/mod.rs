@@ -1,6 +1,6 @@
 //! Engines wired to stores in memory and to each other, all in one thread, with nothing random but a seed.
 
-mod node;
+pub(crate) mod node;
 mod puppet;
 mod workspace;
 mod world;

@@ -47,7 +47,7 @@ fn encode(kind: u8, fields: &Fields) -> Vec<u8> {
                 StreamHead { id: stream, height: SequenceNumber::new(right), head: EntryHash::from_bytes(bytes) };
             Frame::Have { arrival, complete: flag, heads: vec![head; lists.len()] }
         }
-        6 => Frame::Caught { arrival, digest, undisturbed: flag },
+        6 => Frame::Caught { arrival, digest },
         7 => Frame::Want { id: WantId(left), stream, from: SequenceNumber::new(right), credit: left },
         8 => Frame::Cancel { id: WantId(left) },
         9 => Frame::Credit { bytes: left },

@@ -88,6 +88,8 @@ fn forger_is_named_and_another_peer_is_asked() {
     );
     assert_eq!(refusal(&world), Some(Refusal::Invalid(EntryError::Ciphertext)));
     assert_eq!(stored(&world), 0);
+    puppet.received.clear();
+    assert_eq!(claim(&mut world, &mut puppet, stream, 2), None, "it is not asked again in this session");
     world.nodes[1].restart();
     world.connect(1, 0);
     world.run();

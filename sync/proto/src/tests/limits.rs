@@ -154,7 +154,7 @@ fn flood_of_questions_ends_the_session() {
     let (mut world, mut puppet, _) = full();
     let digest = Digest::from_bytes([0; 32]);
     for _ in 0..=CAUGHT_MAX {
-        puppet.send(&mut world, &Frame::Caught { arrival: NONE, digest, undisturbed: true });
+        puppet.send(&mut world, &Frame::Caught { arrival: NONE, digest });
     }
     assert_eq!(puppet.end_reason(&world), Some(&Reason::TooManyQuestions));
 }

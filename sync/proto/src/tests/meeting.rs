@@ -204,8 +204,8 @@ fn restart_at_every_frame_resumes() {
     }
 }
 
-#[test]
-fn restored_file_gets_and_gives_what_memory_would_miss() {
+/// Makes a world where replica 1 holds everything of replica 0 up to arrival 2, and 0 counts as many again, with another history.
+fn restored() -> World {
     let mut world = World::new(3);
     world.write(2, 0, b"first");
     let link = world.connect(0, 2);
@@ -226,10 +226,45 @@ fn restored_file_gets_and_gives_what_memory_would_miss() {
     world.nodes[0].store.put(other, id);
     world.restart(0);
     assert_eq!(world.nodes[0].store.arrival, 2, "the arrival that replica 1 remembers, with another history");
+    world
+}
+
+#[test]
+fn restored_file_gets_and_gives_what_memory_would_miss() {
+    let mut world = restored();
     world.connect(0, 1);
     world.run();
     world.assert_equal(&[0, 1]);
     world.assert_honest();
+}
+
+#[test]
+fn restored_file_gives_what_memory_would_miss_whatever_else_happens_while_they_meet() {
+    for moment in 0.. {
+        let mut world = restored();
+        world.connect(0, 1);
+        let mut is_done = false;
+        for _ in 0..moment {
+            match world.deliverable().first() {
+                Some(&(link, end)) => world.deliver(link, end),
+                None => is_done = true,
+            }
+        }
+        // Neither side can tell from its digest alone whether this is all that the other lacks.
+        world.write(0, 5, b"at the one");
+        world.write(1, 5, b"at the other");
+        world.run();
+        world.assert_equal(&[0, 1]);
+        world.assert_honest();
+        world.pass(15_000);
+        let mark = world.log.len();
+        world.pass(3_600_000);
+        assert_eq!(world.log.len(), mark, "nothing is sent when all are equal");
+        if is_done {
+            assert!(moment > 10);
+            return;
+        }
+    }
 }
 
 /// The first entry waits for more from the peer it was asked of, and the next comes over another session.

@@ -96,7 +96,7 @@ fn stranger_gets_nothing_whatever_it_asks_first() {
             Frame::Have { arrival: zero, complete: true, heads: vec![] },
             Frame::Push { arrival: zero, entries: vec![] },
             Frame::Credit { bytes: u64::MAX },
-            Frame::Caught { arrival: zero, digest, undisturbed: true },
+            Frame::Caught { arrival: zero, digest },
             Frame::Joined,
             Frame::Data { id: crate::WantId(1), offset: 0, bytes: b"x" },
             Frame::Admin { last: true, operations: vec![b"junk"] },
