@@ -285,7 +285,7 @@ fn key_file_is_guarded() {
     fs::remove_file(&key).unwrap();
     dir.check_open(
         "a.db",
-        "the key file DIR/a.db-kith-key is missing: without it this device can neither sign nor read; restore it from a backup, or join the workspace again as a new device with `kith join`",
+        "the key file DIR/a.db-kith-key is missing: without it this device can neither sign nor read; restore it from a backup, or join the workspace again as a new device, with `kith join` and a new file",
     );
     fs::write(&key, &good).unwrap();
     set_mode(&key, 0o600);
