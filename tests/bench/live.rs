@@ -79,7 +79,8 @@ async fn run(desk: PathBuf, phone: PathBuf) -> Result<()> {
 /// Waits until the table that a reader sees holds so many rows; it may not even be there at first.
 async fn until_rows(reader: &rusqlite::Connection, events: &mut PeerEvents, rows: usize) -> Result<()> {
     loop {
-        let there = reader.table_exists(None, "t")?;
+        let there: bool =
+            reader.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 't'", [], |row| row.get(0))?;
         let sql = if there { "SELECT count(*) FROM t" } else { "SELECT 0" };
         if usize::try_from(reader.query_row(sql, [], |row| row.get::<_, i64>(0))?)? >= rows {
             return Ok(());
