@@ -53,13 +53,12 @@ describe('parameters: positional', () => {
 
 	it('take undefined, and holes of an array, for NULL', () => {
 		binds('SELECT ?, ?', [undefined, undefined], [null, null]);
-		// eslint-disable-next-line no-sparse-arrays
 		binds('SELECT ?, ?, ?', [[1, , undefined]], [1, null, null]);
 	});
 
 	it('can be thousands', () => {
 		const values = Array.from({ length: 5000 }, (_, i) => i);
-		binds(`SELECT ${values.map(() => '?').join(' + ')}`, [values], [values.reduce((a, b) => a + b)]);
+		binds(`SELECT count(*), sum(column1), max(column1) FROM (VALUES ${values.map(() => '(?)').join(', ')})`, [values], [5000, 12497500, 4999]);
 	});
 
 	for (const [title, value] of [['true', true], ['false', false], ['a symbol', Symbol('x')], ['a function', () => 1], ['a Date', new Date()], ['a RegExp', /x/], ['a Map', new Map()],
