@@ -108,6 +108,14 @@ describe('run(): statements that return data', () => {
 		assert.deepEqual(memory().prepare('SELECT 1').run(), { changes: 0, lastInsertRowid: 0 });
 	});
 
+	it('stops a SELECT at its first row', () => {
+		const db = memory();
+		let calls = 0;
+		db.function('seen', (x) => { calls += 1; return x; });
+		db.prepare('SELECT seen(value) FROM json_each(?)').run('[1, 2, 3]');
+		assert.equal(calls, 1);
+	});
+
 	it('runs INSERT ... RETURNING for its effect', () => {
 		const db = memory('CREATE TABLE a (b)');
 		assert.deepEqual(db.prepare('INSERT INTO a VALUES (1), (2) RETURNING b').run(), { changes: 2, lastInsertRowid: 2 });
