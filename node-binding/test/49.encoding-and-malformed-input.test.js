@@ -86,12 +86,10 @@ describe('SQL with odd characters', () => {
 });
 
 describe('damaged files', () => {
+	const whole = filled(memory(), 300).exec('CREATE INDEX k ON entries (t)').serialize();
 	function damaged(change) {
 		const file = freshPath();
-		const db = filled(new Database(file), 300);
-		db.exec('CREATE INDEX k ON entries (t)');
-		db.close();
-		const bytes = fs.readFileSync(file);
+		const bytes = Buffer.from(whole);
 		fs.writeFileSync(file, change(bytes) || bytes);
 		return new Database(file);
 	}
@@ -119,6 +117,7 @@ describe('damaged files', () => {
 		for (let at = 16; at < 4096 * 3; at += 611) {
 			const db = damaged((bytes) => { bytes[at] ^= 0xff; });
 			try {
+				db.pragma('synchronous = OFF');
 				readAll(db);
 				db.exec("INSERT INTO entries (t) VALUES ('more')");
 				db.pragma('integrity_check');

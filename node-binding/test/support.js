@@ -38,7 +38,9 @@ function memory(sql, options) {
 function filled(db, count = 3) {
 	db.exec('CREATE TABLE entries (t TEXT, i INTEGER, r REAL, b BLOB, n)');
 	const insert = db.prepare('INSERT INTO entries VALUES (?, ?, ?, ?, NULL)');
+	db.exec('SAVEPOINT filling'); // one commit, for databases on disk
 	for (let i = 1; i <= count; ++i) insert.run(`text ${i}`, i, i + 0.25, Buffer.from([i, 0, 255]));
+	db.exec('RELEASE filling');
 	return db;
 }
 
