@@ -71,6 +71,18 @@ describe('iterate(): the iterator', () => {
 		assert.equal(statement.busy, false);
 	});
 
+	it('works with for-await, and keeps the database busy over the waits', async () => {
+		const db = filled(memory());
+		const seen = [];
+		for await (const i of db.prepare('SELECT i FROM entries').pluck().iterate()) {
+			seen.push(i);
+			await null;
+			throws(() => db.exec('SELECT 1'), TypeError, BUSY);
+		}
+		assert.deepEqual(seen, [1, 2, 3]);
+		db.exec('DROP TABLE entries');
+	});
+
 	it('does not run anything before the first next()', () => {
 		const db = memory();
 		let calls = 0;

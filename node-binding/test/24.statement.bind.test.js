@@ -2,7 +2,7 @@
 const { describe, it } = require('node:test');
 const assert = require('node:assert/strict');
 const vm = require('node:vm');
-const { memory, filled, throws, throwsValue, BUSY, CLOSED } = require('./support');
+const { SqliteError, memory, filled, throws, throwsValue, BUSY, CLOSED } = require('./support');
 
 const FEW = 'Too few parameter values were provided';
 const MANY = 'Too many parameter values were provided';
@@ -59,6 +59,14 @@ describe('parameters: positional', () => {
 	it('can be thousands', () => {
 		const values = Array.from({ length: 5000 }, (_, i) => i);
 		binds(`SELECT count(*), sum(column1), max(column1) FROM (VALUES ${values.map(() => '(?)').join(', ')})`, [values], [5000, 12497500, 4999]);
+	});
+
+	it('can be 32766 and no more', () => {
+		const values = Array.from({ length: 32766 }, () => 1);
+		const sql = (count) => `SELECT count(*) FROM (VALUES ${Array.from({ length: count }, () => '(?)').join(', ')})`;
+		assert.equal(memory().prepare(sql(32766)).pluck().get(values), 32766);
+		throws(() => memory().prepare(sql(32767)), SqliteError, 'too many SQL variables', 'SQLITE_ERROR');
+		throws(() => memory().prepare('SELECT ?32767'), SqliteError, 'variable number must be between ?1 and ?32766', 'SQLITE_ERROR');
 	});
 
 	for (const [title, value] of [['true', true], ['false', false], ['a symbol', Symbol('x')], ['a function', () => 1], ['a Date', new Date()], ['a RegExp', /x/], ['a Map', new Map()],

@@ -132,6 +132,13 @@ describe('errors of SQLite', () => {
 		db.close();
 	});
 
+	it('give SQLITE_TOOBIG for a value that no JavaScript string could hold', () => {
+		const { constants } = require('node:buffer');
+		const db = memory();
+		throwsSqlite(() => db.prepare('SELECT length(zeroblob(?))').get(BigInt(constants.MAX_STRING_LENGTH) + 1n), 'SQLITE_TOOBIG', 'string or blob too big');
+		assert.equal(db.prepare('SELECT length(zeroblob(?))').pluck().get(10000000n), 10000000);
+	});
+
 	it('give SQLITE_LOCKED for a table that is being read', () => {
 		const db = filled(memory()).unsafeMode();
 		const iterator = db.prepare('SELECT * FROM entries').iterate();
