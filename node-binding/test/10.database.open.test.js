@@ -32,6 +32,18 @@ describe('new Database(): the class', () => {
 		assert.equal(db.table, 'notes');
 	});
 
+	it('works through a proxy and through an object that inherits from it', () => {
+		const db = new Database(':memory:');
+		for (const other of [new Proxy(db, {}), Object.create(db)]) {
+			assert.equal(other.open, true);
+			assert.equal(other.name, ':memory:');
+			assert.equal(other.prepare('SELECT 1').pluck().get(), 1);
+			assert.equal(other.prepare('SELECT 1').database, other);
+			assert.equal(other.exec('SELECT 1'), other);
+			assert.equal(other.transaction(() => other.inTransaction)(), true);
+		}
+	});
+
 	it('keeps every documented method on the prototype, enumerable and replaceable', () => {
 		const methods = ['prepare', 'transaction', 'pragma', 'backup', 'serialize', 'function', 'aggregate', 'table',
 			'loadExtension', 'exec', 'close', 'defaultSafeIntegers', 'unsafeMode'];

@@ -46,7 +46,7 @@ describe('prepare(): arguments', () => {
 describe('prepare(): errors of SQLite', () => {
 	for (const [sql, message] of [
 		['SELECT', 'incomplete input'],
-		['SELEC 1', 'near "SELEC": syntax error'],
+		['CHOOSE 1', 'near "CHOOSE": syntax error'],
 		['SELECT * FROM nowhere', 'no such table: nowhere'],
 		['SELECT unheard', 'no such column: unheard'],
 		['SELECT unheard()', 'no such function: unheard'],

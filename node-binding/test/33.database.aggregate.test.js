@@ -92,6 +92,13 @@ describe('aggregate(): start, step and result', () => {
 		assert.equal(calls, 4);
 	});
 
+	it('uses a start that is an object, and no function, for every aggregate', () => {
+		const db = numbers(2);
+		db.aggregate('list', { start: [], step: (list, x) => { list.push(x); }, result: (list) => list.length });
+		assert.equal(one(db, 'SELECT list(i) FROM entries'), 2);
+		assert.equal(one(db, 'SELECT list(i) FROM entries'), 4);
+	});
+
 	it('keeps the total when the step returns undefined, and takes null', () => {
 		const db = numbers();
 		db.aggregate('f', { start: 'kept', step: (total, x) => undefined });

@@ -112,7 +112,22 @@ describe('statements that call back', () => {
 		assert.equal(db.prepare('SELECT @n').pluck().get({ get n() { return inner.get(); } }), 3);
 	});
 
-	it('keeps its statement locked from a getter on only once it runs', () => {
+	it('finds parameters read from a getter free to run the same statement', () => {
+		const statement = memory().prepare('SELECT @a AS a, @b AS b');
+		assert.deepEqual(statement.get({ get a() { return statement.get({ a: 1, b: 2 }).a + 10; }, b: 5 }), { a: 11, b: 5 });
+		assert.deepEqual(statement.get({ a: 3, b: 4 }), { a: 3, b: 4 });
+	});
+
+	it('can have ten thousand iterators open side by side', () => {
+		const db = filled(memory());
+		const iterators = Array.from({ length: 10000 }, () => db.prepare('SELECT i FROM entries').pluck().iterate());
+		assert.equal(iterators.reduce((sum, iterator) => sum + iterator.next().value, 0), 10000);
+		throws(() => db.exec('SELECT 1'), TypeError, BUSY);
+		for (const iterator of iterators) iterator.return();
+		db.exec('DROP TABLE entries');
+	});
+
+	it('keeps its statement locked while it is iterated, and not after', () => {
 		const db = filled(memory());
 		const statement = db.prepare('SELECT i FROM entries WHERE i > ?').pluck();
 		const iterator = statement.iterate(0);
