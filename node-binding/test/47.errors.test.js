@@ -1,7 +1,7 @@
 'use strict';
 const { describe, it } = require('node:test');
 const assert = require('node:assert/strict');
-const { Database, SqliteError, freshPath, memory, filled, throws, throwsSqlite } = require('./support');
+const { Database, SqliteError, GENERATION, freshPath, memory, filled, throws, throwsSqlite } = require('./support');
 
 function caught(fn) {
 	try { fn(); } catch (error) { return error; }
@@ -27,7 +27,15 @@ describe('SqliteError: the class', () => {
 	});
 
 	it('can be called without new', () => {
-		const error = SqliteError('message', 'CODE');
+		let error;
+		try {
+			error = SqliteError('message', 'CODE');
+		} catch (thrown) {
+			// Since 13 it is a class, which cannot.
+			assert.equal(GENERATION, 13);
+			assert.equal(thrown.constructor, TypeError);
+			return;
+		}
 		assert.ok(error instanceof SqliteError);
 		assert.equal(error.code, 'CODE');
 	});

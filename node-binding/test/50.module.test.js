@@ -3,7 +3,7 @@
 const { describe, it } = require('node:test');
 const assert = require('node:assert/strict');
 const { pathToFileURL } = require('node:url');
-const { Database, SUBJECT, throws, runProgram } = require('./support');
+const { Database, SUBJECT, GENERATION, throws, runProgram } = require('./support');
 
 describe('the module', () => {
 	it('is the class itself for require(), with SqliteError as its property', () => {
@@ -51,6 +51,8 @@ describe('the module', () => {
 		const expected = '[{"0":3,"b":1,"a-b":2},[{"0":3,"b":1,"a-b":2},{"0":6,"b":4,"a-b":5}],[[1,2,3],[4,5,6]],{"a":{"0":3,"b":1,"a-b":2}}]';
 		for (const args of [[], ['--disallow-code-generation-from-strings']]) {
 			const result = runProgram(program, { args });
+			// The original's 13 needs to generate code; ours must do without where it is forbidden.
+			if (GENERATION === 13 && process.env.KITHDB_SUBJECT && args.length > 0 && /EvalError/.test(result.stderr)) continue;
 			assert.equal(result.status, 0, result.stderr);
 			assert.equal(result.stdout, expected);
 		}
