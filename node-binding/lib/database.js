@@ -1,12 +1,13 @@
 'use strict';
 // The class `Database`: opening, and what is done with a whole connection.
 
+const { constants } = require('buffer');
 const fs = require('fs');
 const path = require('path');
 const { inspect } = require('util');
 const { load } = require('./addon');
 const { booleanOption, checkOptions, checkString } = require('./check');
-const { inner, innerOf: of } = require('./inner');
+const { setInner, innerOf: of } = require('./inner');
 const prepare = require('./statement');
 const SqliteError = require('./sqlite-error');
 const Kith = require('./kith');
@@ -52,8 +53,8 @@ function Database(filenameGiven, options) {
 		throw new TypeError('Cannot open database because the directory does not exist');
 	}
 
-	const handle = addon.open(buffer ?? filename, readonly, fileMustExist || readonly, timeout, verbose ?? undefined);
-	inner.set(this, { addon, handle, safeIntegers: false, kith: undefined });
+	const handle = addon.open(buffer ?? filename, readonly, fileMustExist || readonly, timeout, verbose ?? undefined, constants.MAX_STRING_LENGTH);
+	setInner(this, { addon, handle, safeIntegers: false, kith: undefined });
 	// Each getter is named after its property.
 	const getters = {
 		name: () => filenameGiven,

@@ -13,6 +13,8 @@ pub(crate) struct Db {
     pub(crate) database: Database,
     path: String,
     options: OpenOptions,
+    /// The length of the longest value, in bytes.
+    longest: i32,
     /// Told of each statement before it runs.
     verbose: Option<Kept>,
     /// Whether SQLite is running a statement right now, so that whatever is called is called from a function.
@@ -81,9 +83,9 @@ fn missing<T>() -> Answer<T> {
     Err(Thrown::Plain("a native function was called with too few arguments".to_owned()))
 }
 
-/// Opens a database: name or buffer, read only, must exist, timeout, verbose.
+/// Opens a database: name or buffer, read only, must exist, timeout, verbose, length of the longest string.
 pub(crate) fn open(js: Js, arguments: &[Val]) -> Answer {
-    let &[source, read_only, must_exist, timeout, verbose] = arguments else { return missing() };
+    let &[source, read_only, must_exist, timeout, verbose, longest] = arguments else { return missing() };
     let options = OpenOptions {
         read_only: js.truth(read_only)?,
         must_exist: js.truth(must_exist)?,
@@ -98,11 +100,13 @@ pub(crate) fn open(js: Js, arguments: &[Val]) -> Answer {
         let database = Database::open(&path, &options)?;
         (path, database)
     };
-    configure(&database)?;
+    let longest = js.integer(longest)?;
+    configure(&database, longest)?;
     let db = Rc::new(Db {
         database,
         path,
         options,
+        longest,
         verbose,
         is_executing: Cell::default(),
         iterators: Cell::default(),
@@ -116,7 +120,8 @@ pub(crate) fn open(js: Js, arguments: &[Val]) -> Answer {
 }
 
 /// Sets what better-sqlite3 compiles into its SQLite.
-fn configure(database: &Database) -> Answer<()> {
+fn configure(database: &Database, longest: i32) -> Answer<()> {
+    database.set_length_limit(longest)?;
     database.set_double_quoted_strings(false)?;
     database.set_defensive(true)?;
     // No lock is needed, so that a file that is not a database is only found out by the first statement.
@@ -177,7 +182,7 @@ pub(crate) fn found(js: Js, arguments: &[Val]) -> Answer {
     let name = js.string_of(name)?;
     let founded = db.database.found(&db.path, &name, &db.options);
     if db.database.is_open() {
-        configure(&db.database)?;
+        configure(&db.database, db.longest)?;
     }
     founded?;
     js.undefined()

@@ -273,6 +273,14 @@ impl Database {
         self.shared.check(unsafe { ffi::sqlite3_busy_timeout(db, milliseconds) })
     }
 
+    /// Sets how long a text or blob may be, in bytes; SQLite has a limit of its own above which it does not go.
+    pub fn set_length_limit(&self, bytes: i32) -> Result<(), SqliteError> {
+        let db = self.db()?;
+        // SAFETY: the handle is open.
+        unsafe { ffi::sqlite3_limit(db, ffi::SQLITE_LIMIT_LENGTH, bytes) };
+        Ok(())
+    }
+
     /// Makes a running statement end with SQLITE_INTERRUPT.
     pub fn interrupt(&self) {
         if let Ok(db) = self.db() {
