@@ -41,15 +41,22 @@ return [
 ];`)();
 }
 
-/** The same without compiling, where that is forbidden. */
+/** The same without compiling: for a few rows, and where it is forbidden. */
 function interpret(mode, count, names, tables) {
 	const one = (...values) => {
 		if (mode === MODES.raw) return values;
 		const row = {};
-		names.forEach((name, index) => {
-			const target = mode === MODES.expand ? (row[tables[index]] ??= {}) : row;
-			target[name] = values[index];
-		});
+		if (mode === MODES.object) {
+			for (let i = 0; i < count; i += 1) row[names[i]] = values[i];
+			return row;
+		}
+		// A table may have the name of something that every object has.
+		const groups = new Map();
+		for (let i = 0; i < count; i += 1) {
+			if (!groups.has(tables[i])) groups.set(tables[i], {});
+			groups.get(tables[i])[names[i]] = values[i];
+		}
+		for (const [table, group] of groups) row[table] = group;
 		return row;
 	};
 	const many = (array, ...values) => {
@@ -67,11 +74,12 @@ function pluck() {
 	];
 }
 
-/** Called by the addon: the mode's number, how many values make a row, the columns' names and tables. */
-module.exports = function makeRows(mode, count, names, tables) {
+/** Called by the addon: the mode's number, how many values make a row, the columns' names and tables, whether many rows are made. */
+module.exports = function makeRows(mode, count, names, tables, isHot) {
 	const key = mode === MODES.raw || mode === MODES.pluck ? `${mode}:${count}` : `${mode}:${JSON.stringify([names, tables])}`;
 	let made = cache.get(key);
 	if (made) return made;
+	if (!isHot && mode !== MODES.pluck) return interpret(mode, count, names, tables);
 	if (mode === MODES.pluck) {
 		made = pluck();
 	} else {

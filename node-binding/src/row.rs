@@ -3,6 +3,8 @@
 //! JavaScript compiles two functions for a statement's columns: `one` makes a row of its arguments, `many` takes an array and the
 //! values of any number of rows, and adds the rows to the array.
 
+use std::cell::Cell;
+
 use kithdb_sqlite::{Statement, ValueRef};
 
 use crate::js::{Answer, Js, Kept, Thrown, Val};
@@ -11,6 +13,9 @@ use crate::js::{Answer, Js, Kept, Thrown, Val};
 const BATCH_ROWS: usize = 64;
 /// How many values one call may take.
 const BATCH_VALUES: usize = 512;
+
+/// After how many rows their functions are compiled: that costs more than a few rows do, and many statements return no more.
+const COLD_ROWS: usize = 8;
 
 /// What a row looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +33,14 @@ pub(crate) struct Rows {
     mode: Mode,
     columns: usize,
     reprepared: i32,
+    /// Whether the functions are compiled for these columns.
+    is_hot: bool,
+    made: Cell<usize>,
 }
 
 impl Rows {
-    /// Has JavaScript compile the functions for a statement as it is now.
-    pub(crate) fn of(js: Js, statement: &Statement, mode: Mode) -> Answer<Self> {
+    /// Has JavaScript make the functions for a statement as it is now.
+    pub(crate) fn of(js: Js, statement: &Statement, mode: Mode, is_hot: bool) -> Answer<Self> {
         let count = statement.column_count();
         let (names, tables) = (js.array()?, js.array()?);
         if matches!(mode, Mode::Object | Mode::Expand) {
@@ -45,19 +53,34 @@ impl Rows {
             }
         }
         let columns = if mode == Mode::Pluck { 1 } else { count };
-        let arguments = [js.int32(mode as i32)?, js.int32(i32::try_from(columns).unwrap_or(i32::MAX))?, names, tables];
+        let count = js.int32(i32::try_from(columns).unwrap_or(i32::MAX))?;
+        let arguments = [js.int32(mode as i32)?, count, names, tables, js.boolean(is_hot)?];
         let made = js.call(js.instance().make_rows(js)?, &arguments)?;
         let kept = |index| Kept::new(js, js.element(made, index)?);
-        Ok(Self { one: kept(0)?, many: kept(1)?, mode, columns, reprepared: statement.reprepared() })
+        Ok(Self {
+            one: kept(0)?,
+            many: kept(1)?,
+            mode,
+            columns,
+            reprepared: statement.reprepared(),
+            is_hot,
+            made: Cell::new(0),
+        })
     }
 
     /// Tells whether they still fit; asked after a statement's first step, which compiles it again if the schema has changed.
     pub(crate) fn fit(&self, statement: &Statement, mode: Mode) -> bool {
-        self.mode == mode && self.reprepared == statement.reprepared()
+        self.mode == mode && self.reprepared == statement.reprepared() && !self.is_warm()
+    }
+
+    /// Tells whether it is time to have the functions compiled.
+    pub(crate) fn is_warm(&self) -> bool {
+        !self.is_hot && self.made.get() >= COLD_ROWS
     }
 
     /// Makes a value of the row that the statement is at.
     pub(crate) fn one(&self, js: Js, statement: &Statement, is_safe: bool) -> Answer {
+        self.made.set(self.made.get() + 1);
         if self.mode == Mode::Pluck {
             return value(js, statement.column(0), is_safe);
         }
@@ -88,6 +111,7 @@ impl Rows {
 
     /// Adds the rows of these values, the first of which is the array, to it.
     pub(crate) fn many(&self, js: Js, values: &[Val]) -> Answer<()> {
+        self.made.set(self.made.get() + values.len() / self.columns.max(1));
         js.call(self.many.get(js)?, values).map(drop)
     }
 }

@@ -89,7 +89,8 @@ impl Stmt {
         if let Some(rows) = self.rows.borrow().as_ref().filter(|rows| rows.fit(&self.statement, mode)) {
             return Ok(Rc::clone(rows));
         }
-        let rows = Rc::new(Rows::of(js, &self.statement, mode)?);
+        let is_hot = self.rows.borrow().as_ref().is_some_and(|rows| rows.is_warm());
+        let rows = Rc::new(Rows::of(js, &self.statement, mode, is_hot)?);
         *self.rows.borrow_mut() = Some(Rc::clone(&rows));
         Ok(rows)
     }
@@ -98,18 +99,18 @@ impl Stmt {
         if self.is_reader { Ok(()) } else { type_error("This statement does not return data. Use run() instead") }
     }
 
-    /// Adds up to `limit` rows, from the one that the statement is at, to an array; tells whether that was all.
-    fn collect(&self, js: Js, rows: &Rows, array: Val, limit: usize) -> Answer<bool> {
+    /// Adds all rows, from the one that the statement is at, to an array.
+    fn collect(&self, js: Js, array: Val) -> Answer<()> {
         let is_safe = self.is_safe.get();
-        let mut values = Vec::with_capacity(1 + 5 * rows.batch());
-        let mut left = limit;
-        loop {
-            let batch = rows.batch().min(left);
-            let is_done = js.scoped(|| {
+        let mut values = Vec::new();
+        let mut is_done = false;
+        while !is_done {
+            let rows = self.rows(js)?;
+            is_done = js.scoped(|| {
                 values.clear();
                 values.push(array);
                 let mut is_done = false;
-                for _ in 0..batch {
+                for _ in 0..rows.batch() {
                     rows.take(js, &self.statement, is_safe, &mut values)?;
                     if self.step()? == Step::Done {
                         is_done = true;
@@ -119,11 +120,8 @@ impl Stmt {
                 rows.many(js, &values)?;
                 Ok(is_done)
             })?;
-            left -= batch;
-            if is_done || left == 0 {
-                return Ok(is_done);
-            }
         }
+        Ok(())
     }
 }
 
@@ -295,8 +293,7 @@ pub(crate) fn all(js: Js, arguments: &[Val]) -> Answer {
     stmt.with_run(js, arguments, || {
         let array = js.array()?;
         if stmt.step()? == Step::Row {
-            let rows = stmt.rows(js)?;
-            stmt.collect(js, &rows, array, usize::MAX)?;
+            stmt.collect(js, array)?;
         }
         Ok(array)
     })
