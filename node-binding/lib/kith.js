@@ -28,6 +28,8 @@ class Kith {
 		if (typeof name !== 'string') throw new TypeError('Expected the "name" option to be a string: what people know this device by');
 		const { addon, handle } = this.#inner;
 		addon.found(handle, name);
+		// Their statements are among those that were closed.
+		this.#inner.transactions = undefined;
 		return this.#database;
 	}
 

@@ -87,9 +87,12 @@ describe('replicas', () => {
 	it('made of a filled file keep its rows', () => {
 		const db = new Database(path.join(folder, 'filled.db'));
 		writeAndRead(db);
+		const closed = db.prepare('SELECT 1');
 		db.kith.init({ name: 'filled' });
+		assert.throws(() => closed.get(), /not open/);
+		db.transaction(() => db.exec("INSERT INTO notes(body) VALUES('three')"))();
 		db.kith.sync('*');
-		assert.equal(db.prepare('SELECT count(*) FROM notes').pluck().get(), 2);
+		assert.equal(db.prepare('SELECT count(*) FROM notes').pluck().get(), 3);
 		db.close();
 	});
 });

@@ -4,13 +4,12 @@
 const { innerOf } = require('../inner');
 
 const SAVEPOINT = '`\t_kith_transaction\t`';
-// The statements of each database that has run a transaction.
-const statements = new WeakMap();
 
 function statementsOf(database) {
-	let found = statements.get(database);
+	const inner = innerOf(database);
+	let found = inner.transactions;
 	if (found === undefined) {
-		const { addon, handle } = innerOf(database);
+		const { addon, handle } = inner;
 		const prepare = (sql) => {
 			const statement = addon.prepare(handle, sql, false);
 			return () => addon.run(statement);
@@ -30,7 +29,7 @@ function statementsOf(database) {
 				undo: prepare(`RELEASE ${SAVEPOINT}`),
 			},
 		};
-		statements.set(database, found);
+		inner.transactions = found;
 	}
 	return found;
 }
