@@ -52,6 +52,14 @@ pub const SQLITE_SHELL: Need = Need {
     packages: ["sqlite3", "sqlite", "sqlite", "sqlite"],
 };
 
+/// Node.js.
+pub const NODE: Need = Need {
+    name: "Node.js 18 or newer",
+    purpose: "the Node package is tested on it",
+    is_present: || shell::succeeds(Command::new("node").arg("--version")),
+    packages: ["nodejs", "nodejs", "nodejs", "node"],
+};
+
 /// Node's package manager.
 pub const NPM: Need = Need {
     name: "npm",

@@ -1,7 +1,9 @@
 //! `cargo xtask test`: everything that proves that it works.
 
 use std::env;
+use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Result, ensure};
 
@@ -10,7 +12,7 @@ use crate::{fuzz, setup, tools};
 
 /// Runs all tests, prints the time of each stage and fails if one failed.
 pub fn run(workspace: &Workspace) -> Result<()> {
-    setup::require(&[setup::C_COMPILER, setup::CPP_COMPILER, setup::SQLITE_SHELL])?;
+    setup::require(&[setup::C_COMPILER, setup::CPP_COMPILER, setup::SQLITE_SHELL, setup::NODE])?;
     announce_test_data()?;
     let mut stages = Stages::default();
     // The end-to-end tests start the program itself.
@@ -18,6 +20,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     stages.run("tests", || tests(workspace));
     stages
         .run("examples in the documentation", || shell::run(workspace.cargo().args(["test", "--doc", "--workspace"])));
+    stages.run("Node package", || node_package(workspace));
     stages.run("fuzz targets, briefly", || fuzz::run(workspace));
     stages.finish()
 }
@@ -43,4 +46,20 @@ fn tests(workspace: &Workspace) -> Result<()> {
         }
     }
     shell::run(&mut cargo)
+}
+
+/// Builds the addon and runs the package's own tests on it.
+fn node_package(workspace: &Workspace) -> Result<()> {
+    let package = workspace.root.join("node-binding");
+    shell::run(Command::new("node").arg(package.join("build.js")).arg("--debug"))?;
+    let mut files = Vec::new();
+    for entry in fs::read_dir(package.join("test"))? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(".test.js") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    ensure!(!files.is_empty(), "the Node package has no tests");
+    shell::run(Command::new("node").args(["--test", "--test-reporter=spec"]).args(files))
 }

@@ -136,6 +136,7 @@ impl Replica {
         let open = || -> Result<(Connection, DeviceKeys, String, String), OpenError> {
             let conn = Connection::open(&path)?;
             conn.busy_timeout(options.busy_timeout)?;
+            conn.execute_batch("PRAGMA synchronous = FULL")?;
             let keys = load_keys(&conn, &path)?;
             let ticket = get_meta::<String>(&conn, "joining")?.unwrap_or_default();
             let device_name = get_meta::<String>(&conn, "device_name")?.unwrap_or_default();

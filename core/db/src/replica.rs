@@ -358,7 +358,8 @@ impl Replica {
         result.map_err(|error| self.refusal(error))
     }
 
-    fn before_statement(&mut self) -> Result<(), StatementError> {
+    /// Makes ready for a statement of the application's that is run on [`Self::conn`] and may begin a transaction.
+    pub fn before_statement(&mut self) -> Result<(), StatementError> {
         // A reason that nobody asked for belongs to an earlier statement.
         self.capture.take_refusal();
         match self.reload_registry() {
@@ -368,6 +369,16 @@ impl Replica {
             Err(OpenError::Sqlite(error)) => Err(error.into()),
             Err(error) => Err(StatementError::Refused { message: error.to_string() }),
         }
+    }
+
+    /// Returns how many rows the application's last INSERT, UPDATE or DELETE changed.
+    pub fn changes(&self) -> i64 {
+        self.capture.changes(&self.conn)
+    }
+
+    /// Returns how many rows the application has changed since the replica was opened.
+    pub fn total_changes(&self) -> i64 {
+        self.capture.total_changes(&self.conn)
     }
 
     /// Finds the reason behind a statement that failed on [`Self::conn`]: KithDB's own, or SQLite's.
@@ -464,6 +475,8 @@ pub(crate) fn create_file(
         let classify = |error| InitError::Open(file::sqlite_error(&path, error).into());
         let conn = open_to_write(&path, options.busy_timeout).map_err(classify)?;
         let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(classify)?;
+        // A workspace that was founded or joined is on disk, whatever SQLite's default is.
+        conn.execute_batch("PRAGMA synchronous = FULL").map_err(classify)?;
         if mode != "wal" {
             tracing::warn!(path = %path.display(), mode, "the file cannot have a write-ahead log; writes will be slower");
         }

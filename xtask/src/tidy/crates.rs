@@ -20,7 +20,7 @@ const PURE: &[&str] = &["tokio", "libp2p", "rusqlite", "getrandom", "rand"];
 
 /// The only crate that may name a dependency; an empty name stands for none.
 const NAMED_IN: [(&str, &str); 5] =
-    [("libp2p", "kithdb-net"), ("hnsw_rs", ""), ("automerge", ""), ("napi", ""), ("tauri", "")];
+    [("libp2p", "kithdb-net"), ("hnsw_rs", ""), ("automerge", ""), ("napi", "kithdb-node"), ("tauri", "")];
 
 /// Returns the dependencies that break the rules.
 pub fn findings(workspace: &Workspace) -> Result<Vec<String>> {

@@ -1,0 +1,188 @@
+'use strict';
+// The class `Statement`, and the iterator over its rows.
+
+const { checkString } = require('./check');
+const { numbers } = require('./addon');
+
+// Only `prepare` below makes statements and iterators; it says so with this.
+const TOKEN = {};
+// How many rows an iterator asks for at a time: few at first, for it may be left early.
+const FIRST_ROWS = 1;
+const MOST_ROWS = 64;
+
+const MODES = { object: 0, pluck: 1, expand: 2, raw: 3 };
+
+class Statement {
+	#addon;
+	#handle;
+	#mode = MODES.object;
+
+	constructor() {
+		const [token, database, addon, handle, source] = made(arguments);
+		if (token !== TOKEN) throw new TypeError('Statements can only be constructed by the db.prepare() method');
+		const [reader, readonly] = [numbers[0] !== 0, numbers[1] !== 0];
+		this.#addon = addon;
+		this.#handle = handle;
+		this.busy = false;
+		Object.defineProperty(this, 'reader', { value: reader, enumerable: true });
+		Object.defineProperty(this, 'readonly', { value: readonly, enumerable: true });
+		Object.defineProperty(this, 'source', { value: source, enumerable: true });
+		Object.defineProperty(this, 'database', { value: database, enumerable: true });
+	}
+
+	// In each of the four, few arguments go on one by one, which costs less than a list of them.
+	run(a, b, c) {
+		const addon = this.#addon;
+		let rowid;
+		switch (arguments.length) {
+			case 0: rowid = addon.run(this.#handle); break;
+			case 1: rowid = addon.run(this.#handle, a); break;
+			case 2: rowid = addon.run(this.#handle, a, b); break;
+			case 3: rowid = addon.run(this.#handle, a, b, c); break;
+			default: rowid = addon.run(this.#handle, ...arguments);
+		}
+		return { changes: numbers[0], lastInsertRowid: rowid === undefined ? numbers[1] : rowid };
+	}
+
+	get(a, b) {
+		switch (arguments.length) {
+			case 0: return this.#addon.get(this.#handle);
+			case 1: return this.#addon.get(this.#handle, a);
+			case 2: return this.#addon.get(this.#handle, a, b);
+			default: return this.#addon.get(this.#handle, ...arguments);
+		}
+	}
+
+	all(a, b) {
+		switch (arguments.length) {
+			case 0: return this.#addon.all(this.#handle);
+			case 1: return this.#addon.all(this.#handle, a);
+			case 2: return this.#addon.all(this.#handle, a, b);
+			default: return this.#addon.all(this.#handle, ...arguments);
+		}
+	}
+
+	iterate(...given) {
+		this.#addon.iterate(this.#handle, ...given);
+		this.busy = true;
+		return new StatementIterator(TOKEN, this, this.#addon, this.#handle);
+	}
+
+	bind(...given) {
+		this.#addon.bind(this.#handle, ...given);
+		return this;
+	}
+
+	pluck(...given) {
+		return this.#setMode('pluck', given);
+	}
+
+	expand(...given) {
+		return this.#setMode('expand', given);
+	}
+
+	raw(...given) {
+		return this.#setMode('raw', given);
+	}
+
+	#setMode(name, given) {
+		if (!this.reader) throw new TypeError(`The ${name}() method is only for statements that return data`);
+		this.#addon.setMode(this.#handle);
+		const mode = MODES[name];
+		if (isOn(given)) this.#mode = mode;
+		else if (this.#mode === mode) this.#mode = MODES.object;
+		this.#addon.setMode(this.#handle, this.#mode);
+		return this;
+	}
+
+	safeIntegers(...given) {
+		this.#addon.setSafe(this.#handle);
+		this.#addon.setSafe(this.#handle, isOn(given));
+		return this;
+	}
+
+	columns() {
+		if (!this.reader) throw new TypeError('The columns() method is only for statements that return data');
+		return this.#addon.columns(this.#handle);
+	}
+}
+
+class StatementIterator {
+	#addon;
+	#handle;
+	#rows = [];
+	#at = 0;
+	#limit = FIRST_ROWS;
+	#isLast = false;
+	#isAtEnd = false;
+
+	constructor() {
+		const [token, statement, addon, handle] = made(arguments);
+		if (token !== TOKEN) throw new TypeError('Disabled constructor');
+		Object.defineProperty(this, 'statement', { value: statement, enumerable: true });
+		this.#addon = addon;
+		this.#handle = handle;
+	}
+
+	next() {
+		if (this.#at < this.#rows.length) return { value: this.#rows[this.#at++], done: false };
+		return this.#more();
+	}
+
+	#more() {
+		if (this.#isAtEnd) return { value: undefined, done: true };
+		if (this.#isLast) return this.return();
+		try {
+			this.#rows = this.#addon.next(this.#handle, this.#limit);
+		} catch (error) {
+			if (!isBusy(error)) this.return();
+			throw error;
+		}
+		this.#isLast = numbers[0] !== 0;
+		this.#limit = Math.min(this.#limit * 4, MOST_ROWS);
+		this.#at = 0;
+		return this.next();
+	}
+
+	return() {
+		if (!this.#isAtEnd) {
+			this.#addon.end(this.#handle);
+			this.#isAtEnd = true;
+			this.#rows = [];
+			this.#at = 0;
+			this.statement.busy = false;
+		}
+		return { value: undefined, done: true };
+	}
+
+	[Symbol.iterator]() {
+		return this;
+	}
+}
+
+/** The constructors take no arguments as far as anybody can see. */
+function made(given) {
+	return given;
+}
+
+function isBusy(error) {
+	return error instanceof TypeError && error.message === 'This database connection is busy executing a query';
+}
+
+function isOn(given) {
+	if (given.length === 0) return true;
+	if (typeof given[0] !== 'boolean') throw new TypeError('Expected first argument to be a boolean');
+	return given[0];
+}
+
+// The original's methods can be seen, and put in place of one another.
+for (const name of ['run', 'get', 'all', 'iterate', 'bind', 'pluck', 'expand', 'raw', 'safeIntegers', 'columns']) {
+	Object.defineProperty(Statement.prototype, name, { enumerable: true });
+}
+
+/** Prepares a statement for a database. */
+module.exports = function prepare(database, addon, handle, sql, safeIntegers) {
+	checkString(sql, 'first');
+	const statement = addon.prepare(handle, sql, safeIntegers);
+	return new Statement(TOKEN, database, addon, statement, sql);
+};

@@ -1,0 +1,230 @@
+//! Arguments of JavaScript into parameters of a statement.
+//!
+//! Invariants:
+//! 1. What is lent to a statement lies in an [`Arena`] that outlives the run; its owner clears the bindings first.
+
+use std::mem::MaybeUninit;
+
+use kithdb_sqlite::{SqliteError, Statement};
+use napi_sys::ValueType;
+
+use crate::js::{Answer, Js, Kept, Val, range_error, type_error};
+
+/// Text up to this many bytes, of all parameters together, is lent without an allocation.
+const ROOM: usize = 512;
+/// The most that one character takes.
+const CHARACTER: usize = 4;
+
+const KINDS: &str = "SQLite3 can only bind numbers, strings, bigints, buffers, and null";
+
+/// Holds the text of one run's parameters.
+pub(crate) struct Arena {
+    room: [MaybeUninit<u8>; ROOM],
+    used: usize,
+    large: Vec<Vec<u8>>,
+}
+
+impl Arena {
+    pub(crate) const fn new() -> Self {
+        Self { room: [MaybeUninit::uninit(); ROOM], used: 0, large: Vec::new() }
+    }
+}
+
+/// What a statement's parameters are called.
+pub(crate) struct Parameters {
+    /// The numbers of those without a name.
+    anonymous: Vec<usize>,
+    /// The others, with the property of an object that gives their value.
+    named: Vec<(usize, String, Kept)>,
+}
+
+impl Parameters {
+    pub(crate) fn of(js: Js, statement: &Statement) -> Answer<Self> {
+        let mut parameters = Self { anonymous: Vec::new(), named: Vec::new() };
+        for index in 1..=statement.parameter_count() {
+            match statement.parameter_name(index) {
+                None => parameters.anonymous.push(index),
+                Some(name) => {
+                    let name = name.get(1..).unwrap_or_default().to_owned();
+                    let key = Self::key(js, &name)?;
+                    parameters.named.push((index, name, key));
+                }
+            }
+        }
+        Ok(parameters)
+    }
+
+    /// Keeps a property's name; Node-API keeps objects only, so it lies in an array.
+    fn key(js: Js, name: &str) -> Answer<Kept> {
+        let array = js.array()?;
+        js.push(array, js.string(name.as_bytes())?)?;
+        Kept::new(js, array)
+    }
+}
+
+/// One binding of all parameters.
+pub(crate) struct Binder<'a> {
+    js: Js,
+    statement: &'a Statement,
+    parameters: &'a Parameters,
+    /// Where text is lent from; without it SQLite copies.
+    arena: Option<&'a mut Arena>,
+    given: usize,
+    has_object: bool,
+}
+
+impl<'a> Binder<'a> {
+    pub(crate) fn new(
+        js: Js,
+        statement: &'a Statement,
+        parameters: &'a Parameters,
+        arena: Option<&'a mut Arena>,
+    ) -> Self {
+        Self { js, statement, parameters, arena, given: 0, has_object: false }
+    }
+
+    /// Sets all parameters: values one by one, arrays of them, and at most one object of named ones.
+    pub(crate) fn bind(mut self, arguments: &[Val]) -> Answer<()> {
+        for &argument in arguments {
+            match self.js.kind(argument)? {
+                ValueType::napi_object => self.object(argument)?,
+                kind => self.next(argument, kind)?,
+            }
+        }
+        if self.given < self.parameters.anonymous.len() {
+            return range_error("Too few parameter values were provided");
+        }
+        if !self.has_object && !self.parameters.named.is_empty() {
+            return type_error("Missing named parameters");
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, argument: Val) -> Answer<()> {
+        let js = self.js;
+        if js.is_array(argument)? {
+            for index in 0..js.array_len(argument)? {
+                let element = js.element(argument, index)?;
+                self.next(element, js.kind(element)?)?;
+            }
+            return Ok(());
+        }
+        if js.is_buffer(argument)? {
+            return self.next(argument, ValueType::napi_object);
+        }
+        if !is_plain(js, argument)? {
+            return self.next(argument, ValueType::napi_object);
+        }
+        if std::mem::replace(&mut self.has_object, true) {
+            return type_error("You cannot specify named parameters in two different objects");
+        }
+        let parameters = self.parameters;
+        for (index, name, key) in &parameters.named {
+            let key = js.element(key.get(js)?, 0)?;
+            if !js.has_own(argument, key)? {
+                return range_error(format!("Missing named parameter \"{name}\""));
+            }
+            let value = js.property(argument, key)?;
+            self.value(*index, value, js.kind(value)?)?;
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, value: Val, kind: i32) -> Answer<()> {
+        let Some(&index) = self.parameters.anonymous.get(self.given) else {
+            return self.surplus(value, kind);
+        };
+        self.given += 1;
+        self.value(index, value, kind)
+    }
+
+    /// Says what is wrong with a value that no parameter is left for: first its kind, then its number.
+    fn surplus(&self, value: Val, kind: i32) -> Answer<()> {
+        let is_object = matches!(kind, ValueType::napi_object | ValueType::napi_function);
+        let is_fit = matches!(
+            kind,
+            ValueType::napi_number
+                | ValueType::napi_string
+                | ValueType::napi_null
+                | ValueType::napi_undefined
+                | ValueType::napi_bigint
+        ) || kind == ValueType::napi_object && self.js.is_buffer(value)?;
+        if is_fit {
+            range_error("Too many parameter values were provided")
+        } else if is_object && self.parameters.anonymous.is_empty() && !self.parameters.named.is_empty() {
+            type_error("Named parameters can only be passed within plain objects")
+        } else {
+            type_error(KINDS)
+        }
+    }
+
+    fn value(&mut self, index: usize, value: Val, kind: i32) -> Answer<()> {
+        let (js, statement) = (self.js, self.statement);
+        let bound = match kind {
+            ValueType::napi_number => statement.bind_f64(index, js.number(value)?),
+            ValueType::napi_string => self.text(index, value)?,
+            ValueType::napi_null | ValueType::napi_undefined => statement.bind_null(index),
+            ValueType::napi_bigint => match js.int64(value)? {
+                Some(number) => statement.bind_i64(index, number),
+                None => return range_error("The bound string, buffer, or bigint is too big"),
+            },
+            ValueType::napi_object if js.is_buffer(value)? => self.blob(index, js.bytes(value)?),
+            _ => return type_error(KINDS),
+        };
+        // SQLite's TOOBIG is said as the original says it.
+        bound.or_else(|error| {
+            if error.name() == "SQLITE_TOOBIG" {
+                range_error("The bound string, buffer, or bigint is too big")
+            } else {
+                Err(error.into())
+            }
+        })
+    }
+
+    fn text(&mut self, index: usize, value: Val) -> Answer<Result<(), SqliteError>> {
+        let js = self.js;
+        let Some(arena) = &mut self.arena else { return Ok(self.statement.bind_text(index, &js.text(value)?)) };
+        if ROOM - arena.used > 2 * CHARACTER {
+            let start = arena.room[arena.used..].as_mut_ptr().cast::<u8>();
+            // SAFETY: the room is ours and of this length; it is written to before it is read.
+            let place = unsafe { std::slice::from_raw_parts_mut(start, ROOM - arena.used) };
+            let len = js.text_into(value, place)?;
+            // Less than what fits is all of it.
+            if len + CHARACTER < place.len() {
+                arena.used += len;
+                // SAFETY: the arena outlives the run (invariant 1), and what was lent is not written again.
+                return Ok(unsafe { self.statement.lend_text(index, &place[..len]) });
+            }
+        }
+        arena.large.push(js.text(value)?);
+        let text = arena.large.last().map(Vec::as_slice).unwrap_or_default();
+        // SAFETY: the arena outlives the run (invariant 1); the bytes stay where they are when the list grows.
+        Ok(unsafe { self.statement.lend_text(index, text) })
+    }
+
+    fn blob(&mut self, index: usize, blob: &[u8]) -> Result<(), SqliteError> {
+        match &mut self.arena {
+            Some(arena) if blob.len() < ROOM - arena.used => {
+                let place = &mut arena.room[arena.used..arena.used + blob.len()];
+                place.write_copy_of_slice(blob);
+                arena.used += blob.len();
+                // SAFETY: these bytes were written just now.
+                let lent = unsafe { std::slice::from_raw_parts(place.as_ptr().cast::<u8>(), place.len()) };
+                // SAFETY: the arena outlives the run (invariant 1), and what was lent is not written again.
+                unsafe { self.statement.lend_blob(index, lent) }
+            }
+            // JavaScript could change it while the statement runs.
+            _ => self.statement.bind_blob(index, blob),
+        }
+    }
+}
+
+/// Tells whether an object is one of `{}` or without a prototype, of this or another realm.
+fn is_plain(js: Js, object: Val) -> Answer<bool> {
+    let prototype = js.prototype(object)?;
+    if js.kind(prototype)? == ValueType::napi_null || js.is_same(prototype, js.instance().object_prototype(js)?)? {
+        return Ok(true);
+    }
+    let above = js.prototype(prototype)?;
+    Ok(js.kind(above)? == ValueType::napi_null && js.has_own(prototype, js.string(b"isPrototypeOf")?)?)
+}

@@ -1,0 +1,236 @@
+//! A database, as JavaScript holds it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use kithdb_sqlite::{Backup, Database, OpenOptions};
+
+use crate::js::{Answer, Js, Kept, Thrown, Val, type_error};
+use crate::statement::Statements;
+
+pub(crate) struct Db {
+    pub(crate) database: Database,
+    path: String,
+    options: OpenOptions,
+    /// The length of the longest value, in bytes.
+    longest: i32,
+    /// Told of each statement before it runs.
+    verbose: Option<Kept>,
+    /// Whether SQLite is running a statement right now, so that whatever is called is called from a function.
+    pub(crate) is_executing: Cell<bool>,
+    /// How many iterators are not at their end.
+    pub(crate) iterators: Cell<u32>,
+    pub(crate) is_unsafe: Cell<bool>,
+    /// Whether JavaScript runs while statements do.
+    pub(crate) has_functions: Cell<bool>,
+    backups: RefCell<Vec<Weak<RefCell<Backup>>>>,
+    pub(crate) statements: Statements,
+}
+
+impl Db {
+    pub(crate) fn check_open(&self) -> Answer<()> {
+        if self.database.is_open() { Ok(()) } else { type_error("The database connection is not open") }
+    }
+
+    /// Refuses what cannot be done from inside a function of the application's.
+    pub(crate) fn check_not_executing(&self) -> Answer<()> {
+        if self.is_executing.get() { busy() } else { Ok(()) }
+    }
+
+    /// Refuses what may be done between statements only, whatever mode the database is in.
+    fn check_at_rest(&self) -> Answer<()> {
+        self.check_open()?;
+        if self.is_executing.get() || self.iterators.get() > 0 { busy() } else { Ok(()) }
+    }
+
+    /// Refuses what would pull the ground from under an iterator.
+    pub(crate) fn check_no_iterators(&self) -> Answer<()> {
+        if self.iterators.get() > 0 && !self.is_unsafe.get() { busy() } else { Ok(()) }
+    }
+
+    pub(crate) fn tell_verbose(&self, js: Js, sql: impl FnOnce() -> Option<String>) -> Answer<()> {
+        if let Some(verbose) = &self.verbose {
+            let text = js.string(sql().unwrap_or_default().as_bytes())?;
+            js.call(verbose.get(js)?, &[text])?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add_backup(&self, backup: &Rc<RefCell<Backup>>) {
+        let mut backups = self.backups.borrow_mut();
+        backups.retain(|backup| backup.strong_count() > 0);
+        backups.push(Rc::downgrade(backup));
+    }
+
+    /// Ends everything that runs on the database and closes it.
+    pub(crate) fn shut(&self) {
+        for backup in self.backups.take().iter().filter_map(Weak::upgrade) {
+            if let Ok(mut backup) = backup.try_borrow_mut() {
+                backup.finish();
+            }
+        }
+        // There is nothing that the program could do about it.
+        let _ = self.database.close();
+    }
+}
+
+fn busy<T>() -> Answer<T> {
+    type_error("This database connection is busy executing a query")
+}
+
+fn missing<T>() -> Answer<T> {
+    Err(Thrown::Plain("a native function was called with too few arguments".to_owned()))
+}
+
+/// Opens a database: name or buffer, read only, must exist, timeout, verbose, length of the longest string.
+pub(crate) fn open(js: Js, arguments: &[Val]) -> Answer {
+    let &[source, read_only, must_exist, timeout, verbose, longest] = arguments else { return missing() };
+    let options = OpenOptions {
+        read_only: js.truth(read_only)?,
+        must_exist: js.truth(must_exist)?,
+        busy_timeout: Duration::from_millis(js.integer(timeout)?.unsigned_abs().into()),
+    };
+    let is_function = js.kind(verbose)? == napi_sys::ValueType::napi_function;
+    let verbose = if is_function { Some(Kept::new(js, verbose)?) } else { None };
+    let (path, database) = if js.is_buffer(source)? {
+        (String::from(":memory:"), Database::deserialize(js.bytes(source)?, &options)?)
+    } else {
+        let path = js.string_of(source)?;
+        let database = Database::open(&path, &options)?;
+        (path, database)
+    };
+    let longest = js.integer(longest)?;
+    configure(&database, longest)?;
+    let db = Rc::new(Db {
+        database,
+        path,
+        options,
+        longest,
+        verbose,
+        is_executing: Cell::default(),
+        iterators: Cell::default(),
+        is_unsafe: Cell::default(),
+        has_functions: Cell::default(),
+        backups: RefCell::default(),
+        statements: Statements::default(),
+    });
+    js.instance().add(&db);
+    js.external(db)
+}
+
+/// Sets what better-sqlite3 compiles into its SQLite.
+fn configure(database: &Database, longest: i32) -> Answer<()> {
+    database.set_length_limit(longest)?;
+    database.set_double_quoted_strings(false)?;
+    database.set_defensive(true)?;
+    // No lock is needed, so that a file that is not a database is only found out by the first statement.
+    database.execute_batch("PRAGMA cache_size = -16000").or(Ok(()))
+}
+
+fn db<'v>(js: Js, arguments: &[Val]) -> Answer<&'v Rc<Db>> {
+    match arguments.first() {
+        Some(value) => js.native::<Rc<Db>>(*value),
+        None => missing(),
+    }
+}
+
+/// Closes; closing again does nothing.
+pub(crate) fn close(js: Js, arguments: &[Val]) -> Answer {
+    let db = db(js, arguments)?;
+    if db.database.is_open() {
+        db.check_at_rest()?;
+        db.shut();
+    }
+    js.undefined()
+}
+
+/// Runs all statements of a text.
+pub(crate) fn exec(js: Js, arguments: &[Val]) -> Answer {
+    let db = db(js, arguments)?;
+    let Some(&sql) = arguments.get(1) else { return missing() };
+    db.check_open()?;
+    db.check_not_executing()?;
+    db.check_no_iterators()?;
+    let sql = js.string_of(sql)?;
+    db.is_executing.set(true);
+    let done = db.database.execute_each(&sql, |statement| db.tell_verbose(js, || statement.expanded_sql()));
+    db.is_executing.set(false);
+    done.and_then(|()| js.undefined())
+}
+
+pub(crate) fn is_open(js: Js, arguments: &[Val]) -> Answer {
+    js.boolean(db(js, arguments)?.database.is_open())
+}
+
+pub(crate) fn in_transaction(js: Js, arguments: &[Val]) -> Answer {
+    js.boolean(!db(js, arguments)?.database.is_autocommit())
+}
+
+pub(crate) fn is_replica(js: Js, arguments: &[Val]) -> Answer {
+    js.boolean(db(js, arguments)?.database.is_replica())
+}
+
+/// Founds a workspace in the open database, under a device's name.
+pub(crate) fn found(js: Js, arguments: &[Val]) -> Answer {
+    let db = db(js, arguments)?;
+    let Some(&name) = arguments.get(1) else { return missing() };
+    db.check_at_rest()?;
+    if db.options.read_only {
+        return type_error("A database that was opened with readonly cannot found a workspace");
+    }
+    let name = js.string_of(name)?;
+    let founded = db.database.found(&db.path, &name, &db.options);
+    if db.database.is_open() {
+        configure(&db.database, db.longest)?;
+    }
+    founded?;
+    js.undefined()
+}
+
+pub(crate) fn unsafe_mode(js: Js, arguments: &[Val]) -> Answer {
+    let db = db(js, arguments)?;
+    let Some(&is_unsafe) = arguments.get(1) else { return missing() };
+    let is_unsafe = js.truth(is_unsafe)?;
+    if db.database.is_open() {
+        db.database.set_defensive(!is_unsafe)?;
+    }
+    db.is_unsafe.set(is_unsafe);
+    js.undefined()
+}
+
+/// Refuses unless the database is open and at rest.
+pub(crate) fn check(js: Js, arguments: &[Val]) -> Answer {
+    db(js, arguments)?.check_at_rest()?;
+    js.undefined()
+}
+
+/// Refuses unless the database is open and, but in unsafe mode, at rest.
+pub(crate) fn check_idle(js: Js, arguments: &[Val]) -> Answer {
+    let db = db(js, arguments)?;
+    db.check_open()?;
+    db.check_not_executing()?;
+    db.check_no_iterators()?;
+    js.undefined()
+}
+
+pub(crate) fn load_extension(js: Js, arguments: &[Val]) -> Answer {
+    let db = db(js, arguments)?;
+    let &[_, path, entry_point] = arguments else { return missing() };
+    check(js, arguments)?;
+    let path = js.string_of(path)?;
+    let has_entry_point = js.kind(entry_point)? == napi_sys::ValueType::napi_string;
+    let entry_point = if has_entry_point { Some(js.string_of(entry_point)?) } else { None };
+    db.database.load_extension(&path, entry_point.as_deref())?;
+    js.undefined()
+}
+
+pub(crate) fn serialize(js: Js, arguments: &[Val]) -> Answer {
+    let db = db(js, arguments)?;
+    let Some(&schema) = arguments.get(1) else { return missing() };
+    check(js, arguments)?;
+    match db.database.serialize(&js.string_of(schema)?)? {
+        Some(bytes) => js.buffer(&bytes),
+        None => Err(Thrown::Plain("Out of memory".to_owned())),
+    }
+}

@@ -1,0 +1,122 @@
+//! What one environment (a main program, a worker) keeps.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::rc::{Rc, Weak};
+
+use napi_sys as sys;
+
+use crate::database::Db;
+use crate::js::{Answer, Js, Kept, Thrown, Val};
+
+/// How many numbers a call can hand back beside its value.
+pub(crate) const NUMBERS: usize = 4;
+
+#[derive(Default)]
+pub(crate) struct Instance {
+    brought: OnceCell<Brought>,
+    /// The place of an array of [`NUMBERS`] doubles that JavaScript reads after a call.
+    numbers: Cell<*mut f64>,
+    databases: RefCell<Vec<Weak<Db>>>,
+}
+
+/// What JavaScript brings.
+struct Brought {
+    make_error: Kept,
+    make_rows: Kept,
+    object_prototype: Kept,
+    _numbers: Kept,
+}
+
+impl Instance {
+    /// Makes the environment's instance, which lives until the environment's end.
+    ///
+    /// # Safety
+    /// To be called once, while the environment is set up, on its thread.
+    pub(crate) unsafe fn install(env: sys::napi_env) -> *const Self {
+        let instance = Box::into_raw(Box::<Self>::default());
+        // SAFETY: the instance is dropped by its finalizer, after the hook that closes the databases.
+        unsafe {
+            sys::napi_set_instance_data(env, instance.cast(), Some(drop_instance), ptr::null_mut());
+            sys::napi_add_env_cleanup_hook(env, Some(close_all), instance.cast());
+        }
+        instance
+    }
+
+    fn brought(&self) -> Answer<&Brought> {
+        self.brought.get().ok_or_else(|| Thrown::Plain("the addon was not initialised".to_owned()))
+    }
+
+    pub(crate) fn make_error(&self, js: Js) -> Answer {
+        self.brought()?.make_error.get(js)
+    }
+
+    pub(crate) fn make_rows(&self, js: Js) -> Answer {
+        self.brought()?.make_rows.get(js)
+    }
+
+    pub(crate) fn object_prototype(&self, js: Js) -> Answer {
+        self.brought()?.object_prototype.get(js)
+    }
+
+    /// Hands a number to JavaScript beside the call's value.
+    pub(crate) fn tell(&self, index: usize, number: f64) {
+        let start = self.numbers.get();
+        if index < NUMBERS && !start.is_null() {
+            // SAFETY: the array has this many doubles, its memory does not move, and it is kept as long as the instance.
+            unsafe { *start.add(index) = number };
+        }
+    }
+
+    pub(crate) fn add(&self, database: &Rc<Db>) {
+        let mut databases = self.databases.borrow_mut();
+        databases.retain(|database| database.strong_count() > 0);
+        databases.push(Rc::downgrade(database));
+    }
+}
+
+/// Takes over what JavaScript brings: the makers of errors and of rows, `Object.prototype`, the numbers' array buffer.
+pub(crate) fn init(js: Js, arguments: &[Val]) -> Answer {
+    let &[make_error, make_rows, object_prototype, numbers] = arguments else {
+        return Err(Thrown::Plain("init takes four arguments".to_owned()));
+    };
+    let (mut start, mut len) = (ptr::null_mut(), 0);
+    // SAFETY: we are inside a callback of the environment, and both places have the right types.
+    unsafe { sys::napi_get_arraybuffer_info(js.env, numbers, &raw mut start, &raw mut len) };
+    if len < NUMBERS * size_of::<f64>() {
+        return Err(Thrown::Plain("the array for numbers is too small".to_owned()));
+    }
+    let kept = Brought {
+        make_error: Kept::new(js, make_error)?,
+        make_rows: Kept::new(js, make_rows)?,
+        object_prototype: Kept::new(js, object_prototype)?,
+        _numbers: Kept::new(js, numbers)?,
+    };
+    if js.instance().brought.set(kept).is_ok() {
+        js.instance().numbers.set(start.cast());
+    }
+    js.undefined()
+}
+
+/// # Safety
+/// To be called by Node with the instance, once, before its finalizer.
+unsafe extern "C" fn close_all(instance: *mut c_void) {
+    // SAFETY: the instance is there until its finalizer runs.
+    let instance = unsafe { &*instance.cast::<Instance>() };
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        let databases = instance.databases.take();
+        for database in databases.iter().filter_map(Weak::upgrade) {
+            database.shut();
+        }
+    }));
+}
+
+/// # Safety
+/// To be called by Node with the instance, once, at the end of the environment.
+unsafe extern "C" fn drop_instance(_: sys::napi_env, instance: *mut c_void, _: *mut c_void) {
+    // SAFETY: the box was made by `install`.
+    let instance = unsafe { Box::from_raw(instance.cast::<Instance>()) };
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(instance)));
+}

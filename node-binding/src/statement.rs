@@ -1,0 +1,442 @@
+//! A prepared statement, as JavaScript holds it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+
+use kithdb_sqlite::{SqliteError, Statement, Step};
+
+use crate::bind::{Arena, Binder, Parameters};
+use crate::database::Db;
+use crate::js::{Answer, Js, Seen, Thrown, Val, range_error, type_error};
+use crate::row::{Mode, Rows};
+
+pub(crate) struct Stmt {
+    db: Rc<Db>,
+    statement: Statement,
+    parameters: Parameters,
+    is_reader: bool,
+    is_read_only: bool,
+    mode: Cell<Mode>,
+    is_safe: Cell<bool>,
+    is_bound: Cell<bool>,
+    /// Whether an iterator of it is not at its end.
+    is_busy: Cell<bool>,
+    /// Whether the iterator's last row was taken.
+    is_exhausted: Cell<bool>,
+    /// Whether `verbose` was told of the iteration, which its first step does.
+    is_told: Cell<bool>,
+    rows: RefCell<Option<Rc<Rows>>>,
+}
+
+impl Stmt {
+    /// Checks, binds and tells: what comes before the first step of every run.
+    fn begin(&self, js: Js, arguments: &[Val], arena: Option<&mut Arena>) -> Answer<()> {
+        self.db.check_open()?;
+        self.db.check_not_executing()?;
+        if self.is_busy.get() {
+            return busy();
+        }
+        if self.is_bound.get() {
+            if !arguments.is_empty() {
+                return type_error("This statement already has bound parameters");
+            }
+        } else if let Err(error) = Binder::new(js, &self.statement, &self.parameters, arena).bind(arguments) {
+            self.statement.clear_bindings();
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn tell(&self, js: Js) -> Answer<()> {
+        self.db.tell_verbose(js, || self.statement.expanded_sql())
+    }
+
+    /// Refuses what an open iterator could not bear.
+    fn check_iterators(&self) -> Answer<()> {
+        if self.is_read_only { Ok(()) } else { self.db.check_no_iterators() }
+    }
+
+    /// Steps, while nothing else may be done with the database.
+    fn step(&self) -> Result<Step, SqliteError> {
+        self.db.is_executing.set(true);
+        let step = self.statement.step();
+        self.db.is_executing.set(false);
+        step
+    }
+
+    /// Ends a run: what was lent is not used afterwards.
+    fn finish(&self) {
+        self.statement.reset();
+        if !self.is_bound.get() {
+            self.statement.clear_bindings();
+        }
+    }
+
+    /// Runs with parameters that are lent for the time.
+    fn with_run<T>(&self, js: Js, arguments: &[Val], run: impl FnOnce() -> Answer<T>) -> Answer<T> {
+        let mut arena = Arena::new();
+        self.begin(js, arguments, Some(&mut arena))?;
+        // Finished in any case, before the arena goes.
+        let _finish = Finish(self);
+        self.tell(js)?;
+        run()
+    }
+
+    /// Returns what makes the rows, once the statement is at its first.
+    fn rows(&self, js: Js) -> Answer<Rc<Rows>> {
+        let mode = self.mode.get();
+        if let Some(rows) = self.rows.borrow().as_ref().filter(|rows| rows.fit(&self.statement, mode)) {
+            return Ok(Rc::clone(rows));
+        }
+        let is_hot = self.rows.borrow().as_ref().is_some_and(|rows| rows.is_warm());
+        let rows = Rc::new(Rows::of(js, &self.statement, mode, is_hot)?);
+        *self.rows.borrow_mut() = Some(Rc::clone(&rows));
+        Ok(rows)
+    }
+
+    fn check_reader(&self) -> Answer<()> {
+        if self.is_reader { Ok(()) } else { type_error("This statement does not return data. Use run() instead") }
+    }
+
+    /// Adds all rows, from the one that the statement is at, to an array.
+    fn collect(&self, js: Js, array: Val) -> Answer<()> {
+        let is_safe = self.is_safe.get();
+        let mut values = Vec::new();
+        let mut is_done = false;
+        while !is_done {
+            let rows = self.rows(js)?;
+            is_done = js.scoped(|| {
+                values.clear();
+                values.push(array);
+                let mut is_done = false;
+                for _ in 0..rows.batch() {
+                    rows.take(js, &self.statement, is_safe, &mut values)?;
+                    if self.step()? == Step::Done {
+                        is_done = true;
+                        break;
+                    }
+                }
+                rows.many(js, &values)?;
+                Ok(is_done)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Ends a run when it is dropped.
+struct Finish<'s>(&'s Stmt);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+impl Stmt {
+    /// Gives back what SQLite keeps of a statement that nobody has any more.
+    fn release(&self) {
+        // Nor has anybody its iterator.
+        if self.is_busy.replace(false) {
+            self.db.iterators.set(self.db.iterators.get().saturating_sub(1));
+        }
+        self.statement.finalize();
+        self.rows.take();
+    }
+}
+
+impl Drop for Stmt {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// How many statements are looked at for each that is prepared: more than one, so that their number falls again.
+const LOOKS: usize = 2;
+
+/// The statements of a database that were not found collected yet.
+///
+/// Node finalizes values when its event loop turns, which a program that prepares statements in a loop does not let it do.
+#[derive(Default)]
+pub(crate) struct Statements(RefCell<VecDeque<(Seen, Weak<Stmt>)>>);
+
+impl Statements {
+    fn add(&self, js: Js, value: Val, stmt: &Rc<Stmt>) -> Answer<()> {
+        let mut queue = self.0.borrow_mut();
+        for _ in 0..LOOKS {
+            let Some((seen, stmt)) = queue.pop_front() else { break };
+            let Some(held) = stmt.upgrade() else { continue };
+            if seen.is_gone(js) {
+                held.release();
+            } else {
+                queue.push_back((seen, stmt));
+            }
+        }
+        queue.push_back((Seen::new(js, value)?, Rc::downgrade(stmt)));
+        Ok(())
+    }
+}
+
+fn busy<T>() -> Answer<T> {
+    type_error("This statement is busy executing a query")
+}
+
+fn split<'v>(js: Js, arguments: &[Val]) -> Answer<(&'v Stmt, &[Val])> {
+    match arguments.split_first() {
+        Some((first, rest)) => Ok((js.native::<Rc<Stmt>>(*first)?, rest)),
+        None => Err(Thrown::Plain("a native function was called without its statement".to_owned())),
+    }
+}
+
+/// Prepares: database, text, whether integers are bigints. Tells whether it returns rows and whether it only reads.
+pub(crate) fn prepare(js: Js, arguments: &[Val]) -> Answer {
+    let &[db, sql, is_safe] = arguments else {
+        return Err(Thrown::Plain("prepare takes three arguments".to_owned()));
+    };
+    let db = js.native::<Rc<Db>>(db)?;
+    db.check_open()?;
+    db.check_not_executing()?;
+    let sql = js.string_of(sql)?;
+    let mut text = sql.trim_start_matches(is_between);
+    let (statement, rest) = loop {
+        match db.database.prepare(text)? {
+            (Some(statement), rest) => break (statement, rest),
+            (None, "") => return range_error("The supplied SQL string contains no statements"),
+            (None, rest) => text = rest.trim_start_matches(is_between),
+        }
+    };
+    if !skip_blank(rest).is_empty() {
+        return range_error("The supplied SQL string contains more than one statement");
+    }
+    let (is_reader, is_read_only) = (statement.column_count() > 0, statement.is_read_only());
+    let parameters = Parameters::of(js, &statement)?;
+    js.instance().tell(0, f64::from(is_reader));
+    js.instance().tell(1, f64::from(is_read_only));
+    let stmt = Rc::new(Stmt {
+        db: Rc::clone(db),
+        statement,
+        parameters,
+        is_reader,
+        is_read_only,
+        mode: Cell::new(Mode::Object),
+        is_safe: Cell::new(js.truth(is_safe)?),
+        is_bound: Cell::default(),
+        is_busy: Cell::default(),
+        is_exhausted: Cell::default(),
+        is_told: Cell::default(),
+        rows: RefCell::default(),
+    });
+    let value = js.external(Rc::clone(&stmt))?;
+    db.statements.add(js, value, &stmt)?;
+    Ok(value)
+}
+
+/// Tells whether a character stands between statements.
+fn is_between(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c' | ';')
+}
+
+/// Skips blanks, semicolons and comments.
+fn skip_blank(sql: &str) -> &str {
+    let mut rest = sql;
+    loop {
+        let trimmed = rest.trim_start_matches(is_between);
+        rest = if let Some(comment) = trimmed.strip_prefix("--") {
+            comment.find('\n').map_or("", |end| &comment[end..])
+        } else if let Some(comment) = trimmed.strip_prefix("/*") {
+            comment.find("*/").map_or("", |end| &comment[end + 2..])
+        } else {
+            return trimmed;
+        };
+    }
+}
+
+/// Runs to the end; tells how many rows it changed and the last one's key.
+pub(crate) fn run(js: Js, arguments: &[Val]) -> Answer {
+    let (stmt, arguments) = split(js, arguments)?;
+    let database = &stmt.db.database;
+    let before = if database.is_open() { database.total_changes() } else { 0 };
+    stmt.db.check_open()?;
+    if !stmt.is_busy.get() {
+        stmt.db.check_no_iterators()?;
+    }
+    // As the original: of a query only the first row is asked for. What changes rows and returns them has then changed all.
+    stmt.with_run(js, arguments, || Ok(stmt.step()?))?;
+    let changes = if database.total_changes() == before { 0 } else { database.changes() };
+    let rowid = database.last_insert_rowid();
+    js.instance().tell(0, changes as f64);
+    if stmt.is_safe.get() {
+        return js.bigint(rowid);
+    }
+    js.instance().tell(1, rowid as f64);
+    js.undefined()
+}
+
+/// Returns the first row, or undefined.
+pub(crate) fn get(js: Js, arguments: &[Val]) -> Answer {
+    let (stmt, arguments) = split(js, arguments)?;
+    stmt.check_reader()?;
+    stmt.check_iterators()?;
+    stmt.with_run(js, arguments, || match stmt.step()? {
+        // What a statement changes beside returning rows it has changed by then.
+        Step::Row => stmt.rows(js)?.one(js, &stmt.statement, stmt.is_safe.get()),
+        Step::Done => js.undefined(),
+    })
+}
+
+/// Returns all rows.
+pub(crate) fn all(js: Js, arguments: &[Val]) -> Answer {
+    let (stmt, arguments) = split(js, arguments)?;
+    stmt.check_reader()?;
+    stmt.check_iterators()?;
+    stmt.with_run(js, arguments, || {
+        let array = js.array()?;
+        if stmt.step()? == Step::Row {
+            stmt.collect(js, array)?;
+        }
+        Ok(array)
+    })
+}
+
+/// Sets parameters for good.
+pub(crate) fn bind(js: Js, arguments: &[Val]) -> Answer {
+    let (stmt, arguments) = split(js, arguments)?;
+    if stmt.is_bound.get() {
+        return type_error("The bind() method can only be invoked once per statement object");
+    }
+    stmt.db.check_open()?;
+    stmt.db.check_not_executing()?;
+    if stmt.is_busy.get() {
+        return busy();
+    }
+    let bound = Binder::new(js, &stmt.statement, &stmt.parameters, None).bind(arguments);
+    if bound.is_err() {
+        stmt.statement.clear_bindings();
+    }
+    bound?;
+    stmt.is_bound.set(true);
+    js.undefined()
+}
+
+/// Begins to iterate; the statement is busy until `end`.
+pub(crate) fn iterate(js: Js, arguments: &[Val]) -> Answer {
+    let (stmt, arguments) = split(js, arguments)?;
+    stmt.check_reader()?;
+    stmt.check_iterators()?;
+    stmt.begin(js, arguments, None)?;
+    stmt.is_told.set(false);
+    stmt.is_busy.set(true);
+    stmt.is_exhausted.set(false);
+    stmt.db.iterators.set(stmt.db.iterators.get() + 1);
+    js.undefined()
+}
+
+/// Returns the next rows of the iteration, at most as many as asked for; tells whether they are the last.
+pub(crate) fn next(js: Js, arguments: &[Val]) -> Answer {
+    let (stmt, arguments) = split(js, arguments)?;
+    let limit = arguments.first().map_or(Ok(1), |limit| js.integer(*limit))?;
+    let array = js.array()?;
+    stmt.db.check_open()?;
+    stmt.db.check_not_executing()?;
+    // Rows are not taken ahead where JavaScript could tell.
+    let is_alone = !stmt.db.has_functions.get() && !stmt.db.is_unsafe.get() && stmt.is_read_only;
+    let limit = if is_alone { usize::try_from(limit).unwrap_or(1).max(1) } else { 1 };
+    if !stmt.is_told.replace(true) {
+        stmt.tell(js)?;
+    }
+    let mut is_done = stmt.is_exhausted.get();
+    if !is_done && stmt.step()? == Step::Done {
+        is_done = true;
+    }
+    if !is_done {
+        let rows = stmt.rows(js)?;
+        if limit == 1 {
+            let mut values = vec![array];
+            rows.take(js, &stmt.statement, stmt.is_safe.get(), &mut values)?;
+            rows.many(js, &values)?;
+        } else {
+            is_done = stmt.collect_ahead(js, &rows, array, limit)?;
+        }
+    }
+    stmt.is_exhausted.set(is_done);
+    js.instance().tell(0, f64::from(is_done));
+    Ok(array)
+}
+
+impl Stmt {
+    /// As `collect`, but stays at the last row that was taken.
+    fn collect_ahead(&self, js: Js, rows: &Rows, array: Val, limit: usize) -> Answer<bool> {
+        let is_safe = self.is_safe.get();
+        js.scoped(|| {
+            let mut values = vec![array];
+            let mut is_done = false;
+            rows.take(js, &self.statement, is_safe, &mut values)?;
+            for _ in 1..rows.batch().min(limit) {
+                if self.step()? == Step::Done {
+                    is_done = true;
+                    break;
+                }
+                rows.take(js, &self.statement, is_safe, &mut values)?;
+            }
+            rows.many(js, &values)?;
+            Ok(is_done)
+        })
+    }
+}
+
+/// Ends an iteration.
+pub(crate) fn end(js: Js, arguments: &[Val]) -> Answer {
+    let (stmt, _) = split(js, arguments)?;
+    stmt.db.check_not_executing()?;
+    if stmt.is_busy.replace(false) {
+        stmt.db.iterators.set(stmt.db.iterators.get().saturating_sub(1));
+        stmt.finish();
+    }
+    js.undefined()
+}
+
+/// Sets what rows look like, and whether it may be set now.
+pub(crate) fn set_mode(js: Js, arguments: &[Val]) -> Answer {
+    let (stmt, arguments) = split(js, arguments)?;
+    stmt.db.check_not_executing()?;
+    if stmt.is_busy.get() {
+        return busy();
+    }
+    if let Some(mode) = arguments.first() {
+        stmt.mode.set(Mode::of(js.integer(*mode)?)?);
+    }
+    js.undefined()
+}
+
+/// Sets whether integers are bigints.
+pub(crate) fn set_safe(js: Js, arguments: &[Val]) -> Answer {
+    let (stmt, arguments) = split(js, arguments)?;
+    stmt.db.check_not_executing()?;
+    if stmt.is_busy.get() {
+        return busy();
+    }
+    if let Some(is_safe) = arguments.first() {
+        stmt.is_safe.set(js.truth(*is_safe)?);
+    }
+    js.undefined()
+}
+
+/// Describes the columns.
+pub(crate) fn columns(js: Js, arguments: &[Val]) -> Answer {
+    let (stmt, _) = split(js, arguments)?;
+    stmt.db.check_open()?;
+    stmt.db.check_not_executing()?;
+    let (array, statement) = (js.array()?, &stmt.statement);
+    for index in 0..statement.column_count() {
+        let column = js.object()?;
+        let text = |text: Option<String>| text.map_or_else(|| js.null(), |text| js.string(text.as_bytes()));
+        js.set(column, "name", text(statement.column_name(index))?)?;
+        js.set(column, "column", text(statement.column_origin(index))?)?;
+        js.set(column, "table", text(statement.column_table(index))?)?;
+        js.set(column, "database", text(statement.column_database(index))?)?;
+        js.set(column, "type", text(statement.column_declared_type(index))?)?;
+        js.push(array, column)?;
+    }
+    Ok(array)
+}
