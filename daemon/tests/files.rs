@@ -245,7 +245,7 @@ fn wrong_tickets_are_named() {
 }
 
 #[test]
-fn doctor_tells_of_the_disk_whatever_the_file_is_and_of_a_key_that_is_anothers() {
+fn doctor_tells_of_the_disk_whatever_the_file_is_and_of_a_key_that_is_another_device_s() {
     let place = Place::new();
     let details = |output: std::process::Output| -> Vec<(String, String, String)> {
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
