@@ -4,7 +4,9 @@
 // `one(...values)` makes a row; `many(array, ...values)` adds the rows that its values make to the array. An object literal with the
 // columns' names gives all rows of a statement one hidden class, which no call from native code can do as fast.
 
-const MODES = { object: 0, pluck: 1, expand: 2, raw: 3 };
+const { canSetPrototype } = require('./bare');
+
+const MODES = { object: 0, pluck: 1, expand: 2, raw: 3, bare: 4, bareRaw: 5 };
 // Statements are prepared again and again; what was compiled for some columns serves all that have them.
 const CACHED_MAX = 1000;
 const cache = new Map();
@@ -30,7 +32,30 @@ function source(mode, count, names, tables, offset) {
 	return `{ ${inner.join(', ')} }`;
 }
 
+/** Returns the statements that make an object without prototype, as `row`. */
+function bareSource(names, offset) {
+	const last = new Map();
+	names.forEach((name, index) => last.set(name, offset(index)));
+	const fields = [...last].map(([name, value]) => [JSON.stringify(name), value]);
+	// Such an object is slow from the start as a literal, and fast when it loses its prototype before it gets fields.
+	return canSetPrototype
+		? `const row = {}; row.__proto__ = null; ${fields.map(([name, value]) => `row[${name}] = ${value};`).join(' ')}`
+		: `const row = { __proto__: null, ${fields.map(([name, value]) => `[${name}]: ${value}`).join(', ')} };`;
+}
+
+function compileBare(count, names) {
+	const one = bareSource(names, (index) => `v${index}`);
+	const many = bareSource(names, (index) => `arguments[i + ${index}]`);
+	const parameters = Array.from({ length: count }, (_, index) => `v${index}`).join(', ');
+	return new Function(`'use strict';
+return [
+	function (${parameters}) { ${one} return row; },
+	function (array) { for (let i = 1, n = arguments.length; i < n; i += ${count}) { ${many} array.push(row); } },
+];`)();
+}
+
 function compile(mode, count, names, tables) {
+	if (mode === MODES.bare) return compileBare(count, names);
 	const one = source(mode, count, names, tables, (index) => `v${index}`);
 	const many = source(mode, count, names, tables, (index) => (index === 0 ? 'arguments[i]' : `arguments[i + ${index}]`));
 	const parameters = Array.from({ length: count }, (_, index) => `v${index}`).join(', ');
@@ -45,8 +70,8 @@ return [
 function interpret(mode, count, names, tables) {
 	const one = (...values) => {
 		if (mode === MODES.raw) return values;
-		const row = {};
-		if (mode === MODES.object) {
+		const row = mode === MODES.bare ? Object.create(null) : {};
+		if (mode === MODES.object || mode === MODES.bare) {
 			for (let i = 0; i < count; i += 1) row[names[i]] = values[i];
 			return row;
 		}
@@ -76,6 +101,7 @@ function pluck() {
 
 /** Called by the addon: the mode's number, how many values make a row, the columns' names and tables, whether many rows are made. */
 module.exports = function makeRows(mode, count, names, tables, isHot) {
+	if (mode === MODES.bareRaw) mode = MODES.raw;
 	const key = mode === MODES.raw || mode === MODES.pluck ? `${mode}:${count}` : `${mode}:${JSON.stringify([names, tables])}`;
 	let made = cache.get(key);
 	if (made) return made;

@@ -8,9 +8,9 @@ use kithdb_sqlite::{Backup, Database, OpenOptions};
 use crate::database::Db;
 use crate::js::{Answer, Js, Thrown, Val};
 
-struct Held {
-    db: Rc<Db>,
-    backup: Rc<RefCell<Backup>>,
+pub(crate) struct Held {
+    pub(crate) db: Rc<Db>,
+    pub(crate) backup: Rc<RefCell<Backup>>,
 }
 
 /// Begins: database, name of the attached database, file.
@@ -27,7 +27,7 @@ pub(crate) fn begin(js: Js, arguments: &[Val]) -> Answer {
     js.external(Held { db: Rc::clone(db), backup })
 }
 
-/// Copies some pages; tells the pages in all, those that remain, and whether all is done.
+/// Copies some pages; tells the pages in all, those that remain, whether all is done, and whether a lock was in the way.
 pub(crate) fn step(js: Js, arguments: &[Val]) -> Answer {
     let &[held, pages] = arguments else {
         return Err(Thrown::Plain("a backup's step takes two arguments".to_owned()));
@@ -39,6 +39,7 @@ pub(crate) fn step(js: Js, arguments: &[Val]) -> Answer {
     js.instance().tell(0, progress.total.into());
     js.instance().tell(1, progress.remaining.into());
     js.instance().tell(2, f64::from(progress.is_done));
+    js.instance().tell(3, f64::from(progress.is_blocked));
     js.undefined()
 }
 

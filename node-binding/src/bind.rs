@@ -28,9 +28,56 @@ impl Arena {
     pub(crate) const fn new() -> Self {
         Self { room: [MaybeUninit::uninit(); ROOM], used: 0, large: Vec::new() }
     }
+
+    /// Takes back what was lent; to be called after the bindings were cleared.
+    pub(crate) fn clear(&mut self) {
+        self.used = 0;
+        self.large.clear();
+    }
+
+    /// Lends a string to a parameter.
+    pub(crate) fn text(
+        &mut self,
+        js: Js,
+        statement: &Statement,
+        index: usize,
+        value: Val,
+    ) -> Answer<Result<(), SqliteError>> {
+        if ROOM - self.used > 2 * CHARACTER {
+            let start = self.room[self.used..].as_mut_ptr().cast::<u8>();
+            // SAFETY: the room is ours and of this length; it is written to before it is read.
+            let place = unsafe { std::slice::from_raw_parts_mut(start, ROOM - self.used) };
+            let len = js.text_into(value, place)?;
+            // Less than what fits is all of it.
+            if len + CHARACTER < place.len() {
+                self.used += len;
+                // SAFETY: the arena outlives the run (invariant 1), and what was lent is not written again.
+                return Ok(unsafe { statement.lend_text(index, &place[..len]) });
+            }
+        }
+        self.large.push(js.text(value)?);
+        let text = self.large.last().map(Vec::as_slice).unwrap_or_default();
+        // SAFETY: the arena outlives the run (invariant 1); the bytes stay where they are when the list grows.
+        Ok(unsafe { statement.lend_text(index, text) })
+    }
+
+    /// Lends a copy of bytes to a parameter: JavaScript could change its own while the statement runs.
+    pub(crate) fn blob(&mut self, statement: &Statement, index: usize, blob: &[u8]) -> Result<(), SqliteError> {
+        if blob.len() >= ROOM - self.used {
+            return statement.bind_blob(index, blob);
+        }
+        let place = &mut self.room[self.used..self.used + blob.len()];
+        place.write_copy_of_slice(blob);
+        self.used += blob.len();
+        // SAFETY: these bytes were written just now.
+        let lent = unsafe { std::slice::from_raw_parts(place.as_ptr().cast::<u8>(), place.len()) };
+        // SAFETY: the arena outlives the run (invariant 1), and what was lent is not written again.
+        unsafe { statement.lend_blob(index, lent) }
+    }
 }
 
 /// What a statement's parameters are called.
+#[derive(Default)]
 pub(crate) struct Parameters {
     /// The numbers of those without a name.
     anonymous: Vec<usize>,
@@ -162,13 +209,19 @@ impl<'a> Binder<'a> {
         let (js, statement) = (self.js, self.statement);
         let bound = match kind {
             ValueType::napi_number => statement.bind_f64(index, js.number(value)?),
-            ValueType::napi_string => self.text(index, value)?,
+            ValueType::napi_string => match &mut self.arena {
+                Some(arena) => arena.text(js, statement, index, value)?,
+                None => statement.bind_text(index, &js.text(value)?),
+            },
             ValueType::napi_null | ValueType::napi_undefined => statement.bind_null(index),
             ValueType::napi_bigint => match js.int64(value)? {
                 Some(number) => statement.bind_i64(index, number),
                 None => return range_error("The bound string, buffer, or bigint is too big"),
             },
-            ValueType::napi_object if js.is_buffer(value)? => self.blob(index, js.bytes(value)?),
+            ValueType::napi_object if js.is_buffer(value)? => match &mut self.arena {
+                Some(arena) => arena.blob(statement, index, js.bytes(value)?),
+                None => statement.bind_blob(index, js.bytes(value)?),
+            },
             _ => return type_error(KINDS),
         };
         // SQLite's TOOBIG is said as the original says it.
@@ -179,43 +232,6 @@ impl<'a> Binder<'a> {
                 Err(error.into())
             }
         })
-    }
-
-    fn text(&mut self, index: usize, value: Val) -> Answer<Result<(), SqliteError>> {
-        let js = self.js;
-        let Some(arena) = &mut self.arena else { return Ok(self.statement.bind_text(index, &js.text(value)?)) };
-        if ROOM - arena.used > 2 * CHARACTER {
-            let start = arena.room[arena.used..].as_mut_ptr().cast::<u8>();
-            // SAFETY: the room is ours and of this length; it is written to before it is read.
-            let place = unsafe { std::slice::from_raw_parts_mut(start, ROOM - arena.used) };
-            let len = js.text_into(value, place)?;
-            // Less than what fits is all of it.
-            if len + CHARACTER < place.len() {
-                arena.used += len;
-                // SAFETY: the arena outlives the run (invariant 1), and what was lent is not written again.
-                return Ok(unsafe { self.statement.lend_text(index, &place[..len]) });
-            }
-        }
-        arena.large.push(js.text(value)?);
-        let text = arena.large.last().map(Vec::as_slice).unwrap_or_default();
-        // SAFETY: the arena outlives the run (invariant 1); the bytes stay where they are when the list grows.
-        Ok(unsafe { self.statement.lend_text(index, text) })
-    }
-
-    fn blob(&mut self, index: usize, blob: &[u8]) -> Result<(), SqliteError> {
-        match &mut self.arena {
-            Some(arena) if blob.len() < ROOM - arena.used => {
-                let place = &mut arena.room[arena.used..arena.used + blob.len()];
-                place.write_copy_of_slice(blob);
-                arena.used += blob.len();
-                // SAFETY: these bytes were written just now.
-                let lent = unsafe { std::slice::from_raw_parts(place.as_ptr().cast::<u8>(), place.len()) };
-                // SAFETY: the arena outlives the run (invariant 1), and what was lent is not written again.
-                unsafe { self.statement.lend_blob(index, lent) }
-            }
-            // JavaScript could change it while the statement runs.
-            _ => self.statement.bind_blob(index, blob),
-        }
     }
 }
 

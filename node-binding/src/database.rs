@@ -9,16 +9,21 @@ use kithdb_sqlite::{Backup, Database, OpenOptions};
 use crate::js::{Answer, Js, Kept, Thrown, Val, type_error};
 use crate::statement::Statements;
 
+/// Sets what a face wants of a connection.
+pub(crate) type Configure = Box<dyn Fn(&Database) -> Answer<()>>;
+
 pub(crate) struct Db {
     pub(crate) database: Database,
     path: String,
     options: OpenOptions,
-    /// The length of the longest value, in bytes.
-    longest: i32,
+    /// Sets what the face wants of a connection, whenever there is a new one.
+    configure: Configure,
     /// Told of each statement before it runs.
     verbose: Option<Kept>,
     /// Whether SQLite is running a statement right now, so that whatever is called is called from a function.
     pub(crate) is_executing: Cell<bool>,
+    /// Whether an authorizer of the program's is being asked.
+    pub(crate) is_authorizing: Cell<bool>,
     /// How many iterators are not at their end.
     pub(crate) iterators: Cell<u32>,
     pub(crate) is_unsafe: Cell<bool>,
@@ -29,6 +34,34 @@ pub(crate) struct Db {
 }
 
 impl Db {
+    /// Makes what JavaScript holds of an open database.
+    pub(crate) fn new(
+        js: Js,
+        database: Database,
+        path: String,
+        options: OpenOptions,
+        verbose: Option<Kept>,
+        configure: Configure,
+    ) -> Answer<Rc<Self>> {
+        configure(&database)?;
+        let db = Rc::new(Self {
+            database,
+            path,
+            options,
+            configure,
+            verbose,
+            is_executing: Cell::default(),
+            is_authorizing: Cell::default(),
+            iterators: Cell::default(),
+            is_unsafe: Cell::default(),
+            has_functions: Cell::default(),
+            backups: RefCell::default(),
+            statements: Statements::default(),
+        });
+        js.instance().add(&db);
+        Ok(db)
+    }
+
     pub(crate) fn check_open(&self) -> Answer<()> {
         if self.database.is_open() { Ok(()) } else { type_error("The database connection is not open") }
     }
@@ -101,21 +134,8 @@ pub(crate) fn open(js: Js, arguments: &[Val]) -> Answer {
         (path, database)
     };
     let longest = js.integer(longest)?;
-    configure(&database, longest)?;
-    let db = Rc::new(Db {
-        database,
-        path,
-        options,
-        longest,
-        verbose,
-        is_executing: Cell::default(),
-        iterators: Cell::default(),
-        is_unsafe: Cell::default(),
-        has_functions: Cell::default(),
-        backups: RefCell::default(),
-        statements: Statements::default(),
-    });
-    js.instance().add(&db);
+    let configure = Box::new(move |database: &Database| configure(database, longest));
+    let db = Db::new(js, database, path, options, verbose, configure)?;
     js.external(db)
 }
 
@@ -182,7 +202,7 @@ pub(crate) fn found(js: Js, arguments: &[Val]) -> Answer {
     let name = js.string_of(name)?;
     let founded = db.database.found(&db.path, &name, &db.options);
     if db.database.is_open() {
-        configure(&db.database, db.longest)?;
+        (db.configure)(&db.database)?;
     }
     founded?;
     js.undefined()

@@ -10,6 +10,7 @@ mod database;
 mod function;
 mod instance;
 mod js;
+mod node_sqlite;
 mod row;
 mod statement;
 mod table;
@@ -88,6 +89,41 @@ pub unsafe extern "C" fn napi_register_module_v1(env: sys::napi_env, exports: sy
         "backupBegin" => backup::begin,
         "backupStep" => backup::step,
         "backupEnd" => backup::end,
+    );
+    export!(env, exports, instance,
+        "nodeOpen" => node_sqlite::open,
+        "nodeClose" => node_sqlite::close,
+        "nodeExec" => node_sqlite::exec,
+        "nodeCheck" => node_sqlite::check,
+        "nodeCheckIdle" => node_sqlite::check_idle,
+        "nodeIsIdle" => node_sqlite::is_idle,
+        "nodeLocation" => node_sqlite::location,
+        "nodeLimit" => node_sqlite::limit,
+        "nodeSetDefensive" => node_sqlite::set_defensive,
+        "nodeLoadExtension" => node_sqlite::load_extension,
+        "nodeSerialize" => node_sqlite::serialize,
+        "nodeDeserialize" => node_sqlite::deserialize,
+        "nodeBackupBegin" => node_sqlite::backup_begin,
+        "nodeBackupStep" => node_sqlite::backup_step,
+        "nodeDefineFunction" => node_sqlite::define_function,
+        "nodeDefineAggregate" => node_sqlite::define_aggregate,
+        "nodeSetAuthorizer" => node_sqlite::set_authorizer,
+        "nodePrepare" => node_sqlite::prepare,
+        "nodeRun" => node_sqlite::run,
+        "nodeGet" => node_sqlite::get,
+        "nodeAll" => node_sqlite::all,
+        "nodeIterate" => node_sqlite::iterate,
+        "nodeNext" => node_sqlite::next,
+        "nodeEnd" => node_sqlite::end,
+        "nodeFinalize" => node_sqlite::finalize,
+        "nodeSet" => node_sqlite::set,
+        "nodeColumns" => node_sqlite::columns,
+        "nodeSql" => node_sqlite::sql,
+        "nodeCounter" => node_sqlite::counter,
+        "nodeCreateSession" => node_sqlite::create_session,
+        "nodeTakeChanges" => node_sqlite::take_changes,
+        "nodeCloseSession" => node_sqlite::close_session,
+        "nodeApplyChangeset" => node_sqlite::apply_changeset,
     );
     exports
 }

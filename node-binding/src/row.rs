@@ -8,6 +8,7 @@ use std::cell::Cell;
 use kithdb_sqlite::{Statement, ValueRef};
 
 use crate::js::{Answer, Js, Kept, Thrown, Val};
+use crate::node_sqlite;
 
 /// How many rows are made in one call, unless they have many columns.
 const BATCH_ROWS: usize = 64;
@@ -24,6 +25,10 @@ pub(crate) enum Mode {
     Pluck,
     Expand,
     Raw,
+    /// As node:sqlite has it: an object without prototype.
+    Bare,
+    /// As node:sqlite has it: an array.
+    BareRaw,
 }
 
 /// The functions that make a statement's rows, and what they were made for.
@@ -43,7 +48,7 @@ impl Rows {
     pub(crate) fn of(js: Js, statement: &Statement, mode: Mode, is_hot: bool) -> Answer<Self> {
         let count = statement.column_count();
         let (names, tables) = (js.array()?, js.array()?);
-        if matches!(mode, Mode::Object | Mode::Expand) {
+        if matches!(mode, Mode::Object | Mode::Expand | Mode::Bare) {
             for index in 0..count {
                 js.push(names, js.string(statement.column_name(index).unwrap_or_default().as_bytes())?)?;
                 if mode == Mode::Expand {
@@ -78,16 +83,24 @@ impl Rows {
         !self.is_hot && self.made.get() >= COLD_ROWS
     }
 
+    /// Makes a value of a column as the face has it.
+    fn value(&self, js: Js, given: ValueRef<'_>, is_safe: bool) -> Answer {
+        if matches!(self.mode, Mode::Bare | Mode::BareRaw) {
+            return node_sqlite::value(js, given, is_safe);
+        }
+        value(js, given, is_safe)
+    }
+
     /// Makes a value of the row that the statement is at.
     pub(crate) fn one(&self, js: Js, statement: &Statement, is_safe: bool) -> Answer {
         self.made.set(self.made.get() + 1);
         if self.mode == Mode::Pluck {
-            return value(js, statement.column(0), is_safe);
+            return self.value(js, statement.column(0), is_safe);
         }
         let mut few = [std::ptr::null_mut(); 16];
         if self.columns <= few.len() {
             for (index, place) in few[..self.columns].iter_mut().enumerate() {
-                *place = value(js, statement.column(index), is_safe)?;
+                *place = self.value(js, statement.column(index), is_safe)?;
             }
             return js.call(self.one.get(js)?, &few[..self.columns]);
         }
@@ -104,7 +117,7 @@ impl Rows {
     /// Adds the values of the row that the statement is at.
     pub(crate) fn take(&self, js: Js, statement: &Statement, is_safe: bool, values: &mut Vec<Val>) -> Answer<()> {
         for index in 0..self.columns {
-            values.push(value(js, statement.column(index), is_safe)?);
+            values.push(self.value(js, statement.column(index), is_safe)?);
         }
         Ok(())
     }
@@ -133,7 +146,7 @@ pub(crate) fn value(js: Js, value: ValueRef<'_>, is_safe: bool) -> Answer {
 
 impl Mode {
     pub(crate) fn of(number: i32) -> Answer<Self> {
-        [Self::Object, Self::Pluck, Self::Expand, Self::Raw]
+        [Self::Object, Self::Pluck, Self::Expand, Self::Raw, Self::Bare, Self::BareRaw]
             .into_iter()
             .find(|mode| *mode as i32 == number)
             .ok_or_else(|| Thrown::Plain("there is no such mode".to_owned()))

@@ -12,13 +12,13 @@ use crate::js::{Answer, Js, Seen, Thrown, Val, range_error, type_error};
 use crate::row::{Mode, Rows};
 
 pub(crate) struct Stmt {
-    db: Rc<Db>,
-    statement: Statement,
+    pub(crate) db: Rc<Db>,
+    pub(crate) statement: Statement,
     parameters: Parameters,
     is_reader: bool,
-    is_read_only: bool,
-    mode: Cell<Mode>,
-    is_safe: Cell<bool>,
+    pub(crate) is_read_only: bool,
+    pub(crate) mode: Cell<Mode>,
+    pub(crate) is_safe: Cell<bool>,
     is_bound: Cell<bool>,
     /// Whether an iterator of it is not at its end.
     is_busy: Cell<bool>,
@@ -30,6 +30,30 @@ pub(crate) struct Stmt {
 }
 
 impl Stmt {
+    /// Makes what JavaScript holds of a statement.
+    pub(crate) fn new(
+        db: &Rc<Db>,
+        statement: Statement,
+        parameters: Parameters,
+        mode: Mode,
+        is_safe: bool,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            db: Rc::clone(db),
+            is_reader: statement.column_count() > 0,
+            is_read_only: statement.is_read_only(),
+            statement,
+            parameters,
+            mode: Cell::new(mode),
+            is_safe: Cell::new(is_safe),
+            is_bound: Cell::default(),
+            is_busy: Cell::default(),
+            is_exhausted: Cell::default(),
+            is_told: Cell::default(),
+            rows: RefCell::default(),
+        })
+    }
+
     /// Checks, binds and tells: what comes before the first step of every run.
     fn begin(&self, js: Js, arguments: &[Val], arena: Option<&mut Arena>) -> Answer<()> {
         self.db.check_open()?;
@@ -58,10 +82,10 @@ impl Stmt {
     }
 
     /// Steps, while nothing else may be done with the database.
-    fn step(&self) -> Result<Step, SqliteError> {
-        self.db.is_executing.set(true);
+    pub(crate) fn step(&self) -> Result<Step, SqliteError> {
+        let was_executing = self.db.is_executing.replace(true);
         let step = self.statement.step();
-        self.db.is_executing.set(false);
+        self.db.is_executing.set(was_executing);
         step
     }
 
@@ -84,7 +108,7 @@ impl Stmt {
     }
 
     /// Returns what makes the rows, once the statement is at its first.
-    fn rows(&self, js: Js) -> Answer<Rc<Rows>> {
+    pub(crate) fn rows(&self, js: Js) -> Answer<Rc<Rows>> {
         let mode = self.mode.get();
         if let Some(rows) = self.rows.borrow().as_ref().filter(|rows| rows.fit(&self.statement, mode)) {
             return Ok(Rc::clone(rows));
@@ -100,7 +124,7 @@ impl Stmt {
     }
 
     /// Adds all rows, from the one that the statement is at, to an array.
-    fn collect(&self, js: Js, array: Val) -> Answer<()> {
+    pub(crate) fn collect(&self, js: Js, array: Val) -> Answer<()> {
         let is_safe = self.is_safe.get();
         let mut values = Vec::new();
         let mut is_done = false;
@@ -162,7 +186,7 @@ const LOOKS: usize = 2;
 pub(crate) struct Statements(RefCell<VecDeque<(Seen, Weak<Stmt>)>>);
 
 impl Statements {
-    fn add(&self, js: Js, value: Val, stmt: &Rc<Stmt>) -> Answer<()> {
+    pub(crate) fn add(&self, js: Js, value: Val, stmt: &Rc<Stmt>) -> Answer<()> {
         let mut queue = self.0.borrow_mut();
         for _ in 0..LOOKS {
             let Some((seen, stmt)) = queue.pop_front() else { break };
@@ -209,24 +233,10 @@ pub(crate) fn prepare(js: Js, arguments: &[Val]) -> Answer {
     if !skip_blank(rest).is_empty() {
         return range_error("The supplied SQL string contains more than one statement");
     }
-    let (is_reader, is_read_only) = (statement.column_count() > 0, statement.is_read_only());
     let parameters = Parameters::of(js, &statement)?;
-    js.instance().tell(0, f64::from(is_reader));
-    js.instance().tell(1, f64::from(is_read_only));
-    let stmt = Rc::new(Stmt {
-        db: Rc::clone(db),
-        statement,
-        parameters,
-        is_reader,
-        is_read_only,
-        mode: Cell::new(Mode::Object),
-        is_safe: Cell::new(js.truth(is_safe)?),
-        is_bound: Cell::default(),
-        is_busy: Cell::default(),
-        is_exhausted: Cell::default(),
-        is_told: Cell::default(),
-        rows: RefCell::default(),
-    });
+    let stmt = Stmt::new(db, statement, parameters, Mode::Object, js.truth(is_safe)?);
+    js.instance().tell(0, f64::from(stmt.is_reader));
+    js.instance().tell(1, f64::from(stmt.is_read_only));
     let value = js.external(Rc::clone(&stmt))?;
     db.statements.add(js, value, &stmt)?;
     Ok(value)

@@ -17,6 +17,8 @@ pub struct Progress {
     pub remaining: i32,
     /// Whether all is done.
     pub is_done: bool,
+    /// Whether a lock was in the way, so that nothing was copied.
+    pub is_blocked: bool,
 }
 
 /// A backup in progress; dropped before it is done, it leaves the destination as it was.
@@ -30,10 +32,21 @@ pub struct Backup {
 impl Backup {
     /// Begins to copy the database `schema` of `source` over the main database of `destination`.
     pub fn begin(source: &Database, schema: &str, destination: Database) -> Result<Self, SqliteError> {
+        Self::begin_into(source, schema, destination, "main")
+    }
+
+    /// The same, over the database `target` of `destination`.
+    pub fn begin_into(
+        source: &Database,
+        schema: &str,
+        destination: Database,
+        target: &str,
+    ) -> Result<Self, SqliteError> {
         let (from, to) = (source.db()?, destination.db()?);
-        let schema = CString::new(schema).map_err(|_| SqliteError::of_code(ffi::SQLITE_ERROR))?;
+        let c_name = |name: &str| CString::new(name).map_err(|_| SqliteError::of_code(ffi::SQLITE_ERROR));
+        let (schema, target) = (c_name(schema)?, c_name(target)?);
         // SAFETY: both handles are open and stay so while this backup is there: see `step` and `drop`.
-        let raw = unsafe { ffi::sqlite3_backup_init(to, c"main".as_ptr(), from, schema.as_ptr()) };
+        let raw = unsafe { ffi::sqlite3_backup_init(to, target.as_ptr(), from, schema.as_ptr()) };
         if raw.is_null() {
             return Err(destination.shared.failure(ffi::SQLITE_ERROR));
         }
@@ -51,10 +64,12 @@ impl Backup {
             (code, ffi::sqlite3_backup_pagecount(self.raw), ffi::sqlite3_backup_remaining(self.raw))
         };
         match code {
-            ffi::SQLITE_OK | ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => Ok(Progress { total, remaining, is_done: false }),
+            ffi::SQLITE_OK | ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => {
+                Ok(Progress { total, remaining, is_done: false, is_blocked: code != ffi::SQLITE_OK })
+            }
             ffi::SQLITE_DONE => {
                 self.finish();
-                Ok(Progress { total, remaining, is_done: true })
+                Ok(Progress { total, remaining, is_done: true, is_blocked: false })
             }
             code => {
                 self.finish();

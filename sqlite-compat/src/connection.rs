@@ -4,7 +4,7 @@
 //! 1. Every statement prepared here is finalized before the connection is closed; one that outlives it is found closed.
 //! 2. On a replica, what is known of the synced tables is renewed before a transaction begins.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int};
 use std::fmt;
@@ -12,13 +12,16 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Once;
 
+use kithdb_core::capture::Authorizer;
 use kithdb_core::error::StatementError;
 use kithdb_core::replica::{InitOptions, OpenOptions as ReplicaOptions, Replica};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ffi};
 
+use crate::authorizer;
 use crate::error::SqliteError;
 use crate::open::{OpenOptions, open_backing, refused};
+use crate::session::{self, RawSession};
 use crate::statement::{Statement, Step};
 
 /// Sets what holds for all connections of the process: names that begin with `file:` are names, not addresses,
@@ -59,6 +62,9 @@ pub(crate) struct Shared {
     statements: RefCell<HashMap<u64, RawStatement>>,
     next_statement: Cell<u64>,
     has_extensions: Cell<bool>,
+    sessions: RefCell<Vec<RawSession>>,
+    /// The authorizer of a plain connection, in a box that stays where it is.
+    authorizer: RefCell<Option<Box<Authorizer>>>,
 }
 
 impl Shared {
@@ -116,10 +122,36 @@ impl Shared {
         if code == ffi::SQLITE_OK { Ok(()) } else { Err(self.failure(code)) }
     }
 
-    fn close(&self) -> Result<(), SqliteError> {
+    pub(crate) fn add_session(&self, session: &RawSession) {
+        self.sessions.borrow_mut().push(Rc::clone(session));
+    }
+
+    pub(crate) fn forget_session(&self, session: &RawSession) {
+        self.sessions.borrow_mut().retain(|kept| !Rc::ptr_eq(kept, session));
+    }
+
+    pub(crate) fn backing(&self) -> Ref<'_, Option<Backing>> {
+        self.backing.borrow()
+    }
+
+    /// Keeps an authorizer in place of the one before, and tells where.
+    pub(crate) fn keep_authorizer(&self, asked: Option<Authorizer>) -> *const Authorizer {
+        *self.authorizer.borrow_mut() = asked.map(Box::new);
+        authorizer::place(self.authorizer.borrow().as_deref())
+    }
+
+    pub(crate) fn finalize_statements(&self) {
         for (_, raw) in self.statements.borrow_mut().drain() {
             // SAFETY: what is registered is prepared on this connection and not finalized; nobody uses it from here on.
             unsafe { ffi::sqlite3_finalize(raw.replace(ptr::null_mut())) };
+        }
+    }
+
+    fn close(&self) -> Result<(), SqliteError> {
+        self.finalize_statements();
+        for session in self.sessions.take() {
+            // SAFETY: the connection is closed below.
+            unsafe { session::delete(&session) };
         }
         self.db.set(ptr::null_mut());
         self.is_replica.set(false);
@@ -128,6 +160,7 @@ impl Shared {
             Some(Backing::Plain(conn)) => conn.close().map_err(|(_, error)| error),
             Some(Backing::Replica(replica)) => replica.close(),
         };
+        self.authorizer.take();
         closed.map_err(|error| SqliteError::new(ffi::SQLITE_BUSY, error.to_string()))
     }
 }
@@ -168,6 +201,8 @@ impl Database {
                 statements: RefCell::default(),
                 next_statement: Cell::new(0),
                 has_extensions: Cell::new(false),
+                sessions: RefCell::default(),
+                authorizer: RefCell::default(),
             }),
         }
     }
@@ -434,7 +469,7 @@ impl Database {
                 } else {
                     ffi::SQLITE_ERROR
                 };
-                (open_backing(path, options)?, Some(SqliteError::new(code, why.to_string())))
+                (open_backing(path, options, 0)?, Some(SqliteError::new(code, why.to_string())))
             }
         };
         // SAFETY: as in `from_backing`.

@@ -18,21 +18,30 @@
 //! # }
 //! ```
 
+mod authorizer;
 mod backup;
 mod codes;
 mod connection;
 mod error;
 mod function;
 mod open;
+mod session;
+mod settings;
 mod statement;
+mod statistics;
 mod table;
 mod value;
+
+pub use kithdb_core::capture::{Access, Authorizer};
 
 pub use backup::{Backup, Progress};
 pub use connection::{Database, configure_process};
 pub use error::SqliteError;
 pub use function::{AggregateState, FunctionOptions, Scalar, StartAggregate};
 pub use open::OpenOptions;
+pub use session::{Applied, Conflicts, Session};
+pub use settings::Limit;
 pub use statement::{Statement, Step};
+pub use statistics::Counter;
 pub use table::{Table, TableRequest, TableRows};
 pub use value::{Value, ValueRef};

@@ -1,6 +1,6 @@
 //! Opening: finds out what a file is, and opens it as that.
 
-use std::ffi::CString;
+use std::ffi::{CString, c_int};
 use std::path::Path;
 use std::ptr;
 use std::time::Duration;
@@ -33,19 +33,29 @@ impl Default for OpenOptions {
 impl Database {
     /// Opens a database; `:memory:` and an empty name are SQLite's databases in memory and in a temporary file.
     pub fn open(path: &str, options: &OpenOptions) -> Result<Self, SqliteError> {
-        Ok(Self::from_backing(open_backing(path, options)?))
+        Self::open_flagged(path, options, 0)
+    }
+
+    /// The same, with further flags of SQLite's for a plain database.
+    pub(crate) fn open_flagged(path: &str, options: &OpenOptions, flags: c_int) -> Result<Self, SqliteError> {
+        Ok(Self::from_backing(open_backing(path, options, flags)?))
+    }
+
+    /// The same, whatever the file is.
+    pub(crate) fn open_plain_flagged(path: &str, options: &OpenOptions, flags: c_int) -> Result<Self, SqliteError> {
+        Ok(Self::from_backing(Backing::Plain(open_plain(path, options, flags)?)))
     }
 }
 
-pub(crate) fn open_backing(path: &str, options: &OpenOptions) -> Result<Backing, SqliteError> {
+pub(crate) fn open_backing(path: &str, options: &OpenOptions, flags: c_int) -> Result<Backing, SqliteError> {
     if !options.read_only && is_ours(path, options) {
         return open_replica(path, options).map(|replica| Backing::Replica(Box::new(replica)));
     }
-    open_plain(path, options).map(Backing::Plain)
+    open_plain(path, options, flags).map(Backing::Plain)
 }
 
 /// Tells whether a file is KithDB's; what cannot be looked at is not, and SQLite refuses it in its own words.
-fn is_ours(path: &str, options: &OpenOptions) -> bool {
+pub(crate) fn is_ours(path: &str, options: &OpenOptions) -> bool {
     let is_file = !path.is_empty() && path != ":memory:" && Path::new(path).exists();
     let look = is_file.then(|| file::look(Path::new(path), options.busy_timeout));
     matches!(look, Some(Ok(FileLook { kind: FileKind::Replica(_) | FileKind::Joining, .. })))
@@ -62,7 +72,7 @@ pub(crate) fn refused(error: &OpenError) -> SqliteError {
     SqliteError::new(code, error.to_string())
 }
 
-fn open_plain(path: &str, options: &OpenOptions) -> Result<Connection, SqliteError> {
+fn open_plain(path: &str, options: &OpenOptions, flags: c_int) -> Result<Connection, SqliteError> {
     let name = CString::new(path.split('\0').next().unwrap_or_default())
         .map_err(|_| SqliteError::of_code(ffi::SQLITE_CANTOPEN))?;
     let access = match (options.read_only, options.must_exist) {
@@ -73,7 +83,8 @@ fn open_plain(path: &str, options: &OpenOptions) -> Result<Connection, SqliteErr
     let mut db = ptr::null_mut();
     // SAFETY: the name is a C string and `db` a place for the handle, which is closed if it cannot be used.
     unsafe {
-        let code = ffi::sqlite3_open_v2(name.as_ptr(), &raw mut db, access | ffi::SQLITE_OPEN_NOMUTEX, ptr::null());
+        let code =
+            ffi::sqlite3_open_v2(name.as_ptr(), &raw mut db, access | flags | ffi::SQLITE_OPEN_NOMUTEX, ptr::null());
         if code != ffi::SQLITE_OK {
             let error = if db.is_null() { SqliteError::of_code(code) } else { SqliteError::of_connection(db, code) };
             ffi::sqlite3_close(db);

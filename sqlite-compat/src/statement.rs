@@ -88,7 +88,7 @@ impl Database {
 }
 
 impl Statement {
-    fn raw(&self) -> *mut ffi::sqlite3_stmt {
+    pub(crate) fn raw(&self) -> *mut ffi::sqlite3_stmt {
         self.raw.get()
     }
 
@@ -321,7 +321,7 @@ fn number(index: usize) -> c_int {
 
 /// # Safety
 /// `text` must be null or a C string.
-unsafe fn text(text: *const c_char) -> Option<String> {
+pub(crate) unsafe fn text(text: *const c_char) -> Option<String> {
     if text.is_null() {
         return None;
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use kithdb_log::{AuthorId, DeviceKeys, TableSchema};
 use rusqlite::{Connection, OpenFlags, Params, Row};
 
-use crate::capture::{Capture, CaptureError};
+use crate::capture::{Authorizer, Capture, CaptureError};
 use crate::define::{self, CreateOutcome, SyncReport};
 use crate::error::{FileError, InitError, KeyError, OpenError, StatementError, SyncTableError, UnsyncTableError};
 use crate::file::{self, FileKind};
@@ -397,8 +397,15 @@ impl Replica {
         StatementError::Sqlite(error)
     }
 
+    /// Has an authorizer of the application's asked about what KithDB does not refuse itself, or none; statements that are compiled
+    /// are compiled again.
+    pub fn set_authorizer(&self, authorizer: Option<Authorizer>) -> rusqlite::Result<()> {
+        self.capture.set_authorizer(&self.conn, authorizer)
+    }
+
     /// Closes the replica and says so if SQLite could not.
     pub fn close(self) -> rusqlite::Result<()> {
+        self.capture.set_authorizer(&self.conn, None)?;
         self.conn.close().map_err(|(_, error)| error)
     }
 }

@@ -3,14 +3,46 @@
 //! Invariants:
 //! 1. Only the `main` database is guarded (and names in `temp` that would hide ours): VACUUM writes its copy to another one.
 //! 2. What is refused leaves a reason for [`super::Capture::take_refusal`]; SQLite itself only says "not authorized".
+//! 3. An authorizer of the application's is asked about what is left, and never about statements of ours.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, ffi};
 
 use super::state::State;
+
+/// What a statement that is being compiled wants to do; what the names stand for depends on the action, as SQLite documents it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access<'a> {
+    /// SQLite's number for the action.
+    pub action: c_int,
+    /// Mostly a table's name.
+    pub first: Option<&'a str>,
+    /// Mostly a column's name.
+    pub second: Option<&'a str>,
+    /// The name of the database.
+    pub database: Option<&'a str>,
+    /// The trigger or view that the access comes from.
+    pub trigger: Option<&'a str>,
+}
+
+impl<'a> Access<'a> {
+    /// Reads what SQLite hands to an authorizer.
+    ///
+    /// # Safety
+    /// The names must be null or C strings that live for `'a`.
+    pub unsafe fn of_raw(action: c_int, names: [*const c_char; 4]) -> Self {
+        // SAFETY: as promised by our caller.
+        let [first, second, database, trigger] = names.map(|name| unsafe { text(name) });
+        Self { action, first, second, database, trigger }
+    }
+}
+
+/// Answers with `SQLITE_OK`, `SQLITE_DENY` or `SQLITE_IGNORE`; asked on the thread that uses the connection.
+pub type Authorizer = Rc<dyn Fn(&Access<'_>) -> c_int>;
 
 /// Registers the authorizer.
 ///
@@ -33,40 +65,39 @@ unsafe extern "C" fn authorize(
     database: *const c_char,
     trigger: *const c_char,
 ) -> c_int {
-    if !is_guarded(action) {
+    // SAFETY: the context is the state, which outlives the connection's callbacks.
+    let state = unsafe { &*context.cast::<State>() };
+    let asked = state.authorizer.borrow().clone();
+    if !is_guarded(action) && asked.is_none() || state.is_ours() {
         return ffi::SQLITE_OK;
     }
-    // SAFETY: SQLite's names are C strings or null; null stands for a name that is only known when the statement runs.
-    if action == ffi::SQLITE_ATTACH && !first.is_null() && unsafe { *first } == 0 {
-        // A nameless database, such as VACUUM attaches, has no triggers yet.
-        return ffi::SQLITE_OK;
-    }
-    // SAFETY: the context is the state, which outlives the connection's callbacks; SQLite's names live for the call.
-    let (state, names) =
-        unsafe { (&*context.cast::<State>(), [first, second, database, trigger].map(|name| text(name))) };
-    if state.is_ours() {
-        return ffi::SQLITE_OK;
-    }
-    let [first, second, database, trigger] = names;
-    let judged = catch_unwind(AssertUnwindSafe(|| judge(state, action, first, second, database, trigger)));
-    match judged {
-        Ok(None) => ffi::SQLITE_OK,
-        Ok(Some(reason)) => {
-            state.refuse(reason);
-            ffi::SQLITE_DENY
+    // SAFETY: SQLite's names live for the call.
+    let access = unsafe { Access::of_raw(action, [first, second, database, trigger]) };
+    // A nameless database, such as VACUUM attaches, has no triggers yet; a name that is null is known when the statement runs only.
+    // SAFETY: SQLite's names are C strings or null.
+    let is_nameless = action == ffi::SQLITE_ATTACH && !first.is_null() && unsafe { *first } == 0;
+    if is_guarded(action) && !is_nameless {
+        match catch_unwind(AssertUnwindSafe(|| judge(state, &access))) {
+            Ok(None) => {}
+            Ok(Some(reason)) => {
+                state.refuse(reason);
+                return ffi::SQLITE_DENY;
+            }
+            Err(_) => return ffi::SQLITE_DENY,
         }
-        Err(_) => ffi::SQLITE_DENY,
     }
+    let ask = || asked.map_or(ffi::SQLITE_OK, |ask| ask(&access));
+    catch_unwind(AssertUnwindSafe(ask)).unwrap_or(ffi::SQLITE_DENY)
 }
 
 /// # Safety
 /// `name` must be null or a C string that lives for `'a`.
-unsafe fn text<'a>(name: *const c_char) -> &'a str {
+unsafe fn text<'a>(name: *const c_char) -> Option<&'a str> {
     if name.is_null() {
-        return "";
+        return None;
     }
     // SAFETY: as promised by our caller.
-    unsafe { CStr::from_ptr(name) }.to_str().unwrap_or("")
+    Some(unsafe { CStr::from_ptr(name) }.to_str().unwrap_or(""))
 }
 
 /// Tells whether an action can be refused at all: reads, the most frequent, never are.
@@ -78,7 +109,10 @@ fn is_guarded(action: c_int) -> bool {
 }
 
 /// Returns why an action of the user is refused, if it is.
-fn judge(state: &State, action: c_int, first: &str, second: &str, database: &str, trigger: &str) -> Option<String> {
+fn judge(state: &State, access: &Access<'_>) -> Option<String> {
+    let [first, second, database, trigger] =
+        [access.first, access.second, access.database, access.trigger].map(Option::unwrap_or_default);
+    let action = access.action;
     match action {
         ffi::SQLITE_INSERT | ffi::SQLITE_UPDATE | ffi::SQLITE_DELETE => {
             // Triggers of ours on synced tables note what other programs write.

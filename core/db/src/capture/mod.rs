@@ -32,6 +32,7 @@ use std::sync::{Arc, PoisonError};
 
 use rusqlite::{Connection, ffi};
 
+pub use authorizer::{Access, Authorizer};
 pub use state::CommitListener;
 
 use crate::follow::TablesVersion;
@@ -168,6 +169,17 @@ impl Capture {
     /// Tells, once, that a statement was prepared that changes the schema, so that the registry may be out of date.
     pub fn needs_refresh(&self) -> bool {
         self.state.schema_touched.swap(false, Ordering::Relaxed)
+    }
+
+    /// Has an authorizer of the application's asked about what KithDB does not refuse itself, or none.
+    pub(crate) fn set_authorizer(&self, conn: &Connection, asked: Option<Authorizer>) -> rusqlite::Result<()> {
+        if self.check_connection(conn).is_err() {
+            return Ok(());
+        }
+        *self.state.authorizer.borrow_mut() = asked;
+        // Statements that are compiled are to be compiled again, which SQLite has them for any authorizer that is set.
+        // SAFETY: the connection is the one that holds a reference to the state until it is closed.
+        unsafe { authorizer::install(conn, Arc::as_ptr(&self.state)) }
     }
 
     /// Makes the hook and the authorizer ignore what this connection does until the guard is dropped.

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, ffi};
 
 use super::Refusal;
+use super::authorizer::Authorizer;
 use super::counters::{Counters, real_counts};
 use super::currency::Currency;
 use super::journal::{Failure, Journal};
@@ -48,6 +49,8 @@ pub(super) struct State {
     pub(super) currency: Currency,
     pub(super) refusal: Mutex<Option<Refusal>>,
     pub(super) listener: Mutex<Option<CommitListener>>,
+    /// The application's own authorizer; taken away before the connection is closed.
+    pub(super) authorizer: RefCell<Option<Authorizer>>,
 }
 
 impl State {
@@ -72,6 +75,7 @@ impl State {
             currency: Currency::default(),
             refusal: Mutex::new(None),
             listener: Mutex::new(None),
+            authorizer: RefCell::default(),
         }
     }
 
