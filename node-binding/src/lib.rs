@@ -107,6 +107,7 @@ pub unsafe extern "C" fn napi_register_module_v1(env: sys::napi_env, exports: sy
         "nodeBackupStep" => node_sqlite::backup_step,
         "nodeDefineFunction" => node_sqlite::define_function,
         "nodeDefineAggregate" => node_sqlite::define_aggregate,
+        "nodeDefineTable" => node_sqlite::define_table,
         "nodeSetAuthorizer" => node_sqlite::set_authorizer,
         "nodePrepare" => node_sqlite::prepare,
         "nodeRun" => node_sqlite::run,

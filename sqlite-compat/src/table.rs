@@ -20,6 +20,8 @@ use crate::value::{Value, ValueRef};
 pub trait TableRows {
     /// Returns the next row's columns, without the parameters; `None` at the end.
     fn next(&mut self) -> Result<Option<Vec<Value>>, String>;
+    /// Ends the reading, at the last row or before it.
+    fn end(&mut self) {}
 }
 
 /// A table that the application defines.
@@ -28,6 +30,14 @@ pub trait Table {
     fn columns(&self) -> &[String];
     /// Returns the names of the parameters, which are hidden columns.
     fn parameters(&self) -> &[String];
+    /// Returns the declared type of a column or, counted on from those, of a parameter.
+    fn declared_type(&self, _: usize) -> Option<&str> {
+        None
+    }
+    /// Tells whether a parameter may be NULL, and compared by other operators than `=`, which SQLite then does by itself.
+    fn is_lenient(&self) -> bool {
+        false
+    }
     /// Tells whether views and triggers may not read it.
     fn is_direct_only(&self) -> bool;
     /// Begins to read, with the value of each parameter that was given.
@@ -59,7 +69,7 @@ unsafe impl Sync for OnThread {}
 impl Database {
     /// Adds a table that is there without being created.
     pub fn create_eponymous_table(&self, name: &str, table: Rc<dyn Table>) -> Result<(), SqliteError> {
-        const MODULE: &Module<'_, AppTable> = &const { Module::eponymous_only_module() };
+        const MODULE: &Module<'_, AppTable<false>> = &const { Module::eponymous_only_module() };
         let make: Rc<MakeTable> = Rc::new(move |_: &TableRequest| Ok(Rc::clone(&table)));
         self.register_module(name, MODULE, make)
     }
@@ -70,14 +80,21 @@ impl Database {
         name: &str,
         make: impl Fn(&TableRequest) -> Result<Rc<dyn Table>, String> + 'static,
     ) -> Result<(), SqliteError> {
-        const MODULE: &Module<'_, AppTable> = &const { Module::read_only_module() };
+        const MODULE: &Module<'_, AppTable<false>> = &const { Module::read_only_module() };
         self.register_module(name, MODULE, Rc::new(make))
     }
 
-    fn register_module(
+    /// Adds a table that is there without being created, and under other names if it is.
+    pub fn create_table(&self, name: &str, table: Rc<dyn Table>) -> Result<(), SqliteError> {
+        const MODULE: &Module<'_, AppTable<true>> = &const { Module::read_only_module() };
+        let make: Rc<MakeTable> = Rc::new(move |_: &TableRequest| Ok(Rc::clone(&table)));
+        self.register_module(name, MODULE, make)
+    }
+
+    fn register_module<const IS_BOTH: bool>(
         &self,
         name: &str,
-        module: &'static Module<'static, AppTable>,
+        module: &'static Module<'static, AppTable<IS_BOTH>>,
         make: Rc<MakeTable>,
     ) -> Result<(), SqliteError> {
         self.note_extension();
@@ -88,14 +105,15 @@ impl Database {
     }
 }
 
+/// A table; with `IS_BOTH` it is there by its module's name too when it can be created.
 #[repr(C)]
-struct AppTable {
+struct AppTable<const IS_BOTH: bool> {
     base: ffi::sqlite3_vtab,
     table: Rc<dyn Table>,
 }
 
 // SAFETY: `base` is the first field, as `repr(C)` keeps it.
-unsafe impl<'vtab> VTab<'vtab> for AppTable {
+unsafe impl<'vtab, const IS_BOTH: bool> VTab<'vtab> for AppTable<IS_BOTH> {
     type Aux = OnThread;
     type Cursor = AppCursor<'vtab>;
 
@@ -126,9 +144,14 @@ unsafe impl<'vtab> VTab<'vtab> for AppTable {
         if table.is_direct_only() {
             connection.config(VTabConfig::DirectOnly)?;
         }
-        let quoted = |name: &String| format!("\"{}\"", name.replace('"', "\"\""));
-        let columns = table.columns().iter().map(quoted);
-        let parameters = table.parameters().iter().map(|name| format!("{} HIDDEN", quoted(name)));
+        let quoted = |index: usize, name: &String| {
+            let declared_type = table.declared_type(index).unwrap_or_default();
+            format!("\"{}\" {declared_type}", name.replace('"', "\"\""))
+        };
+        let first = table.columns().len();
+        let columns = table.columns().iter().enumerate().map(|(index, name)| quoted(index, name));
+        let parameters = table.parameters().iter().enumerate();
+        let parameters = parameters.map(|(index, name)| format!("{} HIDDEN", quoted(first + index, name)));
         let list: Vec<_> = columns.chain(parameters).collect();
         let sql = std::ffi::CString::new(format!("CREATE TABLE x({})", list.join(", ")))
             .map_err(|_| rusqlite::Error::ModuleError("a column's name holds a zero byte".to_owned()))?;
@@ -144,6 +167,9 @@ unsafe impl<'vtab> VTab<'vtab> for AppTable {
             let column = usize::try_from(constraint.column()).unwrap_or(usize::MAX);
             let Some(slot) = column.checked_sub(first).and_then(|index| given.get_mut(index)) else { continue };
             if constraint.operator() != IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ {
+                if self.table.is_lenient() {
+                    continue;
+                }
                 let name = self.table.parameters().get(column - first).map_or("", String::as_str);
                 let message = format!("virtual table parameter \"{name}\" can only be constrained by the '=' operator");
                 return Err(rusqlite::Error::ModuleError(message));
@@ -181,8 +207,8 @@ unsafe impl<'vtab> VTab<'vtab> for AppTable {
     }
 }
 
-impl CreateVTab<'_> for AppTable {
-    const KIND: VTabKind = VTabKind::Default;
+impl<const IS_BOTH: bool> CreateVTab<'_> for AppTable<IS_BOTH> {
+    const KIND: VTabKind = if IS_BOTH { VTabKind::Eponymous } else { VTabKind::Default };
 }
 
 #[repr(C)]
@@ -193,7 +219,21 @@ struct AppCursor<'vtab> {
     row: Option<Vec<Value>>,
     given: Vec<Value>,
     rowid: i64,
-    lifetime: PhantomData<&'vtab AppTable>,
+    lifetime: PhantomData<&'vtab ()>,
+}
+
+impl AppCursor<'_> {
+    fn end(&mut self) {
+        if let Some(mut rows) = self.rows.take() {
+            rows.end();
+        }
+    }
+}
+
+impl Drop for AppCursor<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 // SAFETY: `base` is the first field, as `repr(C)` keeps it.
@@ -211,8 +251,9 @@ unsafe impl VTabCursor for AppCursor<'_> {
             }));
         }
         self.rowid = 0;
+        self.end();
         // Nothing is equal to NULL.
-        if parameters.contains(&Some(ValueRef::Null)) {
+        if !self.table.is_lenient() && parameters.contains(&Some(ValueRef::Null)) {
             self.rows = None;
             return self.next();
         }

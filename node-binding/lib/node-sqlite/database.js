@@ -20,7 +20,7 @@ function connectionOf(inner) {
 function Database(path, options) {
 	if (new.target === undefined) throw newIsMissing();
 	const name = check.checkPath(path);
-	options = options === undefined ? {} : check.checkOptions(options);
+	options = arguments.length < 2 ? {} : check.checkOptions(options);
 	const option = (key, otherwise) => check.booleanOption(options, key, otherwise);
 	const opensNow = option('open', true);
 	const inner = {
@@ -159,6 +159,8 @@ const methods = {
 		}
 		addon.nodeSetAuthorizer(handle, callback);
 	},
+
+	createModule: require('./module'),
 };
 
 for (const key of Reflect.ownKeys(methods)) {

@@ -173,7 +173,11 @@ class StatementIterator {
 	}
 
 	#more(isWanted) {
-		if (this.#isAtEnd) return result(true, null);
+		if (this.#isAtEnd) {
+			// One of a statement that is gone says so.
+			addon.nodeSet(this.#state.handle);
+			return result(true, null);
+		}
 		if (!(isWanted && this.#isLast)) {
 			this.#rows = addon.nodeNext(this.#state.handle, this.#run, this.#limit);
 			this.#isLast = numbers[0] !== 0;

@@ -9,18 +9,43 @@ mod database;
 mod errors;
 mod session;
 mod statement;
+mod table;
 mod values;
 
-use crate::js::{Answer, Js, Val};
+use std::cell::Cell;
+
+use crate::js::{Answer, Js, Native, Val};
 
 pub(crate) use errors::speak;
 pub(crate) use values::{take, value};
+
+thread_local! {
+    /// How deep natives of this face are within one another on this thread.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Tells whether a native of this face runs, and not, for one, the collector.
+fn is_within() -> bool {
+    DEPTH.get() > 0
+}
+
+fn within(js: Js, arguments: &[Val], native: Native) -> Answer {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            DEPTH.set(DEPTH.get() - 1);
+        }
+    }
+    DEPTH.set(DEPTH.get() + 1);
+    let _leave = Leave;
+    speak(js, native(js, arguments))
+}
 
 /// Makes natives of functions, whose errors are Node's.
 macro_rules! natives {
     ($($name:ident => $native:path,)*) => {$(
         pub(crate) fn $name(js: Js, arguments: &[Val]) -> Answer {
-            speak(js, $native(js, arguments))
+            within(js, arguments, $native)
         }
     )*};
 }
@@ -42,6 +67,7 @@ natives! {
     backup_step => crate::backup::step,
     define_function => crate::function::define,
     define_aggregate => crate::function::define_aggregate,
+    define_table => table::define,
     set_authorizer => authorizer::set,
     prepare => statement::prepare,
     run => statement::run,
