@@ -30,7 +30,6 @@ function Database(path, options) {
 		foreignKeys: option('enableForeignKeyConstraints', true),
 		quotedStrings: option('enableDoubleQuotedStringLiterals', false),
 		allowsExtensions: option('allowExtension', false),
-		loadsExtensions: false,
 		timeout: check.option(options, 'timeout', check.checkInteger, 0),
 		settings: {
 			readBigInts: option('readBigInts', false),
@@ -40,13 +39,15 @@ function Database(path, options) {
 		},
 		defensive: option('defensive', true),
 		lowered: readLimits(options.limits),
+		authorizer: null,
 		limits: undefined,
 		kith: undefined,
 	};
+	inner.loadsExtensions = inner.allowsExtensions;
 	const getters = {
 		isOpen: () => inner.connection !== null,
 		isTransaction: () => addon.inTransaction(connectionOf(inner).handle),
-		limits: () => (inner.limits ??= limitsOf(() => connectionOf(inner).handle)),
+		limits: () => (inner.limits ??= limitsOf(() => connectionOf(inner).handle, inner.lowered)),
 	};
 	for (const key of Object.keys(getters)) Object.defineProperty(this, key, { get: getters[key], enumerable: true });
 	// Tells libraries whose database it is.
@@ -59,9 +60,9 @@ function open(inner) {
 	if (inner.connection !== null) throw invalidState('database is already open');
 	const handle = addon.nodeOpen(inner.name, inner.readOnly, inner.timeout, inner.foreignKeys, inner.quotedStrings,
 		inner.defensive, inner.lowered);
-	inner.loadsExtensions = inner.allowsExtensions;
 	// The epoch is another as soon as the statements that were prepared are finalized.
 	inner.connection = { handle, epoch: 0, backups: new Set() };
+	if (inner.authorizer !== null) addon.nodeSetAuthorizer(handle, inner.authorizer);
 }
 
 function close(inner) {
@@ -125,8 +126,10 @@ const methods = {
 	},
 
 	enableDefensive(active) {
-		const { handle } = connectionOf(innerOf(this));
+		const inner = innerOf(this);
+		const { handle } = connectionOf(inner);
 		addon.nodeSetDefensive(handle, check.checkBoolean(active, 'active'));
+		inner.defensive = active;
 	},
 
 	loadExtension(path, entryPoint) {
@@ -153,11 +156,13 @@ const methods = {
 	},
 
 	setAuthorizer(callback) {
-		const { handle } = connectionOf(innerOf(this));
+		const inner = innerOf(this);
+		const { handle } = connectionOf(inner);
 		if (typeof callback !== 'function' && callback !== null) {
 			throw invalidType('The "callback" argument must be a function or null.');
 		}
 		addon.nodeSetAuthorizer(handle, callback);
+		inner.authorizer = callback;
 	},
 
 	createModule: require('./module'),

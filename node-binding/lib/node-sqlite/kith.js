@@ -31,8 +31,12 @@ module.exports = function kithOf(outer, inner, connection) {
 		class FaceKith extends Kith {
 			init(options) {
 				super.init(options);
-				// The statements that were prepared before are finalized.
+				// The statements that were prepared before are finalized, and what was set since the opening is to be set again.
 				connection.epoch += 1;
+				const { handle } = connection;
+				addon.nodeSetDefensive(handle, inner.defensive);
+				inner.lowered.forEach((limit, number) => { if (limit >= 0) addon.nodeLimit(handle, number, limit); });
+				if (inner.authorizer !== null) addon.nodeSetAuthorizer(handle, inner.authorizer);
 				return outer;
 			}
 		}

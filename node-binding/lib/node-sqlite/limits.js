@@ -30,13 +30,18 @@ function checkLimit(value) {
 	return value;
 }
 
-/** Makes the object whose properties are the limits of a connection. */
-function limitsOf(handle) {
+/** Makes the object whose properties are the limits of a connection; those that are set go into `lowered`, for the next one. */
+function limitsOf(handle, lowered) {
 	const limits = {};
 	NAMES.forEach((name, number) => {
 		Object.defineProperty(limits, name, {
 			get: () => addon.nodeLimit(handle(), number),
-			set: (value) => { addon.nodeLimit(handle(), number, checkLimit(value)); },
+			set: (value) => {
+				const open = handle();
+				const limit = checkLimit(value);
+				addon.nodeLimit(open, number, limit);
+				lowered[number] = limit;
+			},
 			enumerable: true,
 		});
 	});
