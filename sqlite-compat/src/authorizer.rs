@@ -105,8 +105,8 @@ mod tests {
             let denied = statement.step().expect_err("is denied, though it was compiled before");
             assert_eq!((denied.name().as_ref(), denied.message.as_str()), ("SQLITE_AUTH", "not authorized"));
             if is_replica {
-                let refused = database.execute_batch("DROP TABLE notes").expect_err("is refused");
-                assert!(refused.message.contains("is synced and cannot be dropped"), "{refused}");
+                let refused = database.execute_batch("ALTER TABLE notes ADD COLUMN more").expect_err("is refused");
+                assert!(refused.message.contains("is synced and cannot be altered"), "{refused}");
             }
         }
     }

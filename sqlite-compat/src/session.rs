@@ -76,8 +76,8 @@ impl Database {
         if self.is_replica() {
             return Err(SqliteError::new(
                 ffi::SQLITE_ERROR,
-                "a database that belongs to a workspace has no sessions, for its changes are recorded already; \
-                 open a copy that VACUUM INTO makes without its kith__ tables, or a plain database, for a changeset",
+                "a database that belongs to a workspace has no sessions, for its changes are recorded already: \
+                 kith_changes lists them; for a changeset, copy the rows into a plain database",
             ));
         }
         let (schema, table) = (c_name(schema)?, table.map(c_name).transpose()?);
@@ -237,7 +237,8 @@ mod tests {
         let refused = replica.create_session("main", None).expect_err("refused");
         assert!(refused.message.contains("has no sessions"), "{refused}");
         assert_eq!(replica.apply_changeset(&changeset, &mut Answer(0)), Ok(Applied::Whole));
-        let (count, _) = replica.prepare("SELECT count(*) FROM kith_changes WHERE \"table\" = 't'").expect("compiles");
+        let (count, _) =
+            replica.prepare("SELECT count(*) FROM kith__pending").expect("compiles");
         let count = count.expect("there is a statement");
         count.step().expect("runs");
         assert_eq!(count.column(0), crate::ValueRef::Integer(1));

@@ -362,6 +362,7 @@ impl Replica {
     pub fn before_statement(&mut self) -> Result<(), StatementError> {
         // A reason that nobody asked for belongs to an earlier statement.
         self.capture.take_refusal();
+        let _unasked = self.capture.unasked();
         match self.reload_registry() {
             Ok(_) => Ok(()),
             // The statement may be one that needs no lock; a commit looks again at what it was written under.

@@ -25,10 +25,12 @@ function readColumn(column) {
 function reader(rows, width) {
 	return (...given) => {
 		const iterable = rows(...given);
-		if (!isObject(iterable) || typeof iterable[Symbol.iterator] !== 'function') {
-			return 'The "options.rows" function must return an iterable object';
-		}
-		const iterator = iterable[Symbol.iterator]();
+		if (!isObject(iterable)) return 'The "options.rows" function must return an iterable object';
+		// What is no iterable may be an iterator.
+		const isIterable = typeof iterable[Symbol.iterator] === 'function';
+		const iterator = isIterable ? iterable[Symbol.iterator]() : iterable;
+		if (!isObject(iterator)) return 'The "options.rows" iterable\'s Symbol.iterator method must return an object';
+		if (typeof iterator.next !== 'function') return 'The "options.rows" iterator must have a next() method';
 		let isAtEnd = false;
 		const next = () => {
 			const step = iterator.next();
@@ -41,7 +43,7 @@ function reader(rows, width) {
 			return Array.from({ length: width }, (_, index) => row[index]);
 		};
 		const end = () => {
-			if (!isAtEnd) iterator.return?.();
+			if (!isAtEnd && typeof iterator.return === 'function') iterator.return();
 		};
 		return [next, end];
 	};

@@ -68,7 +68,8 @@ function applyChangeset(changeset, options) {
 	checkBytes(changeset, 'changeset');
 	options = options === undefined ? {} : checkOptions(options);
 	const onConflict = option(options, 'onConflict', checkFunction);
-	const filter = option(options, 'filter', checkFunction);
+	const hasFilter = Object.prototype.hasOwnProperty.call(options, 'filter');
+	const filter = hasFilter ? checkFunction(options.filter, 'options.filter') : undefined;
 	const wants = filter && ((table) => Boolean(filter(table)));
 	return addon.nodeApplyChangeset(connection.handle, changeset, wants, onConflict);
 }

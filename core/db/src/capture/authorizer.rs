@@ -3,7 +3,7 @@
 //! Invariants:
 //! 1. Only the `main` database is guarded (and names in `temp` that would hide ours): VACUUM writes its copy to another one.
 //! 2. What is refused leaves a reason for [`super::Capture::take_refusal`]; SQLite itself only says "not authorized".
-//! 3. An authorizer of the application's is asked about what is left, and never about statements of ours.
+//! 3. An authorizer of the application's is asked about what is left of its statements, not about what KithDB does for them.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};

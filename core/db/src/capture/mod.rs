@@ -182,6 +182,12 @@ impl Capture {
         unsafe { authorizer::install(conn, Arc::as_ptr(&self.state)) }
     }
 
+    /// Keeps what is compiled until the guard is dropped from an authorizer of the application's, if there is one.
+    pub(crate) fn unasked(&self) -> Option<SuspendGuard> {
+        let is_asked = self.state.authorizer.borrow().is_some();
+        is_asked.then(|| self.suspend())
+    }
+
     /// Makes the hook and the authorizer ignore what this connection does until the guard is dropped.
     pub fn suspend(&self) -> SuspendGuard {
         self.state.suspended.fetch_add(1, Ordering::Relaxed);
