@@ -33,7 +33,11 @@ declare class Database {
 }
 
 declare namespace Database {
-	export { Database };
+	// With one list, what is not in it is not exported.
+	export {
+		Database, SqliteError, Options, RunResult, ColumnDefinition, Statement, Transaction, PragmaOptions, SerializeOptions,
+		BackupProgress, BackupOptions, FunctionOptions, AggregateOptions, TableDefinition, KithStatus, Kith,
+	};
 
 	class SqliteError extends Error {
 		constructor(message: string, code: string);
