@@ -237,8 +237,7 @@ mod tests {
         let refused = replica.create_session("main", None).expect_err("refused");
         assert!(refused.message.contains("has no sessions"), "{refused}");
         assert_eq!(replica.apply_changeset(&changeset, &mut Answer(0)), Ok(Applied::Whole));
-        let (count, _) =
-            replica.prepare("SELECT count(*) FROM kith__pending").expect("compiles");
+        let (count, _) = replica.prepare("SELECT count(*) FROM kith__pending").expect("compiles");
         let count = count.expect("there is a statement");
         count.step().expect("runs");
         assert_eq!(count.column(0), crate::ValueRef::Integer(1));
