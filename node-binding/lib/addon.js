@@ -2,6 +2,7 @@
 // Finds, loads and initialises the native addon.
 
 const path = require('path');
+const blobs = require('./blobs');
 const SqliteError = require('./sqlite-error');
 const makeRows = require('./rows');
 
@@ -12,7 +13,8 @@ let standard;
 
 function initialise(addon) {
 	if (!initialised.has(addon)) {
-		addon.init((message, code) => new SqliteError(message, code), makeRows, Object.prototype, numbers.buffer);
+		const makeError = (message, code) => new SqliteError(message, code);
+		addon.init(makeError, makeRows, Object.prototype, numbers.buffer, blobs.memory, blobs.mark);
 		initialised.add(addon);
 	}
 	return addon;

@@ -2,9 +2,11 @@
 // Compiles, for the columns of a statement, the two functions that make its rows.
 //
 // `one(...values)` makes a row; `many(array, ...values)` adds the rows that its values make to the array. An object literal with the
-// columns' names gives all rows of a statement one hidden class, which no call from native code can do as fast.
+// columns' names gives all rows of a statement one hidden class, which no call from native code can do as fast. Small blobs are fetched
+// from where native code has left them.
 
 const { canSetPrototype } = require('./bare');
+const { mark, take, takeBytes } = require('./blobs');
 
 const MODES = { object: 0, pluck: 1, expand: 2, raw: 3, bare: 4, bareRaw: 5 };
 // Statements are prepared again and again; what was compiled for some columns serves all that have them.
@@ -13,63 +15,66 @@ const cache = new Map();
 let canCompile = true;
 
 /** Returns the last column of each name: a later one replaces an earlier one in its place. */
-function fields(names, offset) {
+function fields(names, indexes) {
 	const last = new Map();
-	names.forEach((name, index) => last.set(name, offset(index)));
-	return [...last].map(([name, value]) => `${JSON.stringify(name)}: ${value}`).join(', ');
+	names.forEach((name, index) => last.set(name, indexes[index]));
+	return [...last].map(([name, index]) => `${JSON.stringify(name)}: v${index}`).join(', ');
 }
 
-function source(mode, count, names, tables, offset) {
-	if (mode === MODES.raw) return `[${Array.from({ length: count }, (_, index) => offset(index)).join(', ')}]`;
-	if (mode === MODES.object) return `{ ${fields(names, offset)} }`;
+/** Writes the row that is made of the variables v0, v1 and so on. */
+function source(mode, indexes, names, tables) {
+	if (mode === MODES.raw || mode === MODES.bareRaw || mode === MODES.pluck) {
+		const all = indexes.map((index) => `v${index}`).join(', ');
+		return mode === MODES.pluck ? all : `[${all}]`;
+	}
+	if (mode === MODES.object) return `{ ${fields(names, indexes)} }`;
 	const groups = new Map();
 	tables.forEach((table, index) => {
 		if (!groups.has(table)) groups.set(table, []);
 		groups.get(table).push(index);
 	});
-	const inner = [...groups].map(([table, indexes]) =>
-		`${JSON.stringify(table)}: { ${fields(indexes.map((index) => names[index]), (index) => offset(indexes[index]))} }`);
+	const inner = [...groups].map(([table, members]) =>
+		`${JSON.stringify(table)}: { ${fields(members.map((index) => names[index]), members)} }`);
 	return `{ ${inner.join(', ')} }`;
 }
 
-/** Returns the statements that make an object without prototype, as `row`. */
-function bareSource(names, offset) {
+/** Writes the statements that make an object without prototype, as `row`. */
+function bareSource(indexes, names) {
 	const last = new Map();
-	names.forEach((name, index) => last.set(name, offset(index)));
-	const fields = [...last].map(([name, value]) => [JSON.stringify(name), value]);
+	names.forEach((name, index) => last.set(name, indexes[index]));
+	const fields = [...last].map(([name, index]) => [JSON.stringify(name), `v${index}`]);
 	// Such an object is slow from the start as a literal, and fast when it loses its prototype before it gets fields.
 	return canSetPrototype
 		? `const row = {}; row.__proto__ = null; ${fields.map(([name, value]) => `row[${name}] = ${value};`).join(' ')}`
 		: `const row = { __proto__: null, ${fields.map(([name, value]) => `[${name}]: ${value}`).join(', ')} };`;
 }
 
-function compileBare(count, names) {
-	const one = bareSource(names, (index) => `v${index}`);
-	const many = bareSource(names, (index) => `arguments[i + ${index}]`);
-	const parameters = Array.from({ length: count }, (_, index) => `v${index}`).join(', ');
-	return new Function(`'use strict';
-return [
-	function (${parameters}) { ${one} return row; },
-	function (array) { for (let i = 1, n = arguments.length; i < n; i += ${count}) { ${many} array.push(row); } },
-];`)();
+/** Returns what fetches a small blob: node:sqlite's are no Buffers. */
+function takerOf(mode) {
+	return mode === MODES.bare || mode === MODES.bareRaw ? takeBytes : take;
 }
 
 function compile(mode, count, names, tables) {
-	if (mode === MODES.bare) return compileBare(count, names);
-	const one = source(mode, count, names, tables, (index) => `v${index}`);
-	const many = source(mode, count, names, tables, (index) => (index === 0 ? 'arguments[i]' : `arguments[i + ${index}]`));
-	const parameters = Array.from({ length: count }, (_, index) => `v${index}`).join(', ');
-	return new Function(`'use strict';
+	const indexes = Array.from({ length: count }, (_, index) => index);
+	const make = mode === MODES.bare ? bareSource(indexes, names) : `const row = ${source(mode, indexes, names, tables)};`;
+	const variables = indexes.map((index) => `v${index}`).join(', ');
+	const values = indexes.map((index) => `v${index} = arguments[i + ${index}]`).join(', ');
+	const blobs = indexes.map((index) => `if (v${index} === mark) v${index} = take(slot++);`).join(' ');
+	return new Function('mark', 'take', `'use strict';
 return [
-	function (${parameters}) { return ${one}; },
-	function (array) { for (let i = 1, n = arguments.length; i < n; i += ${count}) array.push(${many}); },
-];`)();
+	function (${variables}) { let slot = 0; ${blobs} ${make} return row; },
+	function (array) {
+		let slot = 0;
+		for (let i = 1, n = arguments.length; i < n; i += ${count}) { let ${values}; ${blobs} ${make} array.push(row); }
+	},
+];`)(mark, takerOf(mode));
 }
 
 /** The same without compiling: for a few rows, and where it is forbidden. */
 function interpret(mode, count, names, tables) {
-	const one = (...values) => {
-		if (mode === MODES.raw) return values;
+	const make = (values) => {
+		if (mode === MODES.raw || mode === MODES.bareRaw) return values;
+		if (mode === MODES.pluck) return values[0];
 		const row = mode === MODES.bare ? Object.create(null) : {};
 		if (mode === MODES.object || mode === MODES.bare) {
 			for (let i = 0; i < count; i += 1) row[names[i]] = values[i];
@@ -84,41 +89,36 @@ function interpret(mode, count, names, tables) {
 		for (const [table, group] of groups) row[table] = group;
 		return row;
 	};
+	const fetchBlob = takerOf(mode);
+	const fetch = (values) => {
+		let slot = 0;
+		for (let i = 0; i < values.length; i += 1) if (values[i] === mark) values[i] = fetchBlob(slot++);
+		return values;
+	};
+	const one = (...values) => make(fetch(values));
 	const many = (array, ...values) => {
-		for (let i = 0; i < values.length; i += count) array.push(one(...values.slice(i, i + count)));
+		fetch(values);
+		for (let i = 0; i < values.length; i += count) array.push(make(values.slice(i, i + count)));
 	};
 	return [one, many];
 }
 
-function pluck() {
-	return [
-		(value) => value,
-		function (array) {
-			for (let i = 1, n = arguments.length; i < n; i += 1) array.push(arguments[i]);
-		},
-	];
-}
-
 /** Called by the addon: the mode's number, how many values make a row, the columns' names and tables, whether many rows are made. */
 module.exports = function makeRows(mode, count, names, tables, isHot) {
-	if (mode === MODES.bareRaw) mode = MODES.raw;
-	const key = mode === MODES.raw || mode === MODES.pluck ? `${mode}:${count}` : `${mode}:${JSON.stringify([names, tables])}`;
+	const isNamed = mode === MODES.object || mode === MODES.expand || mode === MODES.bare;
+	const key = isNamed ? `${mode}:${JSON.stringify([names, tables])}` : `${mode}:${count}`;
 	let made = cache.get(key);
 	if (made) return made;
-	if (!isHot && mode !== MODES.pluck) return interpret(mode, count, names, tables);
-	if (mode === MODES.pluck) {
-		made = pluck();
-	} else {
-		if (canCompile) {
-			try {
-				made = compile(mode, count, names, tables);
-			} catch (error) {
-				// `--disallow-code-generation-from-strings` throws an EvalError; too many columns for a function, a SyntaxError.
-				canCompile = !(error instanceof EvalError);
-			}
+	if (!isHot) return interpret(mode, count, names, tables);
+	if (canCompile) {
+		try {
+			made = compile(mode, count, names, tables);
+		} catch (error) {
+			// `--disallow-code-generation-from-strings` throws an EvalError; too many columns for a function, a SyntaxError.
+			canCompile = !(error instanceof EvalError);
 		}
-		made ??= interpret(mode, count, names, tables);
 	}
+	made ??= interpret(mode, count, names, tables);
 	if (cache.size >= CACHED_MAX) cache.clear();
 	cache.set(key, made);
 	return made;

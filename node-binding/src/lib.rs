@@ -6,6 +6,7 @@
 
 mod backup;
 mod bind;
+mod blobs;
 mod database;
 mod function;
 mod instance;

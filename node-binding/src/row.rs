@@ -7,6 +7,7 @@ use std::cell::Cell;
 
 use kithdb_sqlite::{Statement, ValueRef};
 
+use crate::blobs::Blobs;
 use crate::js::{Answer, Js, Kept, Thrown, Val};
 use crate::node_sqlite;
 
@@ -29,6 +30,25 @@ pub(crate) enum Mode {
     Bare,
     /// As node:sqlite has it: an array.
     BareRaw,
+}
+
+/// The values of some rows, on their way to JavaScript.
+pub(crate) struct Batch {
+    /// The array that the rows are added to, then the values.
+    values: Vec<Val>,
+    blobs: Blobs,
+}
+
+impl Batch {
+    pub(crate) fn new(js: Js, array: Val) -> Self {
+        Self { values: vec![array], blobs: Blobs::new(js) }
+    }
+
+    /// Begins anew, with the same array.
+    pub(crate) fn clear(&mut self) {
+        self.values.truncate(1);
+        self.blobs.clear();
+    }
 }
 
 /// The functions that make a statement's rows, and what they were made for.
@@ -83,6 +103,16 @@ impl Rows {
         !self.is_hot && self.made.get() >= COLD_ROWS
     }
 
+    /// Makes the value that stands for SQLite's in a call of the functions that make rows.
+    fn cell(&self, js: Js, given: ValueRef<'_>, is_safe: bool, blobs: &mut Blobs) -> Answer {
+        if let ValueRef::Blob(blob) = given
+            && let Some(mark) = blobs.leave(blob)
+        {
+            return mark;
+        }
+        self.value(js, given, is_safe)
+    }
+
     /// Makes a value of a column as the face has it.
     fn value(&self, js: Js, given: ValueRef<'_>, is_safe: bool) -> Answer {
         if matches!(self.mode, Mode::Bare | Mode::BareRaw) {
@@ -97,16 +127,19 @@ impl Rows {
         if self.mode == Mode::Pluck {
             return self.value(js, statement.column(0), is_safe);
         }
+        let mut blobs = Blobs::new(js);
         let mut few = [std::ptr::null_mut(); 16];
-        if self.columns <= few.len() {
-            for (index, place) in few[..self.columns].iter_mut().enumerate() {
-                *place = self.value(js, statement.column(index), is_safe)?;
-            }
-            return js.call(self.one.get(js)?, &few[..self.columns]);
+        let mut many = Vec::new();
+        let values = if self.columns <= few.len() {
+            &mut few[..self.columns]
+        } else {
+            many.resize(self.columns, std::ptr::null_mut());
+            &mut many[..]
+        };
+        for (index, place) in values.iter_mut().enumerate() {
+            *place = self.cell(js, statement.column(index), is_safe, &mut blobs)?;
         }
-        let mut values = Vec::with_capacity(self.columns);
-        self.take(js, statement, is_safe, &mut values)?;
-        js.call(self.one.get(js)?, &values)
+        js.call(self.one.get(js)?, values)
     }
 
     /// Returns how many rows one call makes at most.
@@ -114,18 +147,26 @@ impl Rows {
         (BATCH_VALUES / self.columns.max(1)).clamp(1, BATCH_ROWS)
     }
 
-    /// Adds the values of the row that the statement is at.
-    pub(crate) fn take(&self, js: Js, statement: &Statement, is_safe: bool, values: &mut Vec<Val>) -> Answer<()> {
+    /// Adds the values of the row that the statement is at, all or, where one cannot be had, none.
+    pub(crate) fn take(&self, js: Js, statement: &Statement, is_safe: bool, batch: &mut Batch) -> Answer<()> {
+        let (values, blobs) = (batch.values.len(), batch.blobs.count());
         for index in 0..self.columns {
-            values.push(self.value(js, statement.column(index), is_safe)?);
+            match self.cell(js, statement.column(index), is_safe, &mut batch.blobs) {
+                Ok(value) => batch.values.push(value),
+                Err(thrown) => {
+                    batch.values.truncate(values);
+                    batch.blobs.rewind(blobs);
+                    return Err(thrown);
+                }
+            }
         }
         Ok(())
     }
 
-    /// Adds the rows of these values, the first of which is the array, to it.
-    pub(crate) fn many(&self, js: Js, values: &[Val]) -> Answer<()> {
-        self.made.set(self.made.get() + values.len() / self.columns.max(1));
-        js.call(self.many.get(js)?, values).map(drop)
+    /// Makes the rows of these values and adds them to their array.
+    pub(crate) fn many(&self, js: Js, batch: &Batch) -> Answer<()> {
+        self.made.set(self.made.get() + batch.values.len() / self.columns.max(1));
+        js.call(self.many.get(js)?, &batch.values).map(drop)
     }
 }
 

@@ -9,7 +9,7 @@ use kithdb_sqlite::{SqliteError, Statement, Step};
 use crate::bind::{Arena, Binder, Parameters};
 use crate::database::Db;
 use crate::js::{Answer, Js, Seen, Thrown, Val, range_error, type_error};
-use crate::row::{Mode, Rows};
+use crate::row::{Batch, Mode, Rows};
 
 pub(crate) struct Stmt {
     pub(crate) db: Rc<Db>,
@@ -126,22 +126,21 @@ impl Stmt {
     /// Adds all rows, from the one that the statement is at, to an array.
     pub(crate) fn collect(&self, js: Js, array: Val) -> Answer<()> {
         let is_safe = self.is_safe.get();
-        let mut values = Vec::new();
+        let mut batch = Batch::new(js, array);
         let mut is_done = false;
         while !is_done {
             let rows = self.rows(js)?;
             is_done = js.scoped(|| {
-                values.clear();
-                values.push(array);
+                batch.clear();
                 let mut is_done = false;
                 for _ in 0..rows.batch() {
-                    rows.take(js, &self.statement, is_safe, &mut values)?;
+                    rows.take(js, &self.statement, is_safe, &mut batch)?;
                     if self.step()? == Step::Done {
                         is_done = true;
                         break;
                     }
                 }
-                rows.many(js, &values)?;
+                rows.many(js, &batch)?;
                 Ok(is_done)
             })?;
         }
@@ -362,9 +361,9 @@ pub(crate) fn next(js: Js, arguments: &[Val]) -> Answer {
     if !is_done {
         let rows = stmt.rows(js)?;
         if limit == 1 {
-            let mut values = vec![array];
-            rows.take(js, &stmt.statement, stmt.is_safe.get(), &mut values)?;
-            rows.many(js, &values)?;
+            let mut batch = Batch::new(js, array);
+            rows.take(js, &stmt.statement, stmt.is_safe.get(), &mut batch)?;
+            rows.many(js, &batch)?;
         } else {
             is_done = stmt.collect_ahead(js, &rows, array, limit)?;
         }
@@ -379,17 +378,17 @@ impl Stmt {
     fn collect_ahead(&self, js: Js, rows: &Rows, array: Val, limit: usize) -> Answer<bool> {
         let is_safe = self.is_safe.get();
         js.scoped(|| {
-            let mut values = vec![array];
+            let mut batch = Batch::new(js, array);
             let mut is_done = false;
-            rows.take(js, &self.statement, is_safe, &mut values)?;
+            rows.take(js, &self.statement, is_safe, &mut batch)?;
             for _ in 1..rows.batch().min(limit) {
                 if self.step()? == Step::Done {
                     is_done = true;
                     break;
                 }
-                rows.take(js, &self.statement, is_safe, &mut values)?;
+                rows.take(js, &self.statement, is_safe, &mut batch)?;
             }
-            rows.many(js, &values)?;
+            rows.many(js, &batch)?;
             Ok(is_done)
         })
     }

@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod flags;
 mod fuzz;
 mod setup;
 mod shell;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<()> {
     let workspace = Workspace::locate()?;
+    flags::renew(&workspace)?;
     match arguments.command {
         Command::Demo { arguments } => demo::run(&workspace, &arguments),
         Command::Test => suite::run(&workspace),

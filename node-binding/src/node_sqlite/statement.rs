@@ -16,7 +16,7 @@ use super::errors::{invalid_state, invalid_value};
 use super::values::safe;
 use crate::bind::{Arena, Parameters};
 use crate::js::{Answer, Js, Thrown, Val};
-use crate::row::Mode;
+use crate::row::{Batch, Mode};
 use crate::statement::Stmt;
 
 struct NodeStatement {
@@ -122,7 +122,7 @@ impl NodeStatement {
     fn collect_ahead(&self, js: Js, array: Val, limit: usize) -> Answer<bool> {
         let (stmt, is_safe) = (&self.stmt, self.stmt.is_safe.get());
         js.scoped(|| {
-            let mut values = vec![array];
+            let mut batch = Batch::new(js, array);
             let mut taken = 0;
             let mut makers = None;
             let mut take = || -> Answer<bool> {
@@ -133,12 +133,7 @@ impl NodeStatement {
                     makers = Some(stmt.rows(js)?);
                 }
                 if let Some(rows) = &makers {
-                    let before = values.len();
-                    let done = rows.take(js, &stmt.statement, is_safe, &mut values);
-                    if done.is_err() {
-                        values.truncate(before);
-                    }
-                    done?;
+                    rows.take(js, &stmt.statement, is_safe, &mut batch)?;
                 }
                 Ok(false)
             };
@@ -155,7 +150,7 @@ impl NodeStatement {
                 taken += 1;
             }
             if let Some(rows) = makers {
-                rows.many(js, &values)?;
+                rows.many(js, &batch)?;
             }
             Ok(is_done)
         })
