@@ -376,3 +376,21 @@ fn transaction_that_arrives_in_parts_is_shown_when_the_last_is_there() {
 fn parts_that_wait_are_looked_at_again_after_the_tables_were_read_anew() {
     deliver_in_parts(|two, index| two.execute_batch(&format!("CREATE INDEX i{index} ON a(body)")).unwrap());
 }
+
+#[test]
+fn table_that_is_gone_does_not_stop_the_merges_of_others() {
+    let (mut one, mut two) = pair();
+    one.execute_batch("CREATE TABLE a(id INTEGER PRIMARY KEY, v); CREATE TABLE b(id INTEGER PRIMARY KEY, v)").unwrap();
+    one.sync_table("*").unwrap();
+    settle(&mut one, &mut two);
+    two.execute_batch(
+        "CREATE TABLE heard(id INTEGER PRIMARY KEY, v);
+         CREATE TRIGGER hears AFTER INSERT ON a BEGIN INSERT INTO heard(v) VALUES(new.v); END;
+         SELECT kith_unsync('b'); DROP TABLE b",
+    )
+    .unwrap();
+    one.execute_batch("INSERT INTO a VALUES(1, 'one'); INSERT INTO b VALUES(1, 'one')").unwrap();
+    pull(&mut one, &mut two);
+    assert_eq!(dump(&mut two, "SELECT v FROM a"), ["one"]);
+    assert_eq!(dump(&mut two, "SELECT v FROM heard"), ["one"]);
+}
