@@ -250,12 +250,19 @@ impl Replica {
                 tracing::warn!(%error, "a trigger stopped a merge, which runs again without triggers");
                 let triggers = self.conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER)?;
                 self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+                let reason = with_causes(&error);
                 let again = self.durably(run);
+                self.triggers_left_out = Some(reason);
                 self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, triggers)?;
                 again
             }
             outcome => outcome,
         }
+    }
+
+    /// Says, once, why the application's triggers were left out of what was merged since the last call, if they were.
+    pub fn take_triggers_left_out(&mut self) -> Option<String> {
+        self.triggers_left_out.take()
     }
 
     /// Creates or registers the tables whose definitions have arrived.
@@ -322,18 +329,24 @@ fn set_status(conn: &Connection, arrival: i64, status: EntryStatus, note: Option
     Ok(())
 }
 
+/// Says what went wrong, and what was behind it.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 fn refuse(
     conn: &Connection,
     candidate: &Candidate,
     error: &LogError,
     report: &mut ApplyReport,
 ) -> Result<(), LogError> {
-    let mut reason = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        reason = format!("{reason}: {cause}");
-        source = cause.source();
-    }
+    let reason = with_causes(error);
     let header = &candidate.entry.header;
     tracing::warn!(author = %header.stream.author, sequence = header.sequence.get(), reason, "an entry was refused");
     set_status(conn, candidate.arrival, EntryStatus::Refused, Some(&reason))?;

@@ -83,6 +83,7 @@ pub struct Replica {
     pub(crate) clock: ClockSource,
     pub(crate) entropy: Entropy,
     pub(crate) held: Held,
+    pub(crate) triggers_left_out: Option<String>,
     version: Option<TablesVersion>,
 }
 
@@ -190,6 +191,7 @@ impl Replica {
             clock: options.clock,
             entropy: options.entropy,
             held: Held::default(),
+            triggers_left_out: None,
             version: None,
         };
         replica.reload_registry()?;

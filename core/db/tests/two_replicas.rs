@@ -394,3 +394,18 @@ fn table_that_is_gone_does_not_stop_the_merges_of_others() {
     assert_eq!(dump(&mut two, "SELECT v FROM a"), ["one"]);
     assert_eq!(dump(&mut two, "SELECT v FROM heard"), ["one"]);
 }
+
+#[test]
+fn triggers_that_stop_a_merge_are_left_out_and_it_is_told() {
+    let (mut one, mut two) = pair();
+    one.execute_batch("CREATE TABLE a(id INTEGER PRIMARY KEY, v)").unwrap();
+    one.sync_table("a").unwrap();
+    settle(&mut one, &mut two);
+    two.execute_batch("CREATE TRIGGER lost AFTER INSERT ON a BEGIN INSERT INTO nowhere VALUES(new.v); END").unwrap();
+    one.execute_batch("INSERT INTO a VALUES(1, 'one')").unwrap();
+    pull(&mut one, &mut two);
+    assert_eq!(dump(&mut two, "SELECT v FROM a"), ["one"]);
+    let reason = two.take_triggers_left_out().unwrap();
+    assert!(reason.contains("nowhere"), "{reason}");
+    assert_eq!(two.take_triggers_left_out(), None);
+}

@@ -390,6 +390,7 @@ impl Worker {
                     waiting: report.waiting,
                 });
             }
+            DriverEvent::TriggersLeftOut { reason } => self.event(PeerEvent::TriggersLeftOut { reason }),
             DriverEvent::Admitted { author } => self.event(PeerEvent::Admitted { device: self.device(author) }),
             DriverEvent::NotAdmitted { author, reason, .. } => self.event(PeerEvent::JoinRefused { author, reason }),
             DriverEvent::Reincarnated { reason } => self.event(PeerEvent::OwnStreamAhead { reason }),
