@@ -98,6 +98,10 @@ class Statement {
 		if (!this.reader) throw new TypeError('The columns() method is only for statements that return data');
 		return this.#addon.columns(this.#handle);
 	}
+
+	toString() {
+		return this.#addon.expanded(this.#handle) ?? this.source;
+	}
 }
 
 class StatementIterator {
@@ -169,7 +173,7 @@ function isOn(given) {
 }
 
 // The original's methods can be seen, and put in place of one another.
-for (const name of ['run', 'get', 'all', 'iterate', 'bind', 'pluck', 'expand', 'raw', 'safeIntegers', 'columns']) {
+for (const name of ['run', 'get', 'all', 'iterate', 'bind', 'pluck', 'expand', 'raw', 'safeIntegers', 'columns', 'toString']) {
 	Object.defineProperty(Statement.prototype, name, { enumerable: true });
 }
 
