@@ -86,7 +86,7 @@ impl Instance {
 }
 
 /// Takes over what JavaScript brings: the makers of errors and of rows, `Object.prototype`, the memory for numbers and that for small
-/// blobs, and what stands for one of these.
+/// blobs, and what stands for one of these; tells whether it is the first to bring them.
 pub(crate) fn init(js: Js, arguments: &[Val]) -> Answer {
     let &[make_error, make_rows, object_prototype, numbers, blobs, blob_mark] = arguments else {
         return Err(Thrown::Plain("init takes six arguments".to_owned()));
@@ -101,10 +101,11 @@ pub(crate) fn init(js: Js, arguments: &[Val]) -> Answer {
         blob_mark: Kept::new(js, blob_mark)?,
         _arrays: [Kept::new(js, numbers)?, Kept::new(js, blobs)?],
     };
-    if js.instance().brought.set(kept).is_ok() {
+    let is_first = js.instance().brought.set(kept).is_ok();
+    if is_first {
         js.instance().numbers.set(numbers_start.cast());
     }
-    js.undefined()
+    js.boolean(is_first)
 }
 
 /// Returns the place of an array buffer, which no program but ours has.
