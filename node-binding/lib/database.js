@@ -74,6 +74,13 @@ const methods = {
 
 	transaction: require('./methods/transaction'),
 	pragma: require('./methods/pragma'),
+
+	explain(sql) {
+		const { addon, handle, safeIntegers } = of(this);
+		checkString(sql, 'first');
+		return addon.explain(handle, `EXPLAIN ${sql}`, safeIntegers);
+	},
+
 	backup: require('./methods/backup'),
 	serialize: require('./methods/serialize'),
 	function: require('./methods/function'),

@@ -19,6 +19,8 @@ declare class Database {
 	): Parameters extends unknown[] ? Database.Statement<Parameters, Row> : Database.Statement<[Parameters], Row>;
 	transaction<Fn extends (...args: any[]) => unknown>(fn: Fn): Database.Transaction<Fn>;
 	pragma(source: string, options?: Database.PragmaOptions): unknown;
+	/** Returns how SQLite would run a statement; `QUERY PLAN …` returns its plan. */
+	explain<Row = unknown>(source: string): Row[];
 	backup(filename: string, options?: Database.BackupOptions): Promise<Database.BackupProgress>;
 	serialize(options?: Database.SerializeOptions): Buffer;
 	function(name: string, fn: (...args: any[]) => unknown): this;
@@ -78,6 +80,8 @@ declare namespace Database {
 		raw(on?: boolean): this;
 		safeIntegers(on?: boolean): this;
 		columns(): ColumnDefinition[];
+		/** Returns the SQL, with the values that `bind()` has set. */
+		toString(): string;
 	}
 
 	interface Transaction<Fn extends (...args: any[]) => unknown> {

@@ -8,6 +8,7 @@ use std::rc::{Rc, Weak};
 
 use napi_sys as sys;
 
+use crate::blobs::BlobMemory;
 use crate::database::Db;
 use crate::js::{Answer, Js, Kept, Thrown, Val};
 
@@ -27,7 +28,9 @@ struct Brought {
     make_error: Kept,
     make_rows: Kept,
     object_prototype: Kept,
-    _numbers: Kept,
+    blobs: BlobMemory,
+    blob_mark: Kept,
+    _arrays: [Kept; 2],
 }
 
 impl Instance {
@@ -70,6 +73,11 @@ impl Instance {
         }
     }
 
+    /// Returns where small blobs are left, and the mark that stands for one.
+    pub(crate) fn blobs(&self) -> Option<(&BlobMemory, &Kept)> {
+        self.brought.get().map(|brought| (&brought.blobs, &brought.blob_mark))
+    }
+
     pub(crate) fn add(&self, database: &Rc<Db>) {
         let mut databases = self.databases.borrow_mut();
         databases.retain(|database| database.strong_count() > 0);
@@ -77,27 +85,38 @@ impl Instance {
     }
 }
 
-/// Takes over what JavaScript brings: the makers of errors and of rows, `Object.prototype`, the numbers' array buffer.
+/// Takes over what JavaScript brings: the makers of errors and of rows, `Object.prototype`, the memory for numbers and that for small
+/// blobs, and what stands for one of these; tells whether it is the first to bring them.
 pub(crate) fn init(js: Js, arguments: &[Val]) -> Answer {
-    let &[make_error, make_rows, object_prototype, numbers] = arguments else {
-        return Err(Thrown::Plain("init takes four arguments".to_owned()));
+    let &[make_error, make_rows, object_prototype, numbers, blobs, blob_mark] = arguments else {
+        return Err(Thrown::Plain("init takes six arguments".to_owned()));
     };
-    let (mut start, mut len) = (ptr::null_mut(), 0);
-    // SAFETY: we are inside a callback of the environment, and both places have the right types.
-    unsafe { sys::napi_get_arraybuffer_info(js.env, numbers, &raw mut start, &raw mut len) };
-    if len < NUMBERS * size_of::<f64>() {
-        return Err(Thrown::Plain("the array for numbers is too small".to_owned()));
-    }
+    let numbers_start = memory(js, numbers, NUMBERS * size_of::<f64>())?;
+    let blobs_start = memory(js, blobs, BlobMemory::LEN)?;
     let kept = Brought {
         make_error: Kept::new(js, make_error)?,
         make_rows: Kept::new(js, make_rows)?,
         object_prototype: Kept::new(js, object_prototype)?,
-        _numbers: Kept::new(js, numbers)?,
+        blobs: BlobMemory::new(blobs_start.cast()),
+        blob_mark: Kept::new(js, blob_mark)?,
+        _arrays: [Kept::new(js, numbers)?, Kept::new(js, blobs)?],
     };
-    if js.instance().brought.set(kept).is_ok() {
-        js.instance().numbers.set(start.cast());
+    let is_first = js.instance().brought.set(kept).is_ok();
+    if is_first {
+        js.instance().numbers.set(numbers_start.cast());
     }
-    js.undefined()
+    js.boolean(is_first)
+}
+
+/// Returns the place of an array buffer, which no program but ours has.
+fn memory(js: Js, buffer: Val, len_wanted: usize) -> Answer<*mut c_void> {
+    let (mut start, mut len) = (ptr::null_mut(), 0);
+    // SAFETY: we are inside a callback of the environment, and both places have the right types.
+    unsafe { sys::napi_get_arraybuffer_info(js.env, buffer, &raw mut start, &raw mut len) };
+    if len < len_wanted {
+        return Err(Thrown::Plain("an array of the addon's is too small".to_owned()));
+    }
+    Ok(start)
 }
 
 /// # Safety

@@ -6,6 +6,7 @@
 
 mod backup;
 mod bind;
+mod blobs;
 mod database;
 mod function;
 mod instance;
@@ -71,6 +72,8 @@ pub unsafe extern "C" fn napi_register_module_v1(env: sys::napi_env, exports: sy
         "loadExtension" => database::load_extension,
         "serialize" => database::serialize,
         "prepare" => statement::prepare,
+        "explain" => statement::explain,
+        "expanded" => statement::expanded,
         "run" => statement::run,
         "get" => statement::get,
         "all" => statement::all,

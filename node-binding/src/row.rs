@@ -7,6 +7,7 @@ use std::cell::Cell;
 
 use kithdb_sqlite::{Statement, ValueRef};
 
+use crate::blobs::Blobs;
 use crate::js::{Answer, Js, Kept, Thrown, Val};
 
 /// How many rows are made in one call, unless they have many columns.
@@ -24,6 +25,25 @@ pub(crate) enum Mode {
     Pluck,
     Expand,
     Raw,
+}
+
+/// The values of some rows, on their way to JavaScript.
+pub(crate) struct Batch {
+    /// The array that the rows are added to, then the values.
+    values: Vec<Val>,
+    blobs: Blobs,
+}
+
+impl Batch {
+    pub(crate) fn new(js: Js, array: Val) -> Self {
+        Self { values: vec![array], blobs: Blobs::new(js) }
+    }
+
+    /// Begins anew, with the same array.
+    pub(crate) fn clear(&mut self) {
+        self.values.truncate(1);
+        self.blobs.clear();
+    }
 }
 
 /// The functions that make a statement's rows, and what they were made for.
@@ -84,16 +104,19 @@ impl Rows {
         if self.mode == Mode::Pluck {
             return value(js, statement.column(0), is_safe);
         }
+        let mut blobs = Blobs::new(js);
         let mut few = [std::ptr::null_mut(); 16];
-        if self.columns <= few.len() {
-            for (index, place) in few[..self.columns].iter_mut().enumerate() {
-                *place = value(js, statement.column(index), is_safe)?;
-            }
-            return js.call(self.one.get(js)?, &few[..self.columns]);
+        let mut many = Vec::new();
+        let values = if self.columns <= few.len() {
+            &mut few[..self.columns]
+        } else {
+            many.resize(self.columns, std::ptr::null_mut());
+            &mut many[..]
+        };
+        for (index, place) in values.iter_mut().enumerate() {
+            *place = cell(js, statement.column(index), is_safe, &mut blobs)?;
         }
-        let mut values = Vec::with_capacity(self.columns);
-        self.take(js, statement, is_safe, &mut values)?;
-        js.call(self.one.get(js)?, &values)
+        js.call(self.one.get(js)?, values)
     }
 
     /// Returns how many rows one call makes at most.
@@ -102,18 +125,28 @@ impl Rows {
     }
 
     /// Adds the values of the row that the statement is at.
-    pub(crate) fn take(&self, js: Js, statement: &Statement, is_safe: bool, values: &mut Vec<Val>) -> Answer<()> {
+    pub(crate) fn take(&self, js: Js, statement: &Statement, is_safe: bool, batch: &mut Batch) -> Answer<()> {
         for index in 0..self.columns {
-            values.push(value(js, statement.column(index), is_safe)?);
+            batch.values.push(cell(js, statement.column(index), is_safe, &mut batch.blobs)?);
         }
         Ok(())
     }
 
-    /// Adds the rows of these values, the first of which is the array, to it.
-    pub(crate) fn many(&self, js: Js, values: &[Val]) -> Answer<()> {
-        self.made.set(self.made.get() + values.len() / self.columns.max(1));
-        js.call(self.many.get(js)?, values).map(drop)
+    /// Makes the rows of these values and adds them to their array.
+    pub(crate) fn many(&self, js: Js, batch: &Batch) -> Answer<()> {
+        self.made.set(self.made.get() + batch.values.len() / self.columns.max(1));
+        js.call(self.many.get(js)?, &batch.values).map(drop)
     }
+}
+
+/// Makes the value that stands for SQLite's in a call of the functions that make rows.
+fn cell(js: Js, given: ValueRef<'_>, is_safe: bool, blobs: &mut Blobs) -> Answer {
+    if let ValueRef::Blob(blob) = given
+        && let Some(mark) = blobs.leave(blob)
+    {
+        return mark;
+    }
+    value(js, given, is_safe)
 }
 
 /// Makes a value of JavaScript of SQLite's.

@@ -9,7 +9,7 @@ use kithdb_sqlite::{SqliteError, Statement, Step};
 use crate::bind::{Arena, Binder, Parameters};
 use crate::database::Db;
 use crate::js::{Answer, Js, Seen, Thrown, Val, range_error, type_error};
-use crate::row::{Mode, Rows};
+use crate::row::{Batch, Mode, Rows};
 
 pub(crate) struct Stmt {
     db: Rc<Db>,
@@ -102,22 +102,21 @@ impl Stmt {
     /// Adds all rows, from the one that the statement is at, to an array.
     fn collect(&self, js: Js, array: Val) -> Answer<()> {
         let is_safe = self.is_safe.get();
-        let mut values = Vec::new();
+        let mut batch = Batch::new(js, array);
         let mut is_done = false;
         while !is_done {
             let rows = self.rows(js)?;
             is_done = js.scoped(|| {
-                values.clear();
-                values.push(array);
+                batch.clear();
                 let mut is_done = false;
                 for _ in 0..rows.batch() {
-                    rows.take(js, &self.statement, is_safe, &mut values)?;
+                    rows.take(js, &self.statement, is_safe, &mut batch)?;
                     if self.step()? == Step::Done {
                         is_done = true;
                         break;
                     }
                 }
-                rows.many(js, &values)?;
+                rows.many(js, &batch)?;
                 Ok(is_done)
             })?;
         }
@@ -198,7 +197,7 @@ pub(crate) fn prepare(js: Js, arguments: &[Val]) -> Answer {
     db.check_open()?;
     db.check_not_executing()?;
     let sql = js.string_of(sql)?;
-    let mut text = sql.trim_start_matches(is_between);
+    let mut text = sql.as_str();
     let (statement, rest) = loop {
         match db.database.prepare(text)? {
             (Some(statement), rest) => break (statement, rest),
@@ -230,6 +229,20 @@ pub(crate) fn prepare(js: Js, arguments: &[Val]) -> Answer {
     let value = js.external(Rc::clone(&stmt))?;
     db.statements.add(js, value, &stmt)?;
     Ok(value)
+}
+
+/// Explains a statement, whose parameters need no values: database, text that begins with EXPLAIN, whether integers are bigints.
+pub(crate) fn explain(js: Js, arguments: &[Val]) -> Answer {
+    let value = prepare(js, arguments)?;
+    js.native::<Rc<Stmt>>(value)?.is_bound.set(true);
+    all(js, &[value])
+}
+
+/// Returns the text with the parameters that were bound for good; undefined when none were, or the database was closed.
+pub(crate) fn expanded(js: Js, arguments: &[Val]) -> Answer {
+    let (stmt, _) = split(js, arguments)?;
+    let bound = if stmt.is_bound.get() { stmt.statement.expanded_sql() } else { None };
+    bound.map_or_else(|| js.undefined(), |sql| js.string(sql.as_bytes()))
 }
 
 /// Tells whether a character stands between statements.
@@ -352,9 +365,9 @@ pub(crate) fn next(js: Js, arguments: &[Val]) -> Answer {
     if !is_done {
         let rows = stmt.rows(js)?;
         if limit == 1 {
-            let mut values = vec![array];
-            rows.take(js, &stmt.statement, stmt.is_safe.get(), &mut values)?;
-            rows.many(js, &values)?;
+            let mut batch = Batch::new(js, array);
+            rows.take(js, &stmt.statement, stmt.is_safe.get(), &mut batch)?;
+            rows.many(js, &batch)?;
         } else {
             is_done = stmt.collect_ahead(js, &rows, array, limit)?;
         }
@@ -369,17 +382,17 @@ impl Stmt {
     fn collect_ahead(&self, js: Js, rows: &Rows, array: Val, limit: usize) -> Answer<bool> {
         let is_safe = self.is_safe.get();
         js.scoped(|| {
-            let mut values = vec![array];
+            let mut batch = Batch::new(js, array);
             let mut is_done = false;
-            rows.take(js, &self.statement, is_safe, &mut values)?;
+            rows.take(js, &self.statement, is_safe, &mut batch)?;
             for _ in 1..rows.batch().min(limit) {
                 if self.step()? == Step::Done {
                     is_done = true;
                     break;
                 }
-                rows.take(js, &self.statement, is_safe, &mut values)?;
+                rows.take(js, &self.statement, is_safe, &mut batch)?;
             }
-            rows.many(js, &values)?;
+            rows.many(js, &batch)?;
             Ok(is_done)
         })
     }

@@ -30,6 +30,18 @@ describe('build: defaults of a new connection', () => {
 		db.close();
 	});
 
+	it('synchronizes NORMAL in WAL mode', () => {
+		const file = freshPath();
+		const db = new Database(file);
+		db.pragma('journal_mode = WAL');
+		db.close();
+		const again = new Database(file);
+		assert.equal(again.pragma('journal_mode', { simple: true }), 'wal');
+		again.exec('CREATE TABLE a (b)');
+		assert.equal(again.pragma('synchronous', { simple: true }), 1);
+		again.close();
+	});
+
 	it('uses UTF-8 and pages of 4096 bytes', () => {
 		assert.equal(memory().pragma('encoding', { simple: true }), 'UTF-8');
 		assert.equal(memory().pragma('page_size', { simple: true }), 4096);
@@ -59,12 +71,27 @@ describe('build: features', () => {
 		db.exec('CREATE VIRTUAL TABLE e USING fts3(body)');
 	});
 
+	it('has R-trees and geopoly', () => {
+		const db = memory('CREATE VIRTUAL TABLE r USING rtree(id, x0, x1); INSERT INTO r VALUES (1, 0, 5), (2, 6, 9)');
+		assert.deepEqual(db.prepare('SELECT id FROM r WHERE x1 >= 6').pluck().all(), [2]);
+		assert.equal(one(db, "SELECT geopoly_area('[[0,0],[1,0],[1,1],[0,1],[0,0]]')"), 1);
+	});
+
 	it('has JSON functions and operators', () => {
 		const db = memory();
 		assert.equal(one(db, "SELECT json_extract('{\"a\":[1,2,{\"b\":3}]}', '$.a[2].b')"), 3);
 		assert.equal(one(db, "SELECT '{\"a\":5}' ->> 'a'"), 5);
 		assert.deepEqual(db.prepare("SELECT value FROM json_each('[1,2,3]')").pluck().all(), [1, 2, 3]);
 		assert.equal(one(db, 'SELECT json_group_array(value) FROM json_each(?)', '["x","y"]'), '["x","y"]');
+	});
+
+	it('has mathematical functions, soundex and percentile', () => {
+		const db = memory();
+		assert.equal(one(db, 'SELECT sqrt(9) + ceil(1.5) + log2(8)'), 8);
+		assert.equal(one(db, 'SELECT pi()'), Math.PI);
+		assert.equal(one(db, "SELECT soundex('Robert')"), 'R163');
+		assert.equal(one(db, 'SELECT median(value) FROM json_each(?)', '[1, 2, 9]'), 2);
+		assert.equal(one(db, 'SELECT percentile(value, 50) FROM json_each(?)', '[1, 2, 9]'), 2);
 	});
 
 	it('has dbstat and STAT4', () => {

@@ -57,6 +57,42 @@ describe('buffers', () => {
 		all.slice(1).forEach((buffer, i) => assert.ok(buffer.equals(Buffer.alloc(16, (i + 1) % 256))));
 	});
 
+	it('own an ArrayBuffer that holds nothing else, however small they are', () => {
+		const db = table();
+		const insert = db.prepare('INSERT INTO a (b) VALUES (?)');
+		for (const size of [1, 8, 63, 64, 65, 100]) insert.run(Buffer.alloc(size, size));
+		const wanted = [1, 8, 63, 64, 65, 100].map((size) => ({ size, bytes: [...Buffer.alloc(size, size)] }));
+		const shown = (blob) => ({ size: blob.buffer.byteLength, bytes: [...new Uint8Array(blob.buffer)] });
+		const statement = db.prepare('SELECT b FROM a ORDER BY id');
+		assert.deepEqual(statement.all().map((row) => shown(row.b)), wanted);
+		assert.deepEqual([...statement.iterate()].map((row) => shown(row.b)), wanted);
+		assert.deepEqual(statement.raw().all().map(([blob]) => shown(blob)), wanted);
+		assert.deepEqual(statement.pluck().all().map(shown), wanted);
+		assert.deepEqual(shown(db.prepare('SELECT b FROM a WHERE id = 2').expand().get().a.b), wanted[1]);
+		for (const blob of statement.all()) assert.equal(Object.getPrototypeOf(blob), Buffer.prototype);
+	});
+
+	it('keep their order in rows with hundreds of them', () => {
+		const columns = Array.from({ length: 700 }, (_, i) => `x'${i.toString(16).padStart(4, '0')}' AS c${i}`);
+		const statement = memory().prepare(`SELECT ${columns.join(', ')}`).raw();
+		const numbers = (row) => row.map((blob) => blob.readUInt16BE());
+		const wanted = Array.from({ length: 700 }, (_, i) => i);
+		assert.deepEqual(numbers(statement.get()), wanted);
+		// Rows may be made in another way once there were many of them.
+		for (let i = 0; i < 20; ++i) assert.deepEqual(numbers(statement.all()[0]), wanted);
+	});
+
+	it('are not disturbed by what a function reads from another database', () => {
+		const [outer, inner] = [filled(memory(), 50), filled(memory(), 50)];
+		const lookup = inner.prepare('SELECT b FROM entries WHERE i > 20');
+		outer.function('look', () => lookup.all().length + lookup.get().b.length);
+		const statement = outer.prepare('SELECT b, look() AS l, b AS again FROM entries');
+		for (let round = 0; round < 3; ++round) {
+			assert.deepEqual(statement.all().map((row) => [row.b[0], row.again[0]]), Array.from({ length: 50 }, (_, i) => [i + 1, i + 1]));
+			assert.deepEqual([...statement.iterate()].map((row) => row.b[0]), Array.from({ length: 50 }, (_, i) => i + 1));
+		}
+	});
+
 	it('compare with blobs in SQL', () => {
 		const db = table();
 		db.exec("INSERT INTO a (b) VALUES (x'01'), (x'02'), (x'0200')");
