@@ -5,6 +5,7 @@
 mod check;
 mod demo;
 mod fuzz;
+mod mappers;
 mod setup;
 mod shell;
 mod suite;

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::shell::{self, Stages, Workspace};
-use crate::{fuzz, setup, tools};
+use crate::{fuzz, mappers, setup, tools};
 
 /// Runs all tests, prints the time of each stage and fails if one failed.
 pub fn run(workspace: &Workspace) -> Result<()> {
@@ -21,6 +21,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     stages
         .run("examples in the documentation", || shell::run(workspace.cargo().args(["test", "--doc", "--workspace"])));
     stages.run("Node package", || node_package(workspace));
+    stages.run("Node package under mappers", || mappers::run(workspace));
     stages.run("fuzz targets, briefly", || fuzz::run(workspace));
     stages.finish()
 }
