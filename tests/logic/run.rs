@@ -18,7 +18,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Writes to the answer of a statement with RETURNING have no order.
+    /// Rows that RETURNING gives have no order.
     fn ordered(mut self, sql: &str) -> Self {
         if sql.contains(" RETURNING ") {
             self.rows.sort();

@@ -36,7 +36,8 @@ const commands = {
 		return `cleared ${db.transaction((tx) => tx.delete(todos).where(eq(todos.done, true)).run().changes)}`;
 	},
 	device(db, { members, tables }) {
-		return `this device: ${members[0].name}; synced: ${tables.map(({ name }) => name).join(', ')}`;
+		const { device } = members.find((member) => member.is_this_device);
+		return `this device: ${device}; synced: ${tables.map(({ name }) => name).join(', ')}`;
 	},
 };
 
