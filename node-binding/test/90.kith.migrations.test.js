@@ -2,7 +2,10 @@
 // What migrations meet in a database with synced tables. Ours only.
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { Database, SqliteError, freshPath, throws } = require('./support');
+const Database = require('..');
+const { freshPath, throws } = require('./support');
+
+const { SqliteError } = Database;
 
 const REMEDY = "schema changes of synced tables are not supported yet; call kith_unsync('notes') first "
 	+ '(in this version the table cannot be synced again afterwards)';
