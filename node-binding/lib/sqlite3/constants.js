@@ -58,10 +58,13 @@ const LIMITS = {
 
 const names = new Map(Object.entries(CODES).map(([name, code]) => [code, `SQLITE_${name}`]));
 
-/** Makes the error of a result code. */
+/** Makes the error of a result code. It has no stack: whoever asked for what has failed is long gone. */
 function makeError(errno, message) {
 	const code = names.get(errno) ?? 'UNKNOWN';
+	const { stackTraceLimit } = Error;
+	Error.stackTraceLimit = 0;
 	const error = new Error(`${code}: ${message}`);
+	Error.stackTraceLimit = stackTraceLimit;
 	error.errno = errno;
 	error.code = code;
 	return error;

@@ -116,6 +116,7 @@ class Schedule {
 	begin(isExclusive, callback, start) {
 		if (this.isClosed) {
 			const error = makeError(CODES.MISUSE, 'Database is closed');
+			Error.captureStackTrace(error);
 			if (callback === undefined) this.#database.emit('error', error);
 			else process.nextTick(() => callback.call(this.#database, error));
 			return;
