@@ -55,7 +55,7 @@ function copyManifest(from, to) {
 
 const readManifest = (folder) => ['package.json', 'package-lock.json'].map((name) => fs.readFileSync(path.join(folder, name)));
 
-/** better-sqlite3 12, built from source, and 13, and Node 26: returns the folder that they are installed in. */
+/** better-sqlite3 12 and sqlite3, built from source, better-sqlite3 13, and Node 26: returns the folder that they are installed in. */
 function originals() {
 	const from = path.join(__dirname, 'originals');
 	// An addon serves one version of Node only.
@@ -67,22 +67,27 @@ function originals() {
 	}), 'node_modules');
 }
 
-/** Packs this package as `npm publish` would; returns the tarball. */
+/** Packs this package, and the one that stands in for sqlite3, as `npm publish` would; returns the tarballs by the names they get. */
 function pack(folder) {
-	const [{ filename }] = JSON.parse(npm(PACKAGE, 'pack', '--json', '--pack-destination', folder));
-	return path.join(folder, filename);
+	const packed = (from) => {
+		const [{ filename }] = JSON.parse(npm(from, 'pack', '--json', '--pack-destination', folder));
+		return path.join(folder, filename);
+	};
+	return { 'kithdb.tgz': packed(PACKAGE), 'kithdb-sqlite3.tgz': packed(path.join(PACKAGE, 'alias', 'sqlite3')) };
 }
 
-/** Installs a folder's dependencies with the tarball in place of better-sqlite3, as the manifest's alias says. */
-function installAliased(made, from, tarball) {
+/** Installs a folder's dependencies with the tarballs in place of the originals, as the manifest's aliases say. */
+function installAliased(made, from, tarballs) {
 	copyManifest(from, made);
-	fs.copyFileSync(tarball, path.join(made, 'kithdb.tgz'));
-	// The lock holds everything to its version and checksum but the tarball, which was built just now.
+	// The lock holds everything to its version and checksum but the tarballs, which were built just now.
 	const lockFile = path.join(made, 'package-lock.json');
 	const lock = JSON.parse(fs.readFileSync(lockFile, 'utf8'));
-	const ours = lock.packages['node_modules/better-sqlite3'];
-	delete ours.integrity;
-	ours.version = require('../package.json').version;
+	for (const locked of Object.values(lock.packages)) {
+		const name = locked.resolved?.replace('file:', '');
+		if (!Object.hasOwn(tarballs, name)) continue;
+		fs.copyFileSync(tarballs[name], path.join(made, name));
+		locked.version = require('../package.json').version;
+	}
 	fs.writeFileSync(lockFile, JSON.stringify(lock));
 	npm(made, 'install');
 }
@@ -94,26 +99,29 @@ function mappers(originalsFolder) {
 	fs.mkdirSync(home, { recursive: true });
 	const packed = fs.mkdtempSync(path.join(home, 'pack-'));
 	try {
-		const tarball = pack(packed);
+		const tarballs = pack(packed);
+		const contents = Object.values(tarballs).map((tarball) => fs.readFileSync(tarball));
 		const manifest = readManifest(__dirname);
-		const ours = path.join(home, `ours-${hashOf(...manifest, fs.readFileSync(tarball))}`);
-		folderOnce(ours, (made) => installAliased(made, __dirname, tarball));
+		const ours = path.join(home, `ours-${hashOf(...manifest, ...contents)}`);
+		folderOnce(ours, (made) => installAliased(made, __dirname, tarballs));
 		removeOthers(ours);
 		const original = (generation) => {
 			const folder = path.join(home, `original${generation}-${hashOf(...manifest, originalsFolder)}`);
 			folderOnce(folder, (made) => {
 				fs.cpSync(path.join(ours, 'node_modules'), path.join(made, 'node_modules'), { recursive: true, verbatimSymlinks: true });
-				const place = path.join(made, 'node_modules', 'better-sqlite3');
-				fs.rmSync(place, { recursive: true });
-				fs.symlinkSync(path.join(originalsFolder, `better-sqlite3-${generation}`), place);
+				for (const [name, original] of [['better-sqlite3', `better-sqlite3-${generation}`], ['sqlite3', 'sqlite3']]) {
+					const place = path.join(made, 'node_modules', name);
+					fs.rmSync(place, { recursive: true });
+					fs.symlinkSync(path.join(originalsFolder, original), place);
+				}
 			});
 			removeOthers(folder);
 			return folder;
 		};
 		const examples = fs.readdirSync(path.join(PACKAGE, 'examples')).filter((name) => name.startsWith('todo-')).map((name) => {
 			const from = path.join(PACKAGE, 'examples', name);
-			const folder = path.join(home, `${name.replace('-', '')}-${hashOf(...readManifest(from), fs.readFileSync(tarball))}`);
-			folderOnce(folder, (made) => installAliased(made, from, tarball));
+			const folder = path.join(home, `${name.replace('-', '')}-${hashOf(...readManifest(from), ...contents)}`);
+			folderOnce(folder, (made) => installAliased(made, from, tarballs));
 			removeOthers(folder);
 			return { name, from, folder };
 		});

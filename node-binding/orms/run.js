@@ -14,7 +14,7 @@ const { mappers, originals } = require('./install');
 const checkPeer = require('./peer');
 
 // The oldest Node that each mapper's own package.json allows.
-const PROGRAMS = { drizzle: 18, knex: 16, objection: 14, typeorm: 20, kysely: 22, 'mikro-orm': 22 };
+const PROGRAMS = { drizzle: 18, knex: 16, objection: 14, typeorm: 20, kysely: 22, 'mikro-orm': 22, sequelize: 10, sqlite: 10 };
 const PATIENCE_MS = 120_000;
 
 function execute(node, given, folder) {
