@@ -118,6 +118,19 @@ test('a parameter that there is not is out of range', async () => {
 	await close(db);
 });
 
+test('undefined is no parameter, though it takes the place of one', async () => {
+	const db = await memory();
+	for (const given of [[undefined], [undefined, undefined], [[undefined]], [{ $a: undefined }]]) {
+		assert.deepEqual(await ask(db, 'get', 'SELECT 1 AS one', ...given), { one: 1 });
+	}
+	assert.deepEqual(await ask(db, 'get', 'SELECT ? AS a, ? AS b', undefined, 2), { a: null, b: 2 });
+	checkError(await errorOf(db, 'get', 'SELECT 1', null), sqlite3.RANGE, 'SQLITE_RANGE', 'column index out of range');
+	const statement = db.prepare('SELECT ? AS a', 1);
+	assert.deepEqual(await ask(statement, 'get', undefined), { a: null });
+	statement.finalize();
+	await close(db);
+});
+
 test('as many parameters as SQLite has are bound', async () => {
 	const db = await memory();
 	const values = Array.from({ length: 32766 }, (_, index) => index);

@@ -42,7 +42,9 @@ fn push(js: Js, values: &mut Values, value: Val) -> Answer<()> {
         },
         ValueType::napi_object if js.is_buffer(value)? => values.push(ValueRef::Blob(js.bytes(value)?)),
         ValueType::napi_object | ValueType::napi_function => push_object(js, values, value)?,
-        _ => values.push(ValueRef::Null),
+        ValueType::napi_null => values.push(ValueRef::Null),
+        // As the original: what it cannot bind it leaves alone.
+        _ => values.push_absent(),
     }
     Ok(())
 }

@@ -84,7 +84,7 @@ impl Prepared {
         statement.reset();
         statement.clear_bindings();
         self.lent = parameters.values;
-        for index in 0..self.lent.len() {
+        for index in (0..self.lent.len()).filter(|&index| !self.lent.is_absent(index)) {
             let number = match parameters.places.get(index) {
                 None => index + 1,
                 Some(Place::Number(number)) => *number,

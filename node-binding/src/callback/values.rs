@@ -7,6 +7,8 @@ use kithdb_sqlite::ValueRef;
 /// A value whose bytes, if it has any, lie in its [`Values`].
 #[derive(Debug, Clone, Copy)]
 enum Item {
+    /// What is no value: a parameter that is left alone.
+    Absent,
     Null,
     Integer(i64),
     Real(f64),
@@ -57,6 +59,11 @@ impl Values {
         self.items.push(item);
     }
 
+    /// Adds what is no value.
+    pub(crate) fn push_absent(&mut self) {
+        self.items.push(Item::Absent);
+    }
+
     /// Adds a text that `write` appends to the bytes.
     pub(crate) fn push_text_with<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         let start = self.bytes.len();
@@ -71,9 +78,14 @@ impl Values {
         start..self.bytes.len()
     }
 
+    /// Tells whether something is no value.
+    pub(crate) fn is_absent(&self, index: usize) -> bool {
+        matches!(self.items[index], Item::Absent)
+    }
+
     pub(crate) fn get(&self, index: usize) -> ValueRef<'_> {
         match self.items[index] {
-            Item::Null => ValueRef::Null,
+            Item::Absent | Item::Null => ValueRef::Null,
             Item::Integer(number) => ValueRef::Integer(number),
             Item::Real(number) => ValueRef::Real(number),
             Item::Text { start, end } => ValueRef::Text(&self.bytes[start..end]),
