@@ -28,7 +28,7 @@ fn text_is_prepared_statement_by_statement() {
     assert_eq!((first.unwrap().column_count(), rest), (1, " SELECT 2 -- two"));
     let (second, rest) = database.prepare(rest).unwrap();
     assert!(second.is_some());
-    assert_eq!(rest.trim_start_matches(" -- two"), "");
+    assert_eq!(rest, "");
     for blank in ["", "  ", "-- nothing", "/* nothing */", ";"] {
         assert!(database.prepare(blank).unwrap().0.is_none(), "{blank:?}");
     }

@@ -13,8 +13,8 @@ const [VERSION, SOURCE_ID] = load().callbackVersion();
 const [major, minor, patch] = VERSION.split('.').map(Number);
 
 const cached = {
-	/** Opens a file once: who opens it again gets the same database. */
-	Database(file, ...given) {
+	/** Opens a file once: who opens it again gets the same database, also by `new`, which a method does not allow. */
+	Database: function (file, ...given) {
 		if (file === '' || file === ':memory:') return new Database(file, ...given);
 		const name = path.resolve(file);
 		const known = cached.objects[name];
