@@ -69,8 +69,11 @@ fn file_is_opened_as_the_options_say() {
 #[test]
 fn what_is_no_database_is_refused_by_the_first_statement() {
     let place = Place::new();
-    std::fs::write(place.path("a.db"), "not a database, and longer than a header of SQLite's, which is a hundred bytes long".repeat(3))
-        .unwrap();
+    std::fs::write(
+        place.path("a.db"),
+        "not a database, and longer than a header of SQLite's, which is a hundred bytes long".repeat(3),
+    )
+    .unwrap();
     let error = open(&place.path("a.db")).execute_batch("SELECT * FROM sqlite_schema").unwrap_err();
     assert_eq!((error.name().as_ref(), error.message.as_str()), ("SQLITE_NOTADB", "file is not a database"));
 }

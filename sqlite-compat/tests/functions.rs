@@ -6,8 +6,7 @@ use kithdb_sqlite::{
     AggregateState, Database, FunctionOptions, OpenOptions, SqliteError, Step, Table, TableRows, Value, ValueRef,
 };
 
-const OPTIONS: FunctionOptions =
-    FunctionOptions { argument_count: -1, is_deterministic: true, is_direct_only: false };
+const OPTIONS: FunctionOptions = FunctionOptions { argument_count: -1, is_deterministic: true, is_direct_only: false };
 
 fn memory() -> Database {
     Database::open(":memory:", &OpenOptions::default()).unwrap()
@@ -132,7 +131,9 @@ fn with_sum(is_window: bool) -> Database {
     let database = memory();
     let start = || Ok(Box::new(Sum { total: 0 }) as Box<dyn AggregateState>);
     database.create_aggregate("add_up", OPTIONS, is_window, Box::new(start)).unwrap();
-    database.execute_batch("CREATE TABLE n(g, i); INSERT INTO n VALUES('a', 1), ('a', 2), ('b', 10), ('b', 20)").unwrap();
+    database
+        .execute_batch("CREATE TABLE n(g, i); INSERT INTO n VALUES('a', 1), ('a', 2), ('b', 10), ('b', 20)")
+        .unwrap();
     database
 }
 
@@ -228,7 +229,10 @@ fn table_of_the_application_is_read_with_its_parameters() {
 fn module_makes_a_table_of_what_the_statement_asks_for() {
     let database = memory();
     let make = |request: &kithdb_sqlite::TableRequest| {
-        assert_eq!((request.module.as_str(), request.database.as_str(), request.table.as_str()), ("numbers", "main", "n"));
+        assert_eq!(
+            (request.module.as_str(), request.database.as_str(), request.table.as_str()),
+            ("numbers", "main", "n")
+        );
         if request.arguments == ["good"] { Ok(series()) } else { Err(format!("cannot make {:?}", request.arguments)) }
     };
     database.create_table_module("numbers", make).unwrap();

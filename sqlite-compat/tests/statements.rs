@@ -187,7 +187,8 @@ fn closing_finalizes_what_is_left_and_is_final() {
 #[test]
 fn batch_stops_at_the_first_error_and_keeps_what_was_before() {
     let database = memory("CREATE TABLE notes(id INTEGER PRIMARY KEY)");
-    let result = database.execute_batch("INSERT INTO notes VALUES(1); INSERT INTO notes VALUES(1); INSERT INTO notes VALUES(2)");
+    let result =
+        database.execute_batch("INSERT INTO notes VALUES(1); INSERT INTO notes VALUES(1); INSERT INTO notes VALUES(2)");
     assert_eq!(refused(result), ("SQLITE_CONSTRAINT_PRIMARYKEY".into(), "UNIQUE constraint failed: notes.id".into()));
     let statement = prepare(&database, "SELECT group_concat(id) FROM notes");
     statement.step().unwrap();
@@ -216,7 +217,7 @@ fn errors_have_the_extended_code_and_the_message_of_sqlite() {
          CREATE TABLE s(i INTEGER) STRICT; INSERT INTO p(id, u) VALUES(1, 1)",
     );
     for (sql, name, message) in [
-        ("SELEC 1", "SQLITE_ERROR", "near \"SELEC\": syntax error"),
+        ("SELEKT 1", "SQLITE_ERROR", "near \"SELEKT\": syntax error"),
         ("SELECT * FROM none", "SQLITE_ERROR", "no such table: none"),
         ("INSERT INTO p(id) VALUES(1)", "SQLITE_CONSTRAINT_PRIMARYKEY", "UNIQUE constraint failed: p.id"),
         ("INSERT INTO p(u) VALUES(1)", "SQLITE_CONSTRAINT_UNIQUE", "UNIQUE constraint failed: p.u"),

@@ -16,7 +16,8 @@ impl Sight {
     }
 }
 
-const NUMBERS: &[&str] = &["0", "1", "2", "-1", "3.5", "7", "10", "0.0", "NULL", "9223372036854775807", "1e3", "'3'", "x'31'"];
+const NUMBERS: &[&str] =
+    &["0", "1", "2", "-1", "3.5", "7", "10", "0.0", "NULL", "9223372036854775807", "1e3", "'3'", "x'31'"];
 const TEXTS: &[&str] = &["'a'", "'A'", "'ab  '", "''", "'Oslo'", "'10'", "NULL", "'ä'", "'x%'", "'2026-01-05'"];
 const COLLATIONS: &[&str] = &["BINARY", "NOCASE", "RTRIM"];
 
@@ -42,10 +43,20 @@ pub fn number(random: &mut Random, sight: &Sight, depth: usize) -> String {
         5 => format!("coalesce({}, {})", number(random, sight, depth), number(random, sight, depth)),
         6 => format!("CAST({} AS {})", any(random, sight, depth), random.pick(&["INTEGER", "REAL", "NUMERIC"])),
         7 => format!("length({})", text(random, sight, depth)),
-        8 => format!("CASE WHEN {} THEN {} ELSE {} END", condition(random, sight, depth), number(random, sight, depth), number(random, sight, depth)),
+        8 => format!(
+            "CASE WHEN {} THEN {} ELSE {} END",
+            condition(random, sight, depth),
+            number(random, sight, depth),
+            number(random, sight, depth)
+        ),
         9 => format!("round({}, {})", number(random, sight, depth), random.below(3)),
         10 => format!("nullif({}, {})", number(random, sight, depth), number(random, sight, depth)),
-        11 => format!("{}({}, {})", random.pick(&["max", "min"]), number(random, sight, depth), number(random, sight, depth)),
+        11 => format!(
+            "{}({}, {})",
+            random.pick(&["max", "min"]),
+            number(random, sight, depth),
+            number(random, sight, depth)
+        ),
         12 => format!("instr({}, {})", text(random, sight, depth), text(random, sight, depth)),
         _ => format!("(-{})", number(random, sight, depth)),
     }
@@ -62,7 +73,11 @@ pub fn text(random: &mut Random, sight: &Sight, depth: usize) -> String {
     let depth = depth - 1;
     match random.below(10) {
         0..3 => format!("({} || {})", any(random, sight, depth), text(random, sight, depth)),
-        3 => format!("{}({})", random.pick(&["upper", "lower", "trim", "quote", "typeof", "hex"]), any(random, sight, depth)),
+        3 => format!(
+            "{}({})",
+            random.pick(&["upper", "lower", "trim", "quote", "typeof", "hex"]),
+            any(random, sight, depth)
+        ),
         4 => format!("substr({}, {}, {})", text(random, sight, depth), random.below(4), random.below(4)),
         5 => format!("replace({}, 'a', {})", text(random, sight, depth), text(random, sight, depth)),
         6 => format!("printf('%s-%05.2f', {}, {})", any(random, sight, depth), number(random, sight, depth)),
@@ -85,7 +100,8 @@ pub fn condition(random: &mut Random, sight: &Sight, depth: usize) -> String {
         if random.percent(60) {
             format!("{} {operator} {}", number(random, sight, inner), number(random, sight, inner))
         } else {
-            let collate = if random.percent(30) { format!(" COLLATE {}", random.pick(COLLATIONS)) } else { String::new() };
+            let collate =
+                if random.percent(30) { format!(" COLLATE {}", random.pick(COLLATIONS)) } else { String::new() };
             format!("{}{collate} {operator} {}", text(random, sight, inner), text(random, sight, inner))
         }
     };
@@ -98,9 +114,27 @@ pub fn condition(random: &mut Random, sight: &Sight, depth: usize) -> String {
         4 => format!("({} OR {})", condition(random, sight, inner), condition(random, sight, inner)),
         5 => format!("NOT ({})", condition(random, sight, inner)),
         6 => format!("{} IS {}NULL", any(random, sight, inner), random.pick(&["", "NOT "])),
-        7 => format!("{} {}BETWEEN {} AND {}", number(random, sight, inner), random.pick(&["", "NOT "]), number(random, sight, 0), number(random, sight, 0)),
-        8 => format!("{} {}LIKE {}", text(random, sight, inner), random.pick(&["", "NOT "]), random.pick(&["'%a%'", "'_'", "'O%'", "'%  '", "NULL"])),
-        9 => format!("{} {}IN ({}, {}, {})", any(random, sight, inner), random.pick(&["", "NOT "]), any(random, sight, 0), any(random, sight, 0), any(random, sight, 0)),
+        7 => format!(
+            "{} {}BETWEEN {} AND {}",
+            number(random, sight, inner),
+            random.pick(&["", "NOT "]),
+            number(random, sight, 0),
+            number(random, sight, 0)
+        ),
+        8 => format!(
+            "{} {}LIKE {}",
+            text(random, sight, inner),
+            random.pick(&["", "NOT "]),
+            random.pick(&["'%a%'", "'_'", "'O%'", "'%  '", "NULL"])
+        ),
+        9 => format!(
+            "{} {}IN ({}, {}, {})",
+            any(random, sight, inner),
+            random.pick(&["", "NOT "]),
+            any(random, sight, 0),
+            any(random, sight, 0),
+            any(random, sight, 0)
+        ),
         _ => format!("{} GLOB {}", text(random, sight, inner), random.pick(&["'*a*'", "'[A-Z]*'", "'?'"])),
     }
 }

@@ -57,7 +57,9 @@ fn generated_statements_answer_the_same_on_all_three() {
             assert_eq!(synced.0.answer(&sql), expected);
         }
     }
-    println!("{count} scripts from KITH_LOGIC_SEED={seed}: {compared} statements compared, {failed} failed alike, {rows} rows");
+    println!(
+        "{count} scripts from KITH_LOGIC_SEED={seed}: {compared} statements compared, {failed} failed alike, {rows} rows"
+    );
     // A generator that writes nonsense would prove nothing.
     assert!(failed * 5 < compared, "{failed} of {compared} statements failed");
     assert!(rows > compared as usize, "only {rows} rows of {compared} statements");

@@ -58,7 +58,11 @@ fn order(random: &mut Random, count: usize) -> String {
         format!("{column}{direction}")
     });
     let terms = terms.collect::<Vec<_>>().join(", ");
-    let limit = if random.percent(30) { format!(" LIMIT {} OFFSET {}", random.below(9), random.below(3)) } else { String::new() };
+    let limit = if random.percent(30) {
+        format!(" LIMIT {} OFFSET {}", random.below(9), random.below(3))
+    } else {
+        String::new()
+    };
     format!(" ORDER BY {terms}{limit}")
 }
 
@@ -67,13 +71,15 @@ fn plain(random: &mut Random, depth: usize) -> String {
     let count = random.between(1, 4);
     let distinct = if random.percent(20) { "DISTINCT " } else { "" };
     let list = list(random, &sight, count);
-    let filter = if random.percent(75) { format!(" WHERE {}", condition(random, &sight, depth)) } else { String::new() };
+    let filter =
+        if random.percent(75) { format!(" WHERE {}", condition(random, &sight, depth)) } else { String::new() };
     let order = if random.percent(70) { order(random, count) } else { String::new() };
     format!("SELECT {distinct}{list} FROM {from}{filter}{order}")
 }
 
 fn aggregate(random: &mut Random, sight: &Sight) -> String {
-    let filter = if random.percent(20) { format!(" FILTER (WHERE {})", condition(random, sight, 1)) } else { String::new() };
+    let filter =
+        if random.percent(20) { format!(" FILTER (WHERE {})", condition(random, sight, 1)) } else { String::new() };
     let distinct = if random.percent(20) { "DISTINCT " } else { "" };
     match random.below(8) {
         0 => format!("count(*){filter}"),
@@ -95,7 +101,10 @@ fn grouped(random: &mut Random) -> String {
     if random.percent(25) {
         return format!("SELECT {first} AS c0, {second} AS c1 FROM {from}{filter}");
     }
-    format!("SELECT {by} AS c0, {first} AS c1, {second} AS c2 FROM {from}{filter} GROUP BY 1{having}{}", order(random, 3))
+    format!(
+        "SELECT {by} AS c0, {first} AS c1, {second} AS c2 FROM {from}{filter} GROUP BY 1{having}{}",
+        order(random, 3)
+    )
 }
 
 fn windowed(random: &mut Random) -> String {
@@ -112,10 +121,22 @@ fn windowed(random: &mut Random) -> String {
         6 => format!("count({})", any(random, &sight, 1)),
         _ => format!("{}({})", random.pick(&["max", "min"]), any(random, &sight, 1)),
     };
-    let partition = if random.percent(50) { format!("PARTITION BY {} ", any(random, &sight, 1)) } else { String::new() };
-    let frame = *random.pick(&["", " ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING", " ROWS UNBOUNDED PRECEDING", " GROUPS BETWEEN CURRENT ROW AND 1 FOLLOWING", " ROWS BETWEEN 2 PRECEDING AND CURRENT ROW EXCLUDE TIES"]);
+    let partition =
+        if random.percent(50) { format!("PARTITION BY {} ", any(random, &sight, 1)) } else { String::new() };
+    let frame = *random.pick(&[
+        "",
+        " ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING",
+        " ROWS UNBOUNDED PRECEDING",
+        " GROUPS BETWEEN CURRENT ROW AND 1 FOLLOWING",
+        " ROWS BETWEEN 2 PRECEDING AND CURRENT ROW EXCLUDE TIES",
+    ]);
     let by = format!("{}, {}", any(random, &sight, 1), table.key);
-    format!("SELECT {} AS c0, {function} OVER ({partition}ORDER BY {by}{frame}) AS c1 FROM {}{}", table.key, table.name, order(random, 2))
+    format!(
+        "SELECT {} AS c0, {function} OVER ({partition}ORDER BY {by}{frame}) AS c1 FROM {}{}",
+        table.key,
+        table.name,
+        order(random, 2)
+    )
 }
 
 fn compound(random: &mut Random) -> String {
@@ -125,7 +146,8 @@ fn compound(random: &mut Random) -> String {
         let (from, sight) = from(random);
         let operator = *random.pick(&["UNION", "UNION ALL", "INTERSECT", "EXCEPT"]);
         let head = if part == 0 { String::new() } else { format!("{sql} {operator} ") };
-        sql = format!("{head}SELECT {} FROM {from} WHERE {}", list(random, &sight, count), condition(random, &sight, 1));
+        sql =
+            format!("{head}SELECT {} FROM {from} WHERE {}", list(random, &sight, count), condition(random, &sight, 1));
     }
     format!("{sql}{}", order(random, count))
 }
@@ -153,12 +175,22 @@ fn common(random: &mut Random) -> String {
 
 fn correlated(random: &mut Random) -> String {
     let (outer, inner) = (random.pick(TABLES), random.pick(TABLES));
-    let link = format!("i.{} {} o.{}", random.pick(inner.numbers), random.pick(&["=", "<", ">="]), random.pick(outer.numbers));
+    let link =
+        format!("i.{} {} o.{}", random.pick(inner.numbers), random.pick(&["=", "<", ">="]), random.pick(outer.numbers));
     let column = *random.pick(inner.numbers);
-    let one = format!("(SELECT {}(i.{column}) FROM {} AS i WHERE {link})", random.pick(&["max", "count", "min", "total"]), inner.name);
+    let one = format!(
+        "(SELECT {}(i.{column}) FROM {} AS i WHERE {link})",
+        random.pick(&["max", "count", "min", "total"]),
+        inner.name
+    );
     let filter = match random.below(3) {
         0 => format!("{}EXISTS (SELECT 1 FROM {} AS i WHERE {link})", random.pick(&["", "NOT "]), inner.name),
-        1 => format!("o.{} {}IN (SELECT {column} FROM {})", random.pick(outer.numbers), random.pick(&["", "NOT "]), inner.name),
+        1 => format!(
+            "o.{} {}IN (SELECT {column} FROM {})",
+            random.pick(outer.numbers),
+            random.pick(&["", "NOT "]),
+            inner.name
+        ),
         _ => format!("{one} > {}", random.below(4)),
     };
     format!("SELECT o.{} AS c0, {one} AS c1 FROM {} AS o WHERE {filter}{}", outer.key, outer.name, order(random, 2))

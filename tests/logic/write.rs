@@ -75,7 +75,13 @@ fn insert(random: &mut Random) -> String {
         2 => ("INSERT", " ON CONFLICT DO NOTHING".to_owned()),
         3 | 4 => {
             let column = value_column(table);
-            ("INSERT", format!(" ON CONFLICT({}) DO UPDATE SET {column} = excluded.{column} + 1 WHERE {column} < 6", table.key))
+            (
+                "INSERT",
+                format!(
+                    " ON CONFLICT({}) DO UPDATE SET {column} = excluded.{column} + 1 WHERE {column} < 6",
+                    table.key
+                ),
+            )
         }
         _ => ("INSERT", String::new()),
     };
