@@ -217,7 +217,7 @@ fn errors_have_the_extended_code_and_the_message_of_sqlite() {
          CREATE TABLE s(i INTEGER) STRICT; INSERT INTO p(id, u) VALUES(1, 1)",
     );
     for (sql, name, message) in [
-        ("SELEKT 1", "SQLITE_ERROR", "near \"SELEKT\": syntax error"),
+        ("CHOOSE 1", "SQLITE_ERROR", "near \"CHOOSE\": syntax error"),
         ("SELECT * FROM none", "SQLITE_ERROR", "no such table: none"),
         ("INSERT INTO p(id) VALUES(1)", "SQLITE_CONSTRAINT_PRIMARYKEY", "UNIQUE constraint failed: p.id"),
         ("INSERT INTO p(u) VALUES(1)", "SQLITE_CONSTRAINT_UNIQUE", "UNIQUE constraint failed: p.u"),

@@ -121,7 +121,7 @@ module.exports = async function ({ file, say, fails, sync }) {
 	await fails('check', () => knex('books').insert({ isbn: 'new', author_id: 1, title: 'T', price: -1 }));
 	await fails('foreign key', () => knex('books').insert({ isbn: 'new', author_id: 99, title: 'T' }));
 	await fails('no table', () => knex('nothing').select());
-	await fails('syntax', () => knex.raw('SELEKT 1'));
+	await fails('syntax', () => knex.raw('CHOOSE 1'));
 
 	let pages = 0;
 	for await (const book of knex('books').orderBy('isbn').stream()) pages += book.page_count;

@@ -64,7 +64,7 @@ module.exports = async function ({ file, say, fails, foundFile, syncBySql }) {
 		await errno(() => db.run('INSERT INTO tasks(id) VALUES (50)')),
 		await errno(() => db.run('INSERT INTO steps VALUES (99, 1, NULL)')),
 		await errno(() => db.get('SELECT * FROM nothing')),
-		await errno(() => db.exec('SELEKT 1')),
+		await errno(() => db.exec('CHOOSE 1')),
 	]);
 	say('columns', await db.all('PRAGMA table_xinfo(tasks)'));
 
