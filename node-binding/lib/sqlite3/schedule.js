@@ -179,6 +179,11 @@ class Schedule {
 		this.#forgotten.register(statement, held);
 	}
 
+	/** Lets the thread go: the database is closed. */
+	end() {
+		this.#addon.callbackEnd(this.#handle);
+	}
+
 	interrupt() {
 		this.#addon.callbackInterrupt(this.#handle);
 	}

@@ -49,6 +49,13 @@ pub(crate) fn interrupt(js: Js, arguments: &[Val]) -> Answer {
     js.undefined()
 }
 
+/// Lets a database's thread end, once the database is closed.
+pub(crate) fn end(js: Js, arguments: &[Val]) -> Answer {
+    let &[side] = arguments else { return missing() };
+    js.native::<Rc<Side>>(side)?.let_go();
+    js.undefined()
+}
+
 /// Returns SQLite's version and source id.
 pub(crate) fn version(js: Js, _: &[Val]) -> Answer {
     let (array, (version, source)) = (js.array()?, kithdb_sqlite::version());
