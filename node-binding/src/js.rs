@@ -249,6 +249,11 @@ impl Js {
         call!(self, napi_call_function, receiver, function, arguments.len(), arguments.as_ptr(); ptr::null_mut())
     }
 
+    /// Tells the garbage collector of memory that JavaScript's objects hold, or hold no longer.
+    pub(crate) fn hold_memory(self, bytes: i64) {
+        let _: Answer<i64> = call!(self, napi_adjust_external_memory, bytes; 0);
+    }
+
     /// Runs with values of its own, which are given up at the end.
     pub(crate) fn scoped<T>(self, run: impl FnOnce() -> Answer<T>) -> Answer<T> {
         let scope = call!(self, napi_open_handle_scope; ptr::null_mut())?;

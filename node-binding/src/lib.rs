@@ -94,6 +94,7 @@ pub unsafe extern "C" fn napi_register_module_v1(env: sys::napi_env, exports: sy
         "callbackSubmit" => callback::submit,
         "callbackInterrupt" => callback::interrupt,
         "callbackReport" => callback::report_error,
+        "callbackEnd" => callback::end,
         "callbackVersion" => callback::version,
     );
     exports

@@ -141,6 +141,30 @@ test('databases and statements that are given up are collected', () => {
 	`, 'done\n', { args: ['--expose-gc'] });
 });
 
+test('a database that is closed leaves nothing behind', async () => {
+	const statements = [];
+	for (let i = 0; i < 50; i += 1) {
+		const db = await memory();
+		const statement = db.prepare('SELECT 1 AS one');
+		statements.push(statement);
+		await ask(statement, 'get');
+		statement.finalize();
+		await close(db);
+	}
+	// Its statements still refuse what they are asked for.
+	for (const statement of statements) {
+		const error = await new Promise((resolve) => statement.get(resolve));
+		assert.equal(error.message, 'SQLITE_MISUSE: Statement is already finalized');
+	}
+	if (process.platform !== 'linux') return;
+	const threads = () => require('node:fs').readdirSync('/proc/self/task').length;
+	// A thread ends a moment after it is let go.
+	for (let i = 0; threads() > 25; i += 1) {
+		assert.ok(i < 100000, `${threads()} threads are left`);
+		await new Promise((resolve) => setImmediate(resolve));
+	}
+});
+
 test('a statement that is given up is finalized when it is collected', () => {
 	ends(`
 		const db = new sqlite3.Database(':memory:');

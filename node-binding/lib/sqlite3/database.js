@@ -69,6 +69,7 @@ class Database extends EventEmitter {
 		const onDone = () => {
 			schedule.isClosing = false;
 			schedule.isOpen = false;
+			schedule.end();
 			return 'close';
 		};
 		const onFailed = () => {

@@ -89,6 +89,9 @@ class Schedule {
 	/** Takes what the thread answers; the addon itself keeps it only while a job is under way. */
 	#answer = (...answer) => this.#deliver(...answer);
 	#handle;
+	#forgotten = new FinalizationRegistry(({ id, isFinalized }) => {
+		this.send(ACTIONS.forget, undefined, undefined, id, isFinalized);
+	});
 	/** How many jobs that somebody is to hear of are under way. */
 	#pending = 0;
 	/** Whether the latest to begin was exclusive; once closed, for good. */
@@ -171,9 +174,14 @@ class Schedule {
 		this.#note(owner, receiver);
 	}
 
-	/** Gives up what the thread has of a statement that nobody has any more. */
-	forget(id) {
-		this.send(ACTIONS.forget, undefined, undefined, id);
+	/** Has the thread give up what it has of a statement once nobody has that any more. */
+	watch(statement, held) {
+		this.#forgotten.register(statement, held);
+	}
+
+	/** Lets the thread go: the database is closed. */
+	end() {
+		this.#addon.callbackEnd(this.#handle);
 	}
 
 	interrupt() {

@@ -52,8 +52,6 @@ class Each {
 	}
 }
 
-// Statements that were prepared and given up without finalize.
-const forgotten = new FinalizationRegistry(({ schedule, id }) => schedule.deref()?.forget(id));
 let nextId = 0;
 
 class Statement {
@@ -61,6 +59,8 @@ class Statement {
 	#database;
 	#sql;
 	#id;
+	/** What is known of it when it is collected. */
+	#held;
 	#isFinalized = false;
 	/** What waits until the statement is given to the thread; undefined from then on. */
 	#waiting;
@@ -75,10 +75,11 @@ class Statement {
 		this.#database = database;
 		this.#sql = sql;
 		this.#id = nextId = (nextId + 1) % 0x7fffffff;
+		this.#held = { id: this.#id, isFinalized: false };
 		this.#waiting = [];
 		schedule.begin(false, callback, () => {
 			schedule.send(ACTIONS.prepare, this, callback, this.#id, sql);
-			forgotten.register(this, { schedule: new WeakRef(schedule), id: this.#id }, this);
+			schedule.watch(this, this.#held);
 			const waiting = this.#waiting;
 			this.#waiting = undefined;
 			for (const act of waiting) act();
@@ -129,6 +130,7 @@ class Statement {
 		const receiver = callback && { settle: (owner, kind) => kind === DONE && callback.call(owner) };
 		this.#act(callback, () => this.#schedule.send(ACTIONS.finalize, this, receiver, this.#id));
 		this.#isFinalized = true;
+		this.#held.isFinalized = true;
 		return this.#database;
 	}
 
@@ -154,7 +156,6 @@ class Statement {
 		statement.#schedule = schedule;
 		statement.#database = database;
 		statement.#sql = sql;
-		statement.#isFinalized = true;
 		const last = typeof given[given.length - 1] === 'function' ? given[given.length - 1] : undefined;
 		const receiver = receiverOf(schedule, statement, given);
 		const read = readParameters(given);

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use napi_sys as sys;
 
 use super::deliver::{self, Factory};
-use super::job::{Completion, Job};
+use super::job::{Action, Completion, Job, Outcome, late};
 use super::outbox::Outbox;
 use super::worker::{Link, work};
 use crate::instance::Instance;
@@ -55,10 +55,34 @@ pub(crate) struct Side {
     /// The function that takes outcomes: held while jobs are under way, otherwise only known.
     deliver: sys::napi_ref,
     jobs: Cell<u64>,
+    /// Whether the thread is to end, and has.
+    end: Cell<End>,
     factories: RefCell<HashMap<u64, Rc<Factory>>>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    No,
+    /// Once no job is under way: an answer of the thread's must not come after one that is given for it.
+    Soon,
+    Done,
+}
+
 impl Side {
+    /// Lets the thread go: its database is closed for good.
+    pub(crate) fn let_go(&self) {
+        if self.end.get() == End::No {
+            self.end.set(End::Soon);
+        }
+    }
+
+    fn end_if_due(&self) {
+        if self.end.get() == End::Soon && self.jobs.get() == 0 {
+            self.end.set(End::Done);
+            self.link.queue.end();
+        }
+    }
+
     pub(crate) fn deliver(&self, js: Js) -> Answer {
         let mut function = ptr::null_mut();
         // SAFETY: we are inside a callback of the environment, and the reference is deleted with this.
@@ -110,6 +134,7 @@ impl Environment {
             env: js.env,
             deliver: reference,
             jobs: Cell::default(),
+            end: Cell::new(End::No),
             factories: RefCell::default(),
         });
         let mut sides = self.sides.borrow_mut();
@@ -159,7 +184,12 @@ impl Environment {
             // SAFETY: the reference is the side's.
             unsafe { sys::napi_reference_ref(js.env, side.deliver, ptr::null_mut()) };
         }
-        side.link.queue.push(job);
+        if side.end.get() == End::Done {
+            let (skipped, outcome) = answer_after_end(job);
+            self.outbox.send(Completion { link: side.link.id, skipped, outcome });
+        } else {
+            side.link.queue.push(job);
+        }
     }
 
     /// Notes that jobs have ended and JavaScript was told.
@@ -172,6 +202,7 @@ impl Environment {
         if side.jobs.get() == 0 {
             // SAFETY: as in `submit`.
             unsafe { sys::napi_reference_unref(js.env, side.deliver, ptr::null_mut()) };
+            side.end_if_due();
         }
         if self.jobs.get() == 0 {
             // SAFETY: as in `submit`.
@@ -202,5 +233,19 @@ impl Environment {
             // One that has panicked has ended, too.
             let _ = thread.join();
         }
+    }
+}
+
+/// Answers for a thread that has ended: how many silent jobs went well, and what else there is to say.
+fn answer_after_end(job: Job) -> (u32, Outcome) {
+    let outcome = match job.action {
+        Action::Wait | Action::Forget { .. } => Outcome::Done,
+        Action::Late { .. } => late(),
+        // Whatever this was asked of ended with the database.
+        _ => Outcome::Dropped,
+    };
+    match outcome {
+        Outcome::Done | Outcome::Dropped if job.is_silent => (1, Outcome::Quiet),
+        other => (0, other),
     }
 }

@@ -6,6 +6,9 @@ use kithdb_sqlite::{ChangeKind, SqliteError};
 
 use super::values::Values;
 
+/// SQLite's code for a call that makes no sense.
+pub(crate) const MISUSE: i32 = 21;
+
 /// What a statement or a backup is known by on both sides.
 pub(crate) type Id = u32;
 
@@ -198,4 +201,10 @@ impl Outcome {
     pub(crate) const fn is_failure(&self) -> bool {
         matches!(self, Self::Failed { .. } | Self::BackedUp { step: Err(_), .. })
     }
+}
+
+/// What is said of a use of a statement that was finalized before.
+pub(crate) fn late() -> Outcome {
+    let error = SqliteError::new(MISUSE, "Statement is already finalized");
+    Outcome::Failed { error, is_prepared: true }
 }

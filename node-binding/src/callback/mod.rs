@@ -29,6 +29,9 @@ use crate::js::{Answer, Js, Thrown, Val};
 /// What SQLite calls `SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE`.
 const OPEN_DEFAULT: i32 = 0x2 | 0x4;
 
+/// What a small prepared statement takes, about: it tells the garbage collector that a small object is worth more than it seems.
+const STATEMENT_BYTES: i64 = 2048;
+
 fn missing<T>() -> Answer<T> {
     Err(Thrown::Plain("a native function was called with too few arguments".to_owned()))
 }
@@ -43,6 +46,13 @@ pub(crate) fn begin(js: Js, arguments: &[Val]) -> Answer {
 pub(crate) fn interrupt(js: Js, arguments: &[Val]) -> Answer {
     let &[side] = arguments else { return missing() };
     js.native::<Rc<Side>>(side)?.link.interrupt();
+    js.undefined()
+}
+
+/// Lets a database's thread end, once the database is closed.
+pub(crate) fn end(js: Js, arguments: &[Val]) -> Answer {
+    let &[side] = arguments else { return missing() };
+    js.native::<Rc<Side>>(side)?.let_go();
     js.undefined()
 }
 
@@ -101,11 +111,22 @@ fn action(js: Js, what: i32, rest: &[Val]) -> Answer<Action> {
         (7, &[trace, profile, change]) => {
             Action::Watch { trace: js.truth(trace)?, profile: js.truth(profile)?, change: js.truth(change)? }
         }
-        (8, &[statement, sql]) => Action::Prepare { id: id(js, statement)?, sql: js.string_of(sql)? },
+        (8, &[statement, sql]) => {
+            js.hold_memory(STATEMENT_BYTES);
+            Action::Prepare { id: id(js, statement)?, sql: js.string_of(sql)? }
+        }
         (9, &[statement]) => Action::Reset { id: id(js, statement)? },
-        (10, &[statement]) => Action::Finalize { id: id(js, statement)? },
+        (10, &[statement]) => {
+            js.hold_memory(-STATEMENT_BYTES);
+            Action::Finalize { id: id(js, statement)? }
+        }
         (11, &[statement]) => Action::Late { id: id(js, statement)? },
-        (12, &[statement]) => Action::Forget { id: id(js, statement)? },
+        (12, &[statement, is_finalized]) => {
+            if !js.truth(is_finalized)? {
+                js.hold_memory(-STATEMENT_BYTES);
+            }
+            Action::Forget { id: id(js, statement)? }
+        }
         (13, &[backup, path, destination, source, is_path_destination]) => Action::BackupBegin {
             id: id(js, backup)?,
             path: js.string_of(path)?,

@@ -8,11 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kithdb_sqlite::{Database, SqliteError, Statement, Step, ValueRef};
 
-use super::job::{Outcome, Parameters, Place, Rows, Shape, Use};
+use super::job::{MISUSE, Outcome, Parameters, Place, Rows, Shape, Use};
 use super::values::Values;
-
-/// SQLite's code for a call that makes no sense.
-pub(crate) const MISUSE: i32 = 21;
 
 /// How many rows go in one piece of a long result, at most.
 const PIECE_ROWS: usize = 64;

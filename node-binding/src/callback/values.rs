@@ -12,8 +12,14 @@ enum Item {
     Null,
     Integer(i64),
     Real(f64),
-    Text { start: usize, end: usize },
-    Blob { start: usize, end: usize },
+    Text {
+        start: usize,
+        end: usize,
+    },
+    Blob {
+        start: usize,
+        end: usize,
+    },
 }
 
 /// A list of values.

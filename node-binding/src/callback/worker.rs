@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use kithdb_sqlite::{Backup, Change, Changes, Database, Interrupter, SqliteError, Trace, TraceEvent};
 
-use super::job::{Action, Completion, Id, Job, Outcome, Parameters, Rows, Target, Use};
+use super::job::{Action, Completion, Id, Job, MISUSE, Outcome, Parameters, Rows, Target, Use, late};
 use super::outbox::Outbox;
-use super::prepared::{MISUSE, Pieces, Prepared};
+use super::prepared::{Pieces, Prepared};
 use super::queue::Queue;
 
 /// How long a statement waits for a lock unless the program says otherwise.
@@ -177,7 +177,7 @@ impl Worker {
             },
             Action::Late { id } => match self.statements.get(&id) {
                 Some(Slot::Failed) => return Outcome::Dropped,
-                _ => Err(SqliteError::new(MISUSE, "Statement is already finalized")),
+                _ => return late(),
             },
             Action::Forget { id } => {
                 self.statements.remove(&id);
