@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use napi_sys as sys;
 
 use crate::blobs::BlobMemory;
+use crate::callback::Environment;
 use crate::database::Db;
 use crate::js::{Answer, Js, Kept, Thrown, Val};
 
@@ -21,6 +22,8 @@ pub(crate) struct Instance {
     /// The place of an array of [`NUMBERS`] doubles that JavaScript reads after a call.
     numbers: Cell<*mut f64>,
     databases: RefCell<Vec<Weak<Db>>>,
+    /// What the callback face keeps.
+    pub(crate) callbacks: Environment,
 }
 
 /// What JavaScript brings.
@@ -125,6 +128,7 @@ unsafe extern "C" fn close_all(instance: *mut c_void) {
     // SAFETY: the instance is there until its finalizer runs.
     let instance = unsafe { &*instance.cast::<Instance>() };
     let _ = catch_unwind(AssertUnwindSafe(|| {
+        instance.callbacks.shut();
         let databases = instance.databases.take();
         for database in databases.iter().filter_map(Weak::upgrade) {
             database.shut();

@@ -7,6 +7,7 @@
 mod backup;
 mod bind;
 mod blobs;
+mod callback;
 mod database;
 mod function;
 mod instance;
@@ -91,6 +92,13 @@ pub unsafe extern "C" fn napi_register_module_v1(env: sys::napi_env, exports: sy
         "backupBegin" => backup::begin,
         "backupStep" => backup::step,
         "backupEnd" => backup::end,
+        "callbackBegin" => callback::begin,
+        "callbackUse" => callback::use_statement,
+        "callbackSubmit" => callback::submit,
+        "callbackInterrupt" => callback::interrupt,
+        "callbackReport" => callback::report_error,
+        "callbackEnd" => callback::end,
+        "callbackVersion" => callback::version,
     );
     exports
 }

@@ -17,6 +17,8 @@ pub struct Progress {
     pub remaining: i32,
     /// Whether all is done.
     pub is_done: bool,
+    /// SQLite's result code: `SQLITE_BUSY` or `SQLITE_LOCKED` when a lock was in the way.
+    pub code: i32,
 }
 
 /// A backup in progress; dropped before it is done, it leaves the destination as it was.
@@ -25,24 +27,46 @@ pub struct Backup {
     raw: *mut ffi::sqlite3_backup,
     source: Database,
     destination: Database,
+    closes_destination: bool,
 }
 
 impl Backup {
     /// Begins to copy the database `schema` of `source` over the main database of `destination`.
+    ///
+    /// The destination is the backup's own, which closes it.
     pub fn begin(source: &Database, schema: &str, destination: Database) -> Result<Self, SqliteError> {
+        let mut backup = Self::between(source, schema, &destination, "main")?;
+        backup.closes_destination = true;
+        Ok(backup)
+    }
+
+    /// Begins to copy a database of one connection over a database of another; neither is closed at the end.
+    ///
+    /// What a replica holds is never copied over: its log would know nothing of it.
+    pub fn between(
+        source: &Database,
+        source_schema: &str,
+        destination: &Database,
+        destination_schema: &str,
+    ) -> Result<Self, SqliteError> {
         let (from, to) = (source.db()?, destination.db()?);
-        let schema = CString::new(schema).map_err(|_| SqliteError::of_code(ffi::SQLITE_ERROR))?;
+        if destination.is_replica() {
+            let message = "a database of a workspace cannot be overwritten; restore into a new file";
+            return Err(SqliteError::new(ffi::SQLITE_READONLY, message));
+        }
+        let c_text = |text: &str| CString::new(text).map_err(|_| SqliteError::of_code(ffi::SQLITE_ERROR));
+        let (schema, destination_schema) = (c_text(source_schema)?, c_text(destination_schema)?);
         // SAFETY: both handles are open and stay so while this backup is there: see `step` and `drop`.
-        let raw = unsafe { ffi::sqlite3_backup_init(to, c"main".as_ptr(), from, schema.as_ptr()) };
+        let raw = unsafe { ffi::sqlite3_backup_init(to, destination_schema.as_ptr(), from, schema.as_ptr()) };
         if raw.is_null() {
             return Err(destination.shared.failure(ffi::SQLITE_ERROR));
         }
-        Ok(Self { raw, source: source.clone(), destination })
+        Ok(Self { raw, source: source.clone(), destination: destination.clone(), closes_destination: false })
     }
 
     /// Copies up to `pages` pages, all with a negative number; a lock in the way is no error, only no progress.
     pub fn step(&mut self, pages: i32) -> Result<Progress, SqliteError> {
-        if self.raw.is_null() || !self.source.is_open() {
+        if self.raw.is_null() || !self.source.is_open() || !self.destination.is_open() {
             return Err(SqliteError::of_code(ffi::SQLITE_MISUSE));
         }
         // SAFETY: the backup is not finished, and both connections are open.
@@ -51,10 +75,12 @@ impl Backup {
             (code, ffi::sqlite3_backup_pagecount(self.raw), ffi::sqlite3_backup_remaining(self.raw))
         };
         match code {
-            ffi::SQLITE_OK | ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => Ok(Progress { total, remaining, is_done: false }),
+            ffi::SQLITE_OK | ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => {
+                Ok(Progress { total, remaining, is_done: false, code })
+            }
             ffi::SQLITE_DONE => {
                 self.finish();
-                Ok(Progress { total, remaining, is_done: true })
+                Ok(Progress { total, remaining, is_done: true, code })
             }
             code => {
                 self.finish();
@@ -69,8 +95,10 @@ impl Backup {
         if !raw.is_null() {
             // SAFETY: the backup is not finished; its owner finishes it before the source is closed.
             unsafe { ffi::sqlite3_backup_finish(raw) };
-            // It has not been handed out, so that no statement is on it.
-            let _ = self.destination.close();
+            if self.closes_destination {
+                // It has not been handed out, so that no statement is on it.
+                let _ = self.destination.close();
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Once;
 use kithdb_core::error::StatementError;
 use kithdb_core::replica::{InitOptions, OpenOptions as ReplicaOptions, Replica};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ffi};
+use rusqlite::{Connection, InterruptHandle, ffi};
 
 use crate::error::SqliteError;
 use crate::open::{OpenOptions, open_backing, refused};
@@ -32,6 +32,14 @@ pub fn configure_process() {
         // SAFETY: the option takes one int; SQLite refuses, and does nothing, once it is initialised.
         unsafe { ffi::sqlite3_config(ffi::SQLITE_CONFIG_URI, c_int::from(are_addresses)) };
     });
+}
+
+/// Returns SQLite's version and the id of its source.
+pub fn version() -> (String, String) {
+    // SAFETY: both are static strings.
+    let texts = unsafe { [CStr::from_ptr(ffi::sqlite3_libversion()), CStr::from_ptr(ffi::sqlite3_sourceid())] };
+    let [version, source] = texts.map(|text| text.to_string_lossy().into_owned());
+    (version, source)
 }
 
 /// What a database stands on.
@@ -70,6 +78,11 @@ impl Shared {
 
     pub(crate) fn is_replica(&self) -> bool {
         self.is_replica.get()
+    }
+
+    /// Tells whether the application has prepared this statement; a replica has statements of its own.
+    pub(crate) fn is_registered(&self, raw: *mut ffi::sqlite3_stmt) -> bool {
+        self.statements.try_borrow().is_ok_and(|all| all.values().any(|known| known.get() == raw))
     }
 
     pub(crate) fn forget(&self, id: u64) {
@@ -136,6 +149,22 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // There is nobody left to tell.
         let _ = self.close();
+    }
+}
+
+/// Interrupts a connection from any thread, and does nothing once that is closed.
+pub struct Interrupter(InterruptHandle);
+
+impl fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupter").finish_non_exhaustive()
+    }
+}
+
+impl Interrupter {
+    /// Makes a running statement end with SQLITE_INTERRUPT.
+    pub fn interrupt(&self) {
+        self.0.interrupt();
     }
 }
 
@@ -279,6 +308,29 @@ impl Database {
         // SAFETY: the handle is open.
         unsafe { ffi::sqlite3_limit(db, ffi::SQLITE_LIMIT_LENGTH, bytes) };
         Ok(())
+    }
+
+    /// Sets one of SQLite's limits by its number; SQLite does not go above its own.
+    pub fn set_limit(&self, limit: i32, value: i32) -> Result<(), SqliteError> {
+        let db = self.db()?;
+        // SAFETY: the handle is open; SQLite does nothing for a number it does not know.
+        unsafe { ffi::sqlite3_limit(db, limit, value) };
+        Ok(())
+    }
+
+    /// Enforces foreign keys, or not.
+    pub fn set_foreign_keys(&self, are_enforced: bool) -> Result<(), SqliteError> {
+        self.configure(&[(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, are_enforced)])
+    }
+
+    /// Tells how many statements are prepared and not finalized.
+    pub fn open_statements(&self) -> usize {
+        self.shared.statements.borrow().len()
+    }
+
+    /// Returns what interrupts this connection from any thread.
+    pub fn interrupter(&self) -> Result<Interrupter, SqliteError> {
+        self.with_connection(|conn| Interrupter(conn.get_interrupt_handle()))
     }
 
     /// Makes a running statement end with SQLITE_INTERRUPT.

@@ -22,6 +22,7 @@ mod backup;
 mod codes;
 mod connection;
 mod error;
+mod events;
 mod function;
 mod open;
 mod statement;
@@ -29,8 +30,9 @@ mod table;
 mod value;
 
 pub use backup::{Backup, Progress};
-pub use connection::{Database, configure_process};
+pub use connection::{Database, Interrupter, configure_process, version};
 pub use error::SqliteError;
+pub use events::{Change, ChangeKind, Changes, Trace, TraceEvent};
 pub use function::{AggregateState, FunctionOptions, Scalar, StartAggregate};
 pub use open::OpenOptions;
 pub use statement::{Statement, Step};

@@ -7,6 +7,7 @@ mod demo;
 mod flags;
 mod fuzz;
 mod node;
+mod mappers;
 mod setup;
 mod shell;
 mod suite;

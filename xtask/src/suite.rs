@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::node::{self, Profile};
 use crate::shell::{self, Stages, Workspace};
-use crate::{fuzz, setup, tools};
+use crate::{fuzz, mappers, setup, tools};
 
 /// Runs all tests, prints the time of each stage and fails if one failed.
 pub fn run(workspace: &Workspace) -> Result<()> {
@@ -25,6 +25,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         node::dist::test(workspace)
     });
     stages.run("Node package's tests on the originals", || node::conformance::originals(workspace));
+    stages.run("Node package under mappers", || mappers::run(workspace));
     stages.run("fuzz targets, briefly", || fuzz::run(workspace));
     stages.finish()
 }
