@@ -10,6 +10,7 @@ use napi_sys as sys;
 
 use crate::database::Db;
 use crate::js::{Answer, Js, Kept, Thrown, Val};
+use crate::peer::Office;
 
 /// How many numbers a call can hand back beside its value.
 pub(crate) const NUMBERS: usize = 4;
@@ -20,6 +21,8 @@ pub(crate) struct Instance {
     /// The place of an array of [`NUMBERS`] doubles that JavaScript reads after a call.
     numbers: Cell<*mut f64>,
     databases: RefCell<Vec<Weak<Db>>>,
+    /// What runs beside JavaScript.
+    pub(crate) office: Office,
 }
 
 /// What JavaScript brings.
