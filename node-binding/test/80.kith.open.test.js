@@ -37,7 +37,7 @@ describe('db.kith.open()', () => {
 
 	it('seals what the application commits, and the application reads and writes meanwhile', async () => {
 		const db = founder();
-		const peer = await db.kith.open({ listen: false, mdns: false });
+		const peer = await db.kith.open({ ...LOOPBACK, listen: false });
 		assert.deepEqual(peer.addresses, []);
 		const sealed = event(peer, 'sealed', ({ transactions }) => transactions > 0);
 		const insert = db.prepare('INSERT INTO notes VALUES(?, ?)');
@@ -55,10 +55,10 @@ describe('db.kith.open()', () => {
 		const found = await db.kith.open(LOOPBACK);
 		const [, port] = /\/(\d+)\//.exec(found.addresses[0].replace('/ip4/127.0.0.1', ''));
 		await found.close();
-		const peer = await db.kith.open({ listen: `/ip4/127.0.0.1/tcp/${port}`, mdns: false });
+		const peer = await db.kith.open({ ...LOOPBACK, listen: `/ip4/127.0.0.1/tcp/${port}` });
 		assert.deepEqual(peer.addresses, [`/ip4/127.0.0.1/tcp/${port}/p2p/${peer.id}`]);
 		await peer.close();
-		await rejects(db.kith.open({ listen: ['nowhere'], mdns: false }), TypeError, /^"nowhere": /);
+		await rejects(db.kith.open({ ...LOOPBACK, listen: ['nowhere'] }), TypeError, /^"nowhere": /);
 		db.close();
 	});
 

@@ -5,14 +5,14 @@ const { Database, SqliteError, freshPath, runProgram, throws } = require('./supp
 const { founder, inTime, rowsBecome } = require('./peers');
 
 // Gathers what a live query tells; `next()` waits for what it has not given yet.
-function gather(db, sql, parameters, options) {
+function gather(db, sql, parameters) {
 	const told = [];
 	let given = 0;
 	let wake = () => {};
 	const stop = db.kith.watch(sql, parameters, (rows, error) => {
 		told.push(error ?? rows);
 		wake();
-	}, options);
+	}, { keepAlive: false });
 	const next = async () => {
 		if (told.length === given) await inTime(new Promise((resolve) => { wake = resolve; }), () => `what ${sql} finds next`);
 		given += 1;

@@ -7,7 +7,8 @@ const { Database, SUBJECT, freshPath } = require('./support');
 
 // No test is about time: what does not happen within this long does not happen.
 const DEADLINE_MS = 120_000;
-const LOOPBACK = { listen: 'loopback', mdns: false };
+// A test that fails leaves its peers behind, which must not keep the process.
+const LOOPBACK = { listen: 'loopback', mdns: false, keepAlive: false };
 const NOTES = 'CREATE TABLE notes(id TEXT PRIMARY KEY, body TEXT)';
 
 // Resolves as the promise does, or rejects after the deadline.
@@ -39,7 +40,7 @@ function rowsBecome(db, sql, expected) {
 		stop = db.kith.watch(sql, (rows, error) => {
 			last = error ?? rows;
 			if (isDeepStrictEqual(rows, expected)) resolve(rows);
-		});
+		}, { keepAlive: false });
 	});
 	return inTime(same, () => `${JSON.stringify(expected)}; there was ${JSON.stringify(last)}`).finally(() => stop());
 }

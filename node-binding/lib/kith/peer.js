@@ -5,7 +5,7 @@ const { EventEmitter } = require('events');
 const { failure } = require('./mailbox');
 
 // Whoever listens at an address knows it, or that it cannot be had, before others can do anything with it.
-const SETTLED = new Set(['listening', 'listen-failed']);
+const SETTLED = new Set(['listening', 'listen-failed', 'close']);
 
 class Peer extends EventEmitter {
 	#addon;
@@ -15,7 +15,9 @@ class Peer extends EventEmitter {
 	#addresses = [];
 	#closed;
 	#onClosed;
-	#onListening;
+	#onReady;
+	// What happens before anybody can listen for it.
+	#early = [];
 
 	/** Starts a peer; resolves when it runs, and listens if it is to. */
 	static start(addon, mailbox, file, { keepAlive = true, ...options }) {
@@ -34,8 +36,8 @@ class Peer extends EventEmitter {
 					resolve(peer);
 				};
 				mailbox.replace(number, (kind, value) => peer.#receive(kind, value));
-				if (options.listen === false) ready();
-				else peer.#onListening = ready;
+				peer.#onReady = ready;
+				if (options.listen === false) peer.#settle();
 			});
 			try {
 				addon.peerOpen(number, file, JSON.stringify(options));
@@ -72,31 +74,47 @@ class Peer extends EventEmitter {
 
 	/** Seals and sends what is pending and ends; takes at most some seconds. */
 	close() {
+		// Whoever waits for the end has the program wait too.
+		this.#closed.finally(this.#mailbox.hold());
 		this.#addon.peerClose(this.#number);
 		return this.#closed;
 	}
 
 	#receive(kind, value) {
-		if (kind === 'closed') {
-			this.#mailbox.remove(this.#number);
-			this.#addon.peerClose(this.#number);
-			this.#letGo();
-			this.#onClosed();
-			this.#settle();
-			this.emit('close');
-			return;
-		}
-		const { event, ...about } = value;
+		const { event, ...about } = kind === 'closed' ? { event: 'close' } : value;
 		const name = event.replaceAll('_', '-');
 		if (name === 'listening') this.#addresses.push(about.address);
+		if (name === 'close') this.#end();
+		if (this.#early) this.#early.push([name, about]);
+		else this.#tell(name, about);
 		if (SETTLED.has(name)) this.#settle();
-		if (name === 'failed') this.emit('error', failure({ code: 'KITH_STOPPED', message: about.reason }));
-		else this.emit(name, camel(about));
+	}
+
+	#end() {
+		this.#mailbox.remove(this.#number);
+		this.#addon.peerClose(this.#number);
+		this.#letGo();
+		this.#onClosed();
 	}
 
 	#settle() {
-		this.#onListening?.();
-		this.#onListening = undefined;
+		this.#onReady?.();
+		if (this.#onReady) setImmediate(() => this.#tellEarly());
+		this.#onReady = undefined;
+	}
+
+	/** Tells one after the other, each in a turn of its own. */
+	#tellEarly() {
+		const next = this.#early.shift();
+		if (this.#early.length > 0) setImmediate(() => this.#tellEarly());
+		else this.#early = undefined;
+		if (next) this.#tell(...next);
+	}
+
+	#tell(name, about) {
+		if (name === 'failed') this.emit('error', failure({ code: 'KITH_STOPPED', message: about.reason }));
+		else if (name === 'close') this.emit('close');
+		else this.emit(name, camel(about));
 	}
 }
 

@@ -9,7 +9,7 @@ use kithdb_core::log_error::LogError;
 use kithdb_core::replica::{OpenOptions, Replica};
 use kithdb_log::limits::TICKET_ADDRESSES_MAX;
 use kithdb_log::{Role, Ticket};
-use kithdb_net::{Address, NetConfig, NetEvent, Network, PeerId, StartError as NetStartError, TransportSecret};
+use kithdb_net::{Address, NetConfig, Network, PeerId, StartError as NetStartError, TransportSecret};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::addresses::{choose_port, is_free, keep_port, kept_port, past_addresses, ticket_addresses};
