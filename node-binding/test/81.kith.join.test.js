@@ -56,10 +56,11 @@ describe('db.kith.invite() and db.kith.join()', () => {
 		const phone = await joinedTo(desk);
 		const connected = event(atDesk, 'connected');
 		const atPhone = await phone.kith.open(LOOPBACK);
+		// The two compare what they hold at the beginning of each session.
+		const inStep = event(atPhone, 'in-step');
 		assert.equal((await connected).device, 'phone');
 		await rowsBecome(phone, "SELECT count(*) AS n FROM sqlite_schema WHERE name = 'notes'", [{ n: 1 }]);
 		const applied = event(atPhone, 'applied', ({ rows }) => rows.notes > 0);
-		const inStep = event(atPhone, 'in-step');
 		desk.prepare("INSERT INTO notes VALUES('1', 'a')").run();
 		assert.deepEqual((await applied).rows, { notes: 1 });
 		assert.equal((await inStep).device, 'desk');
@@ -136,7 +137,7 @@ describe('db.kith.invite() and db.kith.join()', () => {
 		await rejects(db.kith.join(ticket, { name: 'phone', mdns: false }), TypeError, 'The database connection is not open');
 		await rejects(joining, Error, /no device of the workspace answered/, 'KITH_NOBODY_ANSWERED');
 		assert.equal(db.open, true);
-		throws(() => statement.get(), Error);
+		throws(() => statement.get(), SqliteError, 'the database connection is not open');
 		assert.equal(db.prepare('SELECT 1').pluck().get(), 1);
 	});
 

@@ -57,6 +57,7 @@ function listen(db, peer) {
 		} else if (line !== '') insert.run(line);
 	});
 	lines.on('close', async () => {
+		process.stdin.destroy();
 		await peer.close();
 		db.close();
 	});
