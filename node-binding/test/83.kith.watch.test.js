@@ -96,17 +96,43 @@ describe('db.kith.watch()', () => {
 		const db = plain();
 		const { told, next } = gather(db, 'SELECT b FROM a');
 		await next();
-		const witness = gather(db, 'SELECT count(*) AS n FROM a');
-		await witness.next();
+		// A query that is added has all of them looked at.
+		const look = () => gather(db, 'SELECT 1');
 		db.exec("BEGIN; INSERT INTO a VALUES (1, 'rolled back')");
+		look();
+		await new Promise(setImmediate);
 		await new Promise(setImmediate);
 		db.exec('ROLLBACK');
+		await look().next();
 		db.exec("BEGIN; INSERT INTO a VALUES (1, 'one')");
+		look();
+		await new Promise(setImmediate);
 		await new Promise(setImmediate);
 		db.exec("INSERT INTO a VALUES (2, 'two'); COMMIT");
 		assert.deepEqual(await next(), [{ b: 'one' }, { b: 'two' }]);
-		assert.deepEqual(await witness.next(), [{ n: 2 }]);
 		assert.equal(told.length, 2);
+		db.close();
+	});
+
+	it('tells of a lock once, and goes on when it is gone', async () => {
+		const file = plain().close().name;
+		const db = new Database(file, { timeout: 0 });
+		const { told, next } = gather(db, 'SELECT count(*) AS n FROM a');
+		assert.deepEqual(await next(), [{ n: 0 }]);
+		const beside = new Database(file);
+		beside.exec('BEGIN EXCLUSIVE');
+		const second = gather(db, 'SELECT 2 FROM a');
+		const error = await next();
+		assert.deepEqual([error.code, error.message], ['SQLITE_BUSY', 'database is locked']);
+		assert.equal((await second.next()).code, 'SQLITE_BUSY');
+		const third = gather(db, 'SELECT 3 FROM a');
+		assert.equal((await third.next()).code, 'SQLITE_BUSY');
+		beside.exec('ROLLBACK');
+		gather(db, 'SELECT 4');
+		assert.deepEqual(await next(), [{ n: 0 }]);
+		assert.deepEqual(await second.next(), []);
+		assert.equal(told.length, 3);
+		beside.close();
 		db.close();
 	});
 

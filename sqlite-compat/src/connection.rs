@@ -302,6 +302,12 @@ impl Database {
         self.configure(&[(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, is_defensive)])
     }
 
+    /// Returns the path of the database's file, as SQLite opened it; `None` for a database in memory or in a temporary file.
+    pub fn file(&self) -> Result<Option<String>, SqliteError> {
+        let path = |conn: &Connection| conn.path().filter(|path| !path.is_empty()).map(str::to_owned);
+        self.with_connection(path)
+    }
+
     /// Lends the connection that all stands on.
     pub(crate) fn with_connection<T>(&self, run: impl FnOnce(&Connection) -> T) -> Result<T, SqliteError> {
         let backing = self.shared.backing.borrow();

@@ -22,7 +22,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
-use kithdb_sqlite::{Step, ValueRef};
 use napi_sys as sys;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::AbortHandle;
@@ -115,15 +114,7 @@ pub(crate) fn file(js: Js, arguments: &[Val]) -> Answer {
     let Some(&db) = arguments.first() else { return missing() };
     let db = js.native::<Rc<Db>>(db)?;
     db.check_open()?;
-    db.check_not_executing()?;
-    let (statement, _) = db.database.prepare("SELECT file FROM pragma_database_list WHERE name = 'main'")?;
-    if let Some(statement) = statement
-        && statement.step()? == Step::Row
-        && let ValueRef::Text(file) = statement.column(0)
-    {
-        return js.string(file);
-    }
-    js.string(b"")
+    js.string(db.database.file()?.unwrap_or_default().as_bytes())
 }
 
 /// Keeps the program from ending, or with `false` no longer.
