@@ -12,6 +12,7 @@ use crate::blobs::BlobMemory;
 use crate::callback::Environment;
 use crate::database::Db;
 use crate::js::{Answer, Js, Kept, Thrown, Val};
+use crate::peer::Office;
 
 /// How many numbers a call can hand back beside its value.
 pub(crate) const NUMBERS: usize = 4;
@@ -24,6 +25,8 @@ pub(crate) struct Instance {
     databases: RefCell<Vec<Weak<Db>>>,
     /// What the callback face keeps.
     pub(crate) callbacks: Environment,
+    /// What runs beside JavaScript.
+    pub(crate) office: Office,
 }
 
 /// What JavaScript brings.

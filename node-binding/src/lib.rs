@@ -12,6 +12,7 @@ mod database;
 mod function;
 mod instance;
 mod js;
+mod peer;
 mod row;
 mod statement;
 mod table;
@@ -99,6 +100,17 @@ pub unsafe extern "C" fn napi_register_module_v1(env: sys::napi_env, exports: sy
         "callbackReport" => callback::report_error,
         "callbackEnd" => callback::end,
         "callbackVersion" => callback::version,
+        "fileOf" => peer::file,
+        "peerListen" => peer::listen,
+        "peerHold" => peer::hold,
+        "peerOpen" => peer::open,
+        "peerStatus" => peer::status,
+        "peerClose" => peer::close,
+        "peerInvite" => peer::invite,
+        "peerJoin" => peer::join,
+        "reopen" => peer::reopen,
+        "watch" => peer::watch,
+        "mark" => peer::mark,
     );
     exports
 }

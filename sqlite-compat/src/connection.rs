@@ -354,6 +354,12 @@ impl Database {
         self.configure(&[(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, is_defensive)])
     }
 
+    /// Returns the path of the database's file, as SQLite opened it; `None` for a database in memory or in a temporary file.
+    pub fn file(&self) -> Result<Option<String>, SqliteError> {
+        let path = |conn: &Connection| conn.path().filter(|path| !path.is_empty()).map(str::to_owned);
+        self.with_connection(path)
+    }
+
     /// Lends the connection that all stands on.
     pub(crate) fn with_connection<T>(&self, run: impl FnOnce(&Connection) -> T) -> Result<T, SqliteError> {
         let backing = self.shared.backing.borrow();
@@ -458,41 +464,67 @@ impl Database {
     ///
     /// Statements prepared before are finalized; functions and extensions would be lost, so none may have been added.
     pub fn found(&self, path: &str, device_name: &str, options: &OpenOptions) -> Result<(), SqliteError> {
-        let error = |message: &str| SqliteError::new(ffi::SQLITE_ERROR, message);
-        self.db()?;
-        if self.is_replica() {
-            return Err(error("the database already belongs to a workspace; kith_members lists its devices"));
-        }
-        if self.shared.has_extensions.get() {
-            return Err(error("functions or extensions were added to this connection; found the workspace first"));
-        }
-        if !self.is_autocommit() {
-            return Err(error("a transaction is open; end it before a workspace is founded"));
-        }
+        self.check_convertible()?;
         let in_memory = path.is_empty() || path == ":memory:";
         if in_memory && self.has_schema()? {
-            return Err(error("the database in memory is not empty; found the workspace before you create tables"));
+            let message = "the database in memory is not empty; found the workspace before you create tables";
+            return Err(SqliteError::new(ffi::SQLITE_ERROR, message));
         }
         let open = ReplicaOptions { busy_timeout: options.busy_timeout, ..ReplicaOptions::default() };
         let init = InitOptions { device_name: device_name.to_owned(), open };
         self.shared.close()?;
         let founded = if in_memory { Replica::open_memory(init) } else { Replica::init(path, init) };
-        let (backing, failed) = match founded {
-            Ok(replica) => (Backing::Replica(Box::new(replica)), None),
-            Err(why) => {
-                let code = if matches!(&why, kithdb_core::error::InitError::Open(why) if refused(why).code == ffi::SQLITE_BUSY)
-                {
-                    ffi::SQLITE_BUSY
-                } else {
-                    ffi::SQLITE_ERROR
-                };
-                (open_backing(path, options)?, Some(SqliteError::new(code, why.to_string())))
+        match founded {
+            Ok(replica) => {
+                self.take_up(Backing::Replica(Box::new(replica)));
+                Ok(())
             }
-        };
+            Err(why) => {
+                self.reopen(path, options)?;
+                let is_busy =
+                    matches!(&why, kithdb_core::error::InitError::Open(why) if refused(why).code == ffi::SQLITE_BUSY);
+                let code = if is_busy { ffi::SQLITE_BUSY } else { ffi::SQLITE_ERROR };
+                Err(SqliteError::new(code, why.to_string()))
+            }
+        }
+    }
+
+    /// Closes an open plain file so that it can become a replica; [`Self::reopen`] opens it again.
+    ///
+    /// Statements prepared before are finalized; functions and extensions would be lost, so none may have been added.
+    pub fn release(&self) -> Result<(), SqliteError> {
+        self.check_convertible()?;
+        self.shared.close()
+    }
+
+    /// Opens a file in place of one that was closed, as whatever it is now.
+    pub fn reopen(&self, path: &str, options: &OpenOptions) -> Result<(), SqliteError> {
+        self.shared.close()?;
+        self.take_up(open_backing(path, options)?);
+        Ok(())
+    }
+
+    fn take_up(&self, backing: Backing) {
         // SAFETY: as in `from_backing`.
         self.shared.db.set(unsafe { backing.conn().handle() });
         self.shared.is_replica.set(matches!(backing, Backing::Replica(_)));
+        self.shared.has_extensions.set(false);
         *self.shared.backing.borrow_mut() = Some(backing);
-        failed.map_or(Ok(()), Err)
+    }
+
+    /// Refuses unless this is a plain database without anything that another connection would not have.
+    fn check_convertible(&self) -> Result<(), SqliteError> {
+        let error = |message: &str| Err(SqliteError::new(ffi::SQLITE_ERROR, message));
+        self.db()?;
+        if self.is_replica() {
+            return error("the database already belongs to a workspace; kith_members lists its devices");
+        }
+        if self.shared.has_extensions.get() {
+            return error("functions or extensions were added to this connection; found or join the workspace first");
+        }
+        if !self.is_autocommit() {
+            return error("a transaction is open; end it before a workspace is founded or joined");
+        }
+        Ok(())
     }
 }

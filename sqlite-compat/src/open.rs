@@ -73,17 +73,19 @@ fn path_of_address(address: &str) -> Option<String> {
 }
 
 pub(crate) fn open_backing(path: &str, options: &OpenOptions) -> Result<Backing, SqliteError> {
-    if !options.read_only && is_ours(path, options) {
+    if !options.read_only && is_replica(path, options) {
         return open_replica(path, options).map(|replica| Backing::Replica(Box::new(replica)));
     }
     open_plain(path, options).map(Backing::Plain)
 }
 
-/// Tells whether a file is KithDB's; what cannot be looked at is not, and SQLite refuses it in its own words.
-fn is_ours(path: &str, options: &OpenOptions) -> bool {
+/// Tells whether a file is a replica; what cannot be looked at is not, and SQLite refuses it in its own words.
+///
+/// A file that waits to be admitted to a workspace is still a plain one, so that a program can go on with it.
+fn is_replica(path: &str, options: &OpenOptions) -> bool {
     let is_file = !path.is_empty() && path != ":memory:" && Path::new(path).exists();
     let look = is_file.then(|| file::look(Path::new(path), options.busy_timeout));
-    matches!(look, Some(Ok(FileLook { kind: FileKind::Replica(_) | FileKind::Joining, .. })))
+    matches!(look, Some(Ok(FileLook { kind: FileKind::Replica(_), .. })))
 }
 
 fn open_replica(path: &str, options: &OpenOptions) -> Result<Replica, SqliteError> {
