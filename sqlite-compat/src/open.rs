@@ -43,11 +43,11 @@ impl Database {
         if flags & ffi::SQLITE_OPEN_READWRITE != 0 {
             let options = OpenOptions { busy_timeout, ..OpenOptions::default() };
             let address = if flags & ffi::SQLITE_OPEN_URI == 0 { None } else { path_of_address(path) };
-            if address.is_some_and(|path| is_ours(&path, &options)) {
+            if address.is_some_and(|path| is_replica(&path, &options)) {
                 let message = "a KithDB database is opened by its path, not by a file: address";
                 return Err(SqliteError::new(ffi::SQLITE_CANTOPEN, message));
             }
-            if is_ours(path, &options) {
+            if is_replica(path, &options) {
                 return Ok(Self::from_backing(Backing::Replica(Box::new(open_replica(path, &options)?))));
             }
         }

@@ -45,7 +45,7 @@ impl Subject for Connection {
         let mut answer = Answer::default();
         let run = |answer: &mut Answer| -> Result<(), Error> {
             let mut statement = self.prepare(sql)?;
-            answer.columns = statement.column_names().into_iter().map(str::to_owned).collect();
+            answer.columns = statement.column_names().map(str::to_owned).collect();
             let mut rows = statement.raw_query();
             while let Some(row) = rows.next()? {
                 let cells = (0..answer.columns.len()).map(|index| match row.get_ref(index).unwrap() {
