@@ -1,21 +1,24 @@
 'use strict';
-// Small blobs on their way into rows.
+// Small blobs on their way between JavaScript and native code.
 //
-// A Buffer that native code makes costs several times one that JavaScript makes. So native code leaves the bytes of small ones here and
-// passes `mark` in their place; the functions that make rows take them, in order. Each is a Buffer with memory of its own, for
-// programs look at `buffer.buffer` too.
+// A Buffer that native code makes costs several times one that JavaScript makes; and to look into one, native code has V8 move it out of
+// its heap first. So the bytes of small blobs are left in memory that both sides know, and `mark` is passed in their place. A blob in a
+// row is a Buffer with memory of its own, for programs look at `buffer.buffer` too.
 
-// As in `src/blobs.rs`: first the lengths of all, then the bytes of each in a slot.
-const SLOTS = 512;
+// As in `src/blobs.rs`: first the lengths of all, then the bytes of each in a slot. Those of rows come before those of parameters.
+const ROW_SLOTS = 512;
+const PARAMETER_SLOTS = 16;
 const SLOT_BYTES = 64;
+const SLOTS = ROW_SLOTS + PARAMETER_SLOTS;
 
 const memory = new ArrayBuffer(SLOTS + SLOTS * SLOT_BYTES);
 const lengths = new Uint8Array(memory, 0, SLOTS);
 const bytes = new Uint8Array(memory, SLOTS);
-const mark = Object.freeze({});
+const mark = Symbol('blob');
 const { alloc } = Buffer;
+const { isView } = ArrayBuffer;
 
-/** Returns the blob that was left in a slot. */
+/** Returns the blob of a row that was left in a slot. */
 function take(slot) {
 	const length = lengths[slot];
 	const blob = alloc(length);
@@ -31,4 +34,28 @@ function takeBytes(slot) {
 	return blob;
 }
 
-module.exports = { memory, mark, take, takeBytes };
+/** Leaves the small blobs among parameters, and puts marks in their place. */
+function leave(given) {
+	let slot = ROW_SLOTS;
+	for (let i = 0; i < given.length; i += 1) {
+		const value = given[i];
+		if (typeof value !== 'object' || value === null) continue;
+		// What is in an object may run anything when it is looked at, and other parameters be left meanwhile.
+		if (!isView(value)) return given;
+		if (value.length <= SLOT_BYTES && value.BYTES_PER_ELEMENT === 1) slot += 1;
+	}
+	if (slot === ROW_SLOTS || slot > SLOTS) return given;
+	slot = ROW_SLOTS;
+	for (let i = 0; i < given.length; i += 1) {
+		const value = given[i];
+		if (!isView(value) || !(value.length <= SLOT_BYTES) || value.BYTES_PER_ELEMENT !== 1) continue;
+		const { length } = value;
+		lengths[slot] = length;
+		for (let k = 0, to = slot * SLOT_BYTES; k < length; k += 1) bytes[to + k] = value[k];
+		slot += 1;
+		given[i] = mark;
+	}
+	return given;
+}
+
+module.exports = { memory, mark, take, takeBytes, leave };

@@ -54,7 +54,7 @@ function Database(filenameGiven, options) {
 	}
 
 	const handle = addon.open(buffer ?? filename, readonly, fileMustExist || readonly, timeout, verbose ?? undefined, constants.MAX_STRING_LENGTH);
-	setInner(this, { addon, handle, safeIntegers: false, kith: undefined, transactions: undefined });
+	setInner(this, { addon, handle, safeIntegers: false, kith: undefined, atClose: undefined, transactions: undefined });
 	// Each getter is named after its property.
 	const getters = {
 		name: () => filenameGiven,
@@ -74,6 +74,13 @@ const methods = {
 
 	transaction: require('./methods/transaction'),
 	pragma: require('./methods/pragma'),
+
+	explain(sql) {
+		const { addon, handle, safeIntegers } = of(this);
+		checkString(sql, 'first');
+		return addon.explain(handle, `EXPLAIN ${sql}`, safeIntegers);
+	},
+
 	backup: require('./methods/backup'),
 	serialize: require('./methods/serialize'),
 	function: require('./methods/function'),
@@ -97,8 +104,9 @@ const methods = {
 	},
 
 	close() {
-		const { addon, handle } = of(this);
+		const { addon, handle, atClose } = of(this);
 		addon.close(handle);
+		atClose?.();
 		return this;
 	},
 

@@ -19,6 +19,8 @@ declare class Database {
 	): Parameters extends unknown[] ? Database.Statement<Parameters, Row> : Database.Statement<[Parameters], Row>;
 	transaction<Fn extends (...args: any[]) => unknown>(fn: Fn): Database.Transaction<Fn>;
 	pragma(source: string, options?: Database.PragmaOptions): unknown;
+	/** Returns how SQLite would run a statement; `QUERY PLAN …` returns its plan. */
+	explain<Row = unknown>(source: string): Row[];
 	backup(filename: string, options?: Database.BackupOptions): Promise<Database.BackupProgress>;
 	serialize(options?: Database.SerializeOptions): Buffer;
 	function(name: string, fn: (...args: any[]) => unknown): this;
@@ -36,7 +38,9 @@ declare namespace Database {
 	// With one list, what is not in it is not exported.
 	export {
 		Database, SqliteError, Options, RunResult, ColumnDefinition, Statement, Transaction, PragmaOptions, SerializeOptions,
-		BackupProgress, BackupOptions, FunctionOptions, AggregateOptions, TableDefinition, KithStatus, Kith,
+		BackupProgress, BackupOptions, FunctionOptions, AggregateOptions, TableDefinition,
+		KithStatus, KithMember, KithOpenOptions, KithInviteOptions, KithJoinOptions, KithWatchOptions, KithSession, KithPeerStatus,
+		KithPeerEvents, KithPeer, KithWatchCallback, Kith,
 	};
 
 	class SqliteError extends Error {
@@ -82,6 +86,8 @@ declare namespace Database {
 		raw(on?: boolean): this;
 		safeIntegers(on?: boolean): this;
 		columns(): ColumnDefinition[];
+		/** Returns the SQL, with the values that `bind()` has set. */
+		toString(): string;
 	}
 
 	interface Transaction<Fn extends (...args: any[]) => unknown> {
@@ -137,15 +143,144 @@ declare namespace Database {
 	interface KithStatus {
 		replica: boolean;
 		tables: Record<string, unknown>[];
-		members: Record<string, unknown>[];
+		members: KithMember[];
 		peers: Record<string, unknown>[];
 		conflicts: number;
 	}
 
+	/** A row of kith_members. */
+	interface KithMember {
+		device: string;
+		role: string;
+		admitted_at: string | null;
+		admitted_by: string | null;
+		is_this_device: 0 | 1;
+		device_id: string;
+	}
+
+	interface KithOpenOptions {
+		/**
+		 * Where to listen: `true` (the default) on every interface at the port kept in the file, `false` nowhere, `'loopback'` on this
+		 * machine only, a port, or addresses such as `/ip4/192.168.1.20/udp/4700/quic-v1`.
+		 */
+		listen?: boolean | 'loopback' | number | string | string[];
+		/** Whether to look for peers on the local network, and to be found there; true by default. */
+		mdns?: boolean;
+		/** Whether to announce news by gossip, which only makes sync sooner; true by default. */
+		gossip?: boolean;
+		/** Addresses to dial, again and again until there is a session. */
+		peers?: string[];
+		/** Whether to dial the addresses at which peers were reached before; true by default. */
+		dialPastPeers?: boolean;
+		/** How long to look for others before `no-peer-yet` is told; 10,000 by default. */
+		reportAfterMs?: number;
+		/** How long the peer waits for a lock that the application holds before it goes on with other work; 200 by default. */
+		busyTimeoutMs?: number;
+		/** Whether the peer keeps the program from ending until it is closed; true by default. */
+		keepAlive?: boolean;
+	}
+
+	interface KithInviteOptions {
+		role: 'writer' | 'owner';
+		/** A Date, milliseconds from now, or a text such as 30m, 12h or 7d; one day by default. */
+		expires?: Date | number | string;
+		/** Where this device can be reached, beside the addresses that it knows of itself. */
+		addresses?: string[];
+	}
+
+	interface KithJoinOptions {
+		/** The name by which people know this device. */
+		name: string;
+		/** Addresses to ask, beside those in the ticket. */
+		peers?: string[];
+		/** Whether to ask peers that are found on the local network; true by default. */
+		mdns?: boolean;
+		/** How long to look for an owner that answers; 10,000 by default. */
+		timeoutMs?: number;
+		/** Whether rows that are in the file already merge with the workspace's rows of equal key; without it such a file is refused. */
+		mergeByKey?: boolean;
+	}
+
+	interface KithWatchOptions {
+		/** Whether the live query keeps the program from ending until it is stopped or the database is closed; true by default. */
+		keepAlive?: boolean;
+	}
+
+	interface KithSession {
+		device: string;
+		author: string;
+		address: string;
+		path: string;
+		caughtUp: boolean;
+		sentBytes: number;
+		receivedBytes: number;
+	}
+
+	interface KithPeerStatus {
+		peerId: string;
+		addresses: string[];
+		sessions: KithSession[];
+		tried: { address: string; reason: string | null }[];
+	}
+
+	/** The events of a peer, by name, with what listeners are given. */
+	interface KithPeerEvents {
+		listening: [about: { address: string }];
+		'port-busy': [about: { wanted: number; taken: number }];
+		'listen-failed': [about: { address: string; reason: string }];
+		'mdns-failed': [about: { reason: string }];
+		'peer-found': [about: { address: string }];
+		'no-peer-yet': [about: { tried: { address: string; reason: string | null }[]; addresses: string[]; mdns: boolean }];
+		'dial-failed': [about: { address: string; reason: string }];
+		connected: [about: { session: number; device: string; author: string; address: string; path: string }];
+		disconnected: [about: { session: number; device: string; reason: string }];
+		refused: [about: { address: string; reason: string }];
+		progress: [about: { session: number; device: string; haveEntries: number; wantEntries: number; receivedBytes: number }];
+		'caught-up': [about: { session: number; device: string }];
+		'in-step': [about: { session: number; device: string }];
+		sealed: [about: { transactions: number; rowsTakenUp: number }];
+		applied: [about: { entries: number; operations: number; rows: Record<string, number>; tablesCreated: string[]; waiting: number }];
+		torn: [about: { transactions: number }];
+		forged: [about: { device: string | null; sequence: number | null; reason: string }];
+		damaged: [about: { device: string; sequence: number }];
+		fork: [about: { device: string; sequence: number }];
+		'clock-ahead': [about: { device: string; aheadMs: number }];
+		'new-incarnation': [about: { reason: string }];
+		'written-anew': [about: { reason: string; operations: number }];
+		'join-asked': [about: { author: string }];
+		admitted: [about: { device: string; author: string }];
+		'join-refused': [about: { author: string; reason: string }];
+		'members-changed': [about: { operations: number }];
+		'receiving-paused': [about: { diskFull: boolean; forMs: number }];
+		'receiving-resumed': [about: {}];
+		delayed: [about: { reason: string }];
+		/** The peer has stopped by itself; without a listener the error is uncaught, as of every EventEmitter. */
+		error: [error: Error & { code: 'KITH_STOPPED' }];
+		/** The peer has ended; the last event. */
+		close: [];
+	}
+
+	/** A running peer. */
+	interface KithPeer {
+		/** The id by which this peer is known on the network. */
+		readonly id: string;
+		/** Where others can reach it, as far as it is known yet. */
+		readonly addresses: string[];
+		status(): Promise<KithPeerStatus>;
+		/** Seals and sends what is pending and ends; takes at most some seconds. */
+		close(): Promise<void>;
+		on<Name extends keyof KithPeerEvents>(name: Name, listener: (...given: KithPeerEvents[Name]) => void): this;
+		once<Name extends keyof KithPeerEvents>(name: Name, listener: (...given: KithPeerEvents[Name]) => void): this;
+		off<Name extends keyof KithPeerEvents>(name: Name, listener: (...given: KithPeerEvents[Name]) => void): this;
+	}
+
+	/** Called with the rows, or if the query failed with `undefined` and the error. */
+	type KithWatchCallback<Row> = (...found: [rows: Row[]] | [rows: undefined, error: Error]) => void;
+
 	interface Kith {
 		/** Whether the database belongs to a workspace. */
 		readonly isReplica: boolean;
-		/** Founds a workspace in the open database; statements prepared before are closed. */
+		/** Founds a workspace in the open database; statements prepared before are closed, live queries end. */
 		init(options: { name: string }): Database;
 		/** Has the writes to a table, or with `*` to all tables that are fit, recorded and merged. */
 		sync(table: string, options?: Record<string, unknown>): unknown;
@@ -153,5 +288,25 @@ declare namespace Database {
 		unsync(table: string): void;
 		/** Tells what this database is to the workspace. */
 		status(): KithStatus;
+		/** Lists the devices of the workspace: the rows of kith_members. */
+		members(): KithMember[];
+		/** Lists the replicas that this file has synced with: the rows of kith_peers. */
+		peers(): Record<string, unknown>[];
+		/** Lists what is in conflict: the rows of kith_conflicts. */
+		conflicts(): Record<string, unknown>[];
+		/** Starts to sync the database's file. */
+		open(options?: KithOpenOptions): Promise<KithPeer>;
+		/** Makes a ticket, which is a secret, with which one device can join. */
+		invite(options: KithInviteOptions): Promise<string>;
+		/** Joins a workspace with the open database, which is closed until the promise is settled. */
+		join(ticket: string, options: KithJoinOptions): Promise<Database>;
+		/** Runs a query now and whenever the database has changed; returns the function that ends it. */
+		watch<Row = unknown>(sql: string, callback: KithWatchCallback<Row>, options?: KithWatchOptions): () => void;
+		watch<Row = unknown>(
+			sql: string,
+			parameters: unknown[] | Record<string, unknown> | undefined,
+			callback: KithWatchCallback<Row>,
+			options?: KithWatchOptions,
+		): () => void;
 	}
 }

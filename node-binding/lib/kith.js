@@ -1,15 +1,29 @@
 'use strict';
-// db.kith: what goes beyond the drop-in. What is here is synchronous; a peer that runs (open, join, invite, watch) is not yet.
+// db.kith: what goes beyond the drop-in. What waits for others returns a promise, the rest is synchronous.
 
 const { checkString, checkOptions } = require('./check');
+const Live = require('./kith/live');
+const { mailboxOf } = require('./kith/mailbox');
+const { readExpires, readOptions } = require('./kith/options');
+const Peer = require('./kith/peer');
+
+const OPEN = {
+	listen: 'place', mdns: 'boolean', gossip: 'boolean', peers: 'strings', dialPastPeers: 'boolean',
+	reportAfterMs: 'milliseconds', busyTimeoutMs: 'milliseconds', keepAlive: 'boolean',
+};
+const INVITE = { role: 'role', expires: 'moment', addresses: 'strings' };
+const JOIN = { name: 'string', peers: 'strings', mdns: 'boolean', timeoutMs: 'milliseconds', mergeByKey: 'boolean' };
+const WATCH = { keepAlive: 'boolean' };
 
 class Kith {
 	#database;
 	#inner;
+	#live;
 
 	constructor(database, inner) {
 		this.#database = database;
 		this.#inner = inner;
+		inner.atClose = () => this.#live?.end();
 	}
 
 	/** Tells whether the database belongs to a workspace. */
@@ -27,6 +41,7 @@ class Kith {
 		const { name } = options;
 		if (typeof name !== 'string') throw new TypeError('Expected the "name" option to be a string: what people know this device by');
 		const { addon, handle } = this.#inner;
+		this.#live?.end();
 		addon.found(handle, name);
 		// Their statements are among those that were closed.
 		this.#inner.transactions = undefined;
@@ -47,23 +62,123 @@ class Kith {
 		this.#value('SELECT kith_unsync(?)', [table]);
 	}
 
+	/** Lists the devices of the workspace. */
+	members() {
+		return this.#rows('SELECT * FROM kith_members');
+	}
+
+	/** Lists the replicas that this file has synced with. */
+	peers() {
+		return this.#rows('SELECT * FROM kith_peers');
+	}
+
+	/** Lists the rows that are kept out of their table, and what violates a constraint that is not enforced. */
+	conflicts() {
+		return this.#rows('SELECT * FROM kith_conflicts');
+	}
+
 	/** Tells what this database is to the workspace: its tables, the devices, what waits and what is in conflict. */
 	status() {
 		if (!this.isReplica) return { replica: false, tables: [], members: [], peers: [], conflicts: 0 };
-		const rows = (sql) => this.#database.prepare(sql).safeIntegers(false).all();
 		return {
 			replica: true,
-			tables: rows('SELECT * FROM kith_tables'),
-			members: rows('SELECT * FROM kith_members'),
-			peers: rows('SELECT * FROM kith_peers'),
-			conflicts: rows("SELECT count(*) AS n FROM kith_conflicts WHERE kind <> 'past'")[0].n,
+			tables: this.#rows('SELECT * FROM kith_tables'),
+			members: this.members(),
+			peers: this.peers(),
+			conflicts: this.#rows("SELECT count(*) AS n FROM kith_conflicts WHERE kind <> 'past'")[0].n,
 		};
 	}
 
-	#value(sql, given) {
-		if (!this.isReplica && this.#database.open) {
-			throw new TypeError('The database belongs to no workspace yet; call db.kith.init({ name }) first');
+	/** Starts to sync the database's file; resolves to the running peer. */
+	async open(options = {}) {
+		const read = readOptions('open', options, OPEN);
+		const file = this.#file('open', { isReplica: true });
+		const { addon } = this.#inner;
+		return Peer.start(addon, mailboxOf(addon), file, read);
+	}
+
+	/** Makes a ticket with which one device can join; resolves to its text, which is a secret. */
+	async invite(options) {
+		const { role, expires = '1d', addresses = [] } = readOptions('invite', options, INVITE);
+		if (role === undefined) throw new TypeError('Expected the "role" option of db.kith.invite to be "writer" or "owner"');
+		const expiresUnixMs = readExpires(expires);
+		const file = this.#file('invite', { isReplica: true });
+		const { addon } = this.#inner;
+		return mailboxOf(addon).ask((number) => {
+			addon.peerInvite(number, file, role === 'owner', expiresUnixMs, JSON.stringify(addresses));
+		});
+	}
+
+	/**
+	 * Joins a workspace with the open database, which goes on as a replica.
+	 *
+	 * The database is closed until the promise is settled; statements prepared before are closed for good.
+	 */
+	async join(ticket, options) {
+		checkString(ticket, 'first');
+		const read = readOptions('join', options, JOIN);
+		if (read.name === undefined) throw new TypeError('Expected the "name" option of db.kith.join to be a string: what people know this device by');
+		const file = this.#file('join', { isReplica: false });
+		const { addon, handle } = this.#inner;
+		this.#live?.end();
+		try {
+			await mailboxOf(addon).ask((number) => addon.peerJoin(handle, number, file, ticket, JSON.stringify(read)));
+		} catch (error) {
+			if (error.code === 'KITH_TABLES_PRESENT') error.message = error.message.replace('`--merge-by-key`', 'the option "mergeByKey"');
+			throw error;
+		} finally {
+			addon.reopen(handle, file);
+			this.#inner.transactions = undefined;
 		}
+		return this.#database;
+	}
+
+	/**
+	 * Runs a query now and whenever the database has changed, through this connection, a peer or another program.
+	 *
+	 * `callback(rows)` is called with the first rows, and with others only if they differ; `callback(undefined, error)` if the
+	 * query fails. Returns the function that ends it.
+	 */
+	watch(sql, ...given) {
+		checkString(sql, 'first');
+		const at = given.findIndex((value) => typeof value === 'function');
+		if (at < 0 || at > 1) throw new TypeError('db.kith.watch takes a query, its parameters, and a function that is called with the rows');
+		const callback = given[at];
+		const { keepAlive = true } = readOptions('watch', given[at + 1] ?? {}, WATCH);
+		const file = this.#file('watch', {});
+		const statement = this.#database.prepare(sql);
+		if (!statement.reader || !statement.readonly) throw new TypeError('db.kith.watch takes a statement that returns rows and writes nothing');
+		const parameters = at === 0 || given[0] === undefined ? [] : [given[0]];
+		const { addon } = this.#inner;
+		this.#live ??= new Live(this.#database, this.#inner, mailboxOf(addon), file);
+		return this.#live.add(statement, parameters, callback, keepAlive);
+	}
+
+	#rows(sql) {
+		this.#checkReplica();
+		return this.#database.prepare(sql).safeIntegers(false).all();
+	}
+
+	/** Returns the database's file, which must be there and fit for the method. */
+	#file(method, { isReplica }) {
+		const { addon, handle } = this.#inner;
+		const file = addon.fileOf(handle);
+		if (file === '') throw new TypeError(`db.kith.${method} needs a database in a file; open it with a path`);
+		if (isReplica !== undefined && this.#database.readonly) {
+			throw new TypeError(`db.kith.${method} needs a database that can be written to; open it without "readonly"`);
+		}
+		if (isReplica) this.#checkReplica();
+		return file;
+	}
+
+	#checkReplica() {
+		if (!this.isReplica && this.#database.open) {
+			throw new TypeError('The database belongs to no workspace yet; call db.kith.init({ name }) or db.kith.join(ticket, { name }) first');
+		}
+	}
+
+	#value(sql, given) {
+		this.#checkReplica();
 		return this.#database.prepare(sql).pluck().get(...given);
 	}
 }

@@ -3,6 +3,7 @@
 
 const { checkString } = require('./check');
 const { numbers } = require('./addon');
+const { leave } = require('./blobs');
 
 // Only `prepare` below makes statements and iterators; it says so with this.
 const TOKEN = {};
@@ -30,20 +31,12 @@ class Statement {
 		Object.defineProperty(this, 'database', { value: database, enumerable: true });
 	}
 
-	// In each of the four, few arguments go on one by one, which costs less than a list of them.
-	run(a, b, c) {
-		const addon = this.#addon;
-		let rowid;
-		switch (arguments.length) {
-			case 0: rowid = addon.run(this.#handle); break;
-			case 1: rowid = addon.run(this.#handle, a); break;
-			case 2: rowid = addon.run(this.#handle, a, b); break;
-			case 3: rowid = addon.run(this.#handle, a, b, c); break;
-			default: rowid = addon.run(this.#handle, ...arguments);
-		}
+	run(...given) {
+		const rowid = this.#addon.run(this.#handle, ...leave(given));
 		return { changes: numbers[0], lastInsertRowid: rowid === undefined ? numbers[1] : rowid };
 	}
 
+	// In both of these, few arguments go on one by one, which costs less than a list of them.
 	get(a, b) {
 		switch (arguments.length) {
 			case 0: return this.#addon.get(this.#handle);
@@ -104,6 +97,10 @@ class Statement {
 	columns() {
 		if (!this.reader) throw new TypeError('The columns() method is only for statements that return data');
 		return this.#addon.columns(this.#handle);
+	}
+
+	toString() {
+		return this.#addon.expanded(this.#handle) ?? this.source;
 	}
 }
 
@@ -176,7 +173,7 @@ function isOn(given) {
 }
 
 // The original's methods can be seen, and put in place of one another.
-for (const name of ['run', 'get', 'all', 'iterate', 'bind', 'pluck', 'expand', 'raw', 'safeIntegers', 'columns']) {
+for (const name of ['run', 'get', 'all', 'iterate', 'bind', 'pluck', 'expand', 'raw', 'safeIntegers', 'columns', 'toString']) {
 	Object.defineProperty(Statement.prototype, name, { enumerable: true });
 }
 

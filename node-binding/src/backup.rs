@@ -39,7 +39,7 @@ pub(crate) fn step(js: Js, arguments: &[Val]) -> Answer {
     js.instance().tell(0, progress.total.into());
     js.instance().tell(1, progress.remaining.into());
     js.instance().tell(2, f64::from(progress.is_done));
-    js.instance().tell(3, f64::from(progress.is_blocked));
+    js.instance().tell(3, f64::from(progress.is_blocked()));
     js.undefined()
 }
 

@@ -15,6 +15,8 @@ const ROOM: usize = 512;
 /// The most that one character takes.
 const CHARACTER: usize = 4;
 
+const TOO_BIG: &str = "The bound string, buffer, or bigint is too big";
+const TOO_MANY: &str = "Too many parameter values were provided";
 const KINDS: &str = "SQLite3 can only bind numbers, strings, bigints, buffers, and null";
 
 /// Holds the text of one run's parameters.
@@ -117,6 +119,8 @@ pub(crate) struct Binder<'a> {
     /// Where text is lent from; without it SQLite copies.
     arena: Option<&'a mut Arena>,
     given: usize,
+    /// How many small blobs that were left were read.
+    left: usize,
     has_object: bool,
 }
 
@@ -127,7 +131,7 @@ impl<'a> Binder<'a> {
         parameters: &'a Parameters,
         arena: Option<&'a mut Arena>,
     ) -> Self {
-        Self { js, statement, parameters, arena, given: 0, has_object: false }
+        Self { js, statement, parameters, arena, given: 0, left: 0, has_object: false }
     }
 
     /// Sets all parameters: values one by one, arrays of them, and at most one object of named ones.
@@ -149,15 +153,18 @@ impl<'a> Binder<'a> {
 
     fn object(&mut self, argument: Val) -> Answer<()> {
         let js = self.js;
+        if js.is_buffer(argument)? {
+            return match self.place() {
+                Some(index) => self.bytes(index, argument),
+                None => range_error(TOO_MANY),
+            };
+        }
         if js.is_array(argument)? {
             for index in 0..js.array_len(argument)? {
                 let element = js.element(argument, index)?;
                 self.next(element, js.kind(element)?)?;
             }
             return Ok(());
-        }
-        if js.is_buffer(argument)? {
-            return self.next(argument, ValueType::napi_object);
         }
         if !is_plain(js, argument)? {
             return self.next(argument, ValueType::napi_object);
@@ -178,11 +185,17 @@ impl<'a> Binder<'a> {
     }
 
     fn next(&mut self, value: Val, kind: i32) -> Answer<()> {
-        let Some(&index) = self.parameters.anonymous.get(self.given) else {
-            return self.surplus(value, kind);
-        };
+        match self.place() {
+            Some(index) => self.value(index, value, kind),
+            None => self.surplus(value, kind),
+        }
+    }
+
+    /// Returns the parameter that the next value is for.
+    fn place(&mut self) -> Option<usize> {
+        let index = *self.parameters.anonymous.get(self.given)?;
         self.given += 1;
-        self.value(index, value, kind)
+        Some(index)
     }
 
     /// Says what is wrong with a value that no parameter is left for: first its kind, then its number.
@@ -195,9 +208,10 @@ impl<'a> Binder<'a> {
                 | ValueType::napi_null
                 | ValueType::napi_undefined
                 | ValueType::napi_bigint
-        ) || kind == ValueType::napi_object && self.js.is_buffer(value)?;
+        ) || kind == ValueType::napi_symbol && self.is_left(value)?
+            || kind == ValueType::napi_object && self.js.is_buffer(value)?;
         if is_fit {
-            range_error("Too many parameter values were provided")
+            range_error(TOO_MANY)
         } else if is_object && self.parameters.anonymous.is_empty() && !self.parameters.named.is_empty() {
             type_error("Named parameters can only be passed within plain objects")
         } else {
@@ -216,23 +230,52 @@ impl<'a> Binder<'a> {
             ValueType::napi_null | ValueType::napi_undefined => statement.bind_null(index),
             ValueType::napi_bigint => match js.int64(value)? {
                 Some(number) => statement.bind_i64(index, number),
-                None => return range_error("The bound string, buffer, or bigint is too big"),
+                None => return range_error(TOO_BIG),
             },
-            ValueType::napi_object if js.is_buffer(value)? => match &mut self.arena {
-                Some(arena) => arena.blob(statement, index, js.bytes(value)?),
-                None => statement.bind_blob(index, js.bytes(value)?),
-            },
+            ValueType::napi_object if js.is_buffer(value)? => return self.bytes(index, value),
+            ValueType::napi_symbol => return self.left(index, value),
             _ => return type_error(KINDS),
         };
-        // SQLite's TOOBIG is said as the original says it.
-        bound.or_else(|error| {
-            if error.name() == "SQLITE_TOOBIG" {
-                range_error("The bound string, buffer, or bigint is too big")
-            } else {
-                Err(error.into())
-            }
-        })
+        bound.or_else(refused)
     }
+
+    /// Tells whether a symbol stands for a small blob that was left.
+    fn is_left(&self, symbol: Val) -> Answer<bool> {
+        match self.js.instance().blobs() {
+            Some((_, mark)) => self.js.is_same(symbol, mark.get(self.js)?),
+            None => Ok(false),
+        }
+    }
+
+    /// Sets a parameter to the small blob that was left for it.
+    fn left(&mut self, index: usize, symbol: Val) -> Answer<()> {
+        let js = self.js;
+        let blob = if self.is_left(symbol)? {
+            js.instance().blobs().and_then(|(memory, _)| memory.parameter(self.left))
+        } else {
+            None
+        };
+        let Some(blob) = blob else { return type_error(KINDS) };
+        self.left += 1;
+        self.blob(index, blob).or_else(refused)
+    }
+
+    fn blob(&mut self, index: usize, blob: &[u8]) -> Result<(), SqliteError> {
+        match &mut self.arena {
+            Some(arena) => arena.blob(self.statement, index, blob),
+            None => self.statement.bind_blob(index, blob),
+        }
+    }
+
+    fn bytes(&mut self, index: usize, buffer: Val) -> Answer<()> {
+        let bytes = self.js.bytes(buffer)?;
+        self.blob(index, bytes).or_else(refused)
+    }
+}
+
+/// Says SQLite's TOOBIG as the original says it.
+fn refused(error: SqliteError) -> Answer<()> {
+    if error.name() == "SQLITE_TOOBIG" { range_error(TOO_BIG) } else { Err(error.into()) }
 }
 
 /// Tells whether an object is one of `{}` or without a prototype, of this or another realm.

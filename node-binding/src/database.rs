@@ -30,6 +30,8 @@ pub(crate) struct Db {
     /// Whether JavaScript runs while statements do.
     pub(crate) has_functions: Cell<bool>,
     backups: RefCell<Vec<Weak<RefCell<Backup>>>>,
+    /// Whether the file is joining a workspace, closed for so long.
+    is_away: Cell<bool>,
     pub(crate) statements: Statements,
 }
 
@@ -56,6 +58,7 @@ impl Db {
             is_unsafe: Cell::default(),
             has_functions: Cell::default(),
             backups: RefCell::default(),
+            is_away: Cell::default(),
             statements: Statements::default(),
         });
         js.instance().add(&db);
@@ -94,6 +97,26 @@ impl Db {
         let mut backups = self.backups.borrow_mut();
         backups.retain(|backup| backup.strong_count() > 0);
         backups.push(Rc::downgrade(backup));
+    }
+
+    /// Closes a plain file so that it can join a workspace.
+    pub(crate) fn leave(&self) -> Answer<()> {
+        self.check_at_rest()?;
+        if self.options.read_only {
+            return type_error("A database that was opened with readonly cannot join a workspace");
+        }
+        self.database.release()?;
+        self.is_away.set(true);
+        Ok(())
+    }
+
+    /// Opens a file again that has left, unless it was closed meanwhile.
+    pub(crate) fn come_back(&self, path: &str) -> Answer<()> {
+        if !self.is_away.replace(false) {
+            return Ok(());
+        }
+        self.database.reopen(path, &self.options)?;
+        (self.configure)(&self.database)
     }
 
     /// Ends everything that runs on the database and closes it.
@@ -158,6 +181,7 @@ fn db<'v>(js: Js, arguments: &[Val]) -> Answer<&'v Rc<Db>> {
 /// Closes; closing again does nothing.
 pub(crate) fn close(js: Js, arguments: &[Val]) -> Answer {
     let db = db(js, arguments)?;
+    db.is_away.set(false);
     if db.database.is_open() {
         db.check_at_rest()?;
         db.shut();

@@ -9,8 +9,10 @@ use std::rc::{Rc, Weak};
 use napi_sys as sys;
 
 use crate::blobs::BlobMemory;
+use crate::callback::Environment;
 use crate::database::Db;
 use crate::js::{Answer, Js, Kept, Thrown, Val};
+use crate::peer::Office;
 
 /// How many numbers a call can hand back beside its value.
 pub(crate) const NUMBERS: usize = 4;
@@ -21,6 +23,10 @@ pub(crate) struct Instance {
     /// The place of an array of [`NUMBERS`] doubles that JavaScript reads after a call.
     numbers: Cell<*mut f64>,
     databases: RefCell<Vec<Weak<Db>>>,
+    /// What the callback face keeps.
+    pub(crate) callbacks: Environment,
+    /// What runs beside JavaScript.
+    pub(crate) office: Office,
 }
 
 /// What JavaScript brings.
@@ -86,7 +92,7 @@ impl Instance {
 }
 
 /// Takes over what JavaScript brings: the makers of errors and of rows, `Object.prototype`, the memory for numbers and that for small
-/// blobs, and what stands for one of these.
+/// blobs, and what stands for one of these; tells whether it is the first to bring them.
 pub(crate) fn init(js: Js, arguments: &[Val]) -> Answer {
     let &[make_error, make_rows, object_prototype, numbers, blobs, blob_mark] = arguments else {
         return Err(Thrown::Plain("init takes six arguments".to_owned()));
@@ -101,10 +107,11 @@ pub(crate) fn init(js: Js, arguments: &[Val]) -> Answer {
         blob_mark: Kept::new(js, blob_mark)?,
         _arrays: [Kept::new(js, numbers)?, Kept::new(js, blobs)?],
     };
-    if js.instance().brought.set(kept).is_ok() {
+    let is_first = js.instance().brought.set(kept).is_ok();
+    if is_first {
         js.instance().numbers.set(numbers_start.cast());
     }
-    js.undefined()
+    js.boolean(is_first)
 }
 
 /// Returns the place of an array buffer, which no program but ours has.
@@ -124,6 +131,7 @@ unsafe extern "C" fn close_all(instance: *mut c_void) {
     // SAFETY: the instance is there until its finalizer runs.
     let instance = unsafe { &*instance.cast::<Instance>() };
     let _ = catch_unwind(AssertUnwindSafe(|| {
+        instance.callbacks.shut();
         let databases = instance.databases.take();
         for database in databases.iter().filter_map(Weak::upgrade) {
             database.shut();

@@ -222,6 +222,17 @@ impl Js {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
+    /// Returns the text of a regular expression; `None` for any other object.
+    pub(crate) fn text_of_regular_expression(self, value: Val) -> Answer<Option<Vec<u8>>> {
+        let global: Val = call!(self, napi_get_global; ptr::null_mut())?;
+        let class = self.property(global, self.string(b"RegExp")?)?;
+        if !call!(self, napi_instanceof, value, class; false)? {
+            return Ok(None);
+        }
+        let text: Val = call!(self, napi_coerce_to_string, value; ptr::null_mut())?;
+        self.text(text).map(Some)
+    }
+
     /// Lends the bytes of a buffer or another view, until JavaScript runs again.
     pub(crate) fn bytes<'v>(self, value: Val) -> Answer<&'v [u8]> {
         let mut start = ptr::null_mut();
@@ -236,6 +247,11 @@ impl Js {
     pub(crate) fn call(self, function: Val, arguments: &[Val]) -> Answer {
         let receiver = self.undefined()?;
         call!(self, napi_call_function, receiver, function, arguments.len(), arguments.as_ptr(); ptr::null_mut())
+    }
+
+    /// Tells the garbage collector of memory that JavaScript's objects hold, or hold no longer.
+    pub(crate) fn hold_memory(self, bytes: i64) {
+        let _: Answer<i64> = call!(self, napi_adjust_external_memory, bytes; 0);
     }
 
     /// Runs with values of its own, which are given up at the end.

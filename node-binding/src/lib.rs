@@ -7,11 +7,13 @@
 mod backup;
 mod bind;
 mod blobs;
+mod callback;
 mod database;
 mod function;
 mod instance;
 mod js;
 mod node_sqlite;
+mod peer;
 mod row;
 mod statement;
 mod table;
@@ -73,6 +75,8 @@ pub unsafe extern "C" fn napi_register_module_v1(env: sys::napi_env, exports: sy
         "loadExtension" => database::load_extension,
         "serialize" => database::serialize,
         "prepare" => statement::prepare,
+        "explain" => statement::explain,
+        "expanded" => statement::expanded,
         "run" => statement::run,
         "get" => statement::get,
         "all" => statement::all,
@@ -90,6 +94,24 @@ pub unsafe extern "C" fn napi_register_module_v1(env: sys::napi_env, exports: sy
         "backupBegin" => backup::begin,
         "backupStep" => backup::step,
         "backupEnd" => backup::end,
+        "callbackBegin" => callback::begin,
+        "callbackUse" => callback::use_statement,
+        "callbackSubmit" => callback::submit,
+        "callbackInterrupt" => callback::interrupt,
+        "callbackReport" => callback::report_error,
+        "callbackEnd" => callback::end,
+        "callbackVersion" => callback::version,
+        "fileOf" => peer::file,
+        "peerListen" => peer::listen,
+        "peerHold" => peer::hold,
+        "peerOpen" => peer::open,
+        "peerStatus" => peer::status,
+        "peerClose" => peer::close,
+        "peerInvite" => peer::invite,
+        "peerJoin" => peer::join,
+        "reopen" => peer::reopen,
+        "watch" => peer::watch,
+        "mark" => peer::mark,
     );
     export!(env, exports, instance,
         "nodeOpen" => node_sqlite::open,

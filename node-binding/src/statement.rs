@@ -221,7 +221,7 @@ pub(crate) fn prepare(js: Js, arguments: &[Val]) -> Answer {
     db.check_open()?;
     db.check_not_executing()?;
     let sql = js.string_of(sql)?;
-    let mut text = sql.trim_start_matches(is_between);
+    let mut text = sql.as_str();
     let (statement, rest) = loop {
         match db.database.prepare(text)? {
             (Some(statement), rest) => break (statement, rest),
@@ -239,6 +239,20 @@ pub(crate) fn prepare(js: Js, arguments: &[Val]) -> Answer {
     let value = js.external(Rc::clone(&stmt))?;
     db.statements.add(js, value, &stmt)?;
     Ok(value)
+}
+
+/// Explains a statement, whose parameters need no values: database, text that begins with EXPLAIN, whether integers are bigints.
+pub(crate) fn explain(js: Js, arguments: &[Val]) -> Answer {
+    let value = prepare(js, arguments)?;
+    js.native::<Rc<Stmt>>(value)?.is_bound.set(true);
+    all(js, &[value])
+}
+
+/// Returns the text with the parameters that were bound for good; undefined when none were, or the database was closed.
+pub(crate) fn expanded(js: Js, arguments: &[Val]) -> Answer {
+    let (stmt, _) = split(js, arguments)?;
+    let bound = if stmt.is_bound.get() { stmt.statement.expanded_sql() } else { None };
+    bound.map_or_else(|| js.undefined(), |sql| js.string(sql.as_bytes()))
 }
 
 /// Tells whether a character stands between statements.

@@ -3,7 +3,7 @@ const { describe, it } = require('node:test');
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
-const { Database, SqliteError, GENERATION, freshPath, throws, throwsSqlite, runProgram } = require('./support');
+const { Database, SqliteError, OPENS_DESCRIPTORS, freshPath, throws, throwsSqlite, runProgram } = require('./support');
 
 describe('new Database(): the class', () => {
 	it('is the export itself, with SqliteError beside it', () => {
@@ -191,7 +191,7 @@ describe('new Database(): file names', () => {
 	for (const value of [0, 123]) {
 		it(`refuses the number ${value} alone`, () => {
 			// Since 13, a number is a file descriptor, which needs another one for the journal.
-			throws(() => new Database(value), TypeError, GENERATION < 13 ? 'Expected first argument to be a string'
+			throws(() => new Database(value), TypeError, !OPENS_DESCRIPTORS ? 'Expected first argument to be a string'
 				: 'The "journalFd" option is required when opening a database from a file descriptor');
 		});
 	}

@@ -162,6 +162,19 @@ describe('prepare(): the statement', () => {
 		assert.equal(memory().prepare('SELECT 1').toString(), GENERATION < 13 ? '[object Object]' : 'SELECT 1');
 	});
 
+	if (GENERATION >= 13) it('prints with what was bound for good, while the database is open', () => {
+		const db = memory();
+		const source = ' SELECT ? AS a, @b AS b -- end';
+		const statement = db.prepare(source);
+		statement.get(7, { b: 'x' });
+		assert.equal(`${statement}`, source);
+		statement.bind("it's", { b: Buffer.from([1, 2]) });
+		assert.equal(`${statement}`, " SELECT 'it''s' AS a, x'0102' AS b -- end");
+		assert.equal(`${db.prepare('SELECT ?').bind(null)}`, 'SELECT NULL');
+		db.close();
+		assert.equal(`${statement}`, source);
+	});
+
 	it('sees a table that was changed after it was prepared', () => {
 		const db = memory('CREATE TABLE a (b); INSERT INTO a VALUES (1)');
 		const statement = db.prepare('SELECT * FROM a');

@@ -90,6 +90,34 @@ describe('parameters: positional', () => {
 		refuses('SELECT ?', [1, true], TypeError, KIND);
 	});
 
+	it('can be several blobs among other values, and more of them than are usual', () => {
+		const db = memory();
+		const blobs = Array.from({ length: 40 }, (_, i) => Buffer.alloc(i * 2, i));
+		const hex = blobs.map((blob) => blob.toString('hex').toUpperCase());
+		const columns = (count) => Array.from({ length: count }, (_, i) => `hex(?) AS c${i}`).join(', ');
+		db.exec('CREATE TABLE kept (id INTEGER PRIMARY KEY, a, b, c, d)');
+		const insert = db.prepare('INSERT INTO kept VALUES (?, ?, ?, ?, ?)');
+		for (let i = 0; i + 2 < blobs.length; ++i) insert.run(i, blobs[i], 'text', new Uint8Array(blobs[i + 1]), blobs[i + 2]);
+		for (const row of db.prepare('SELECT id, hex(a) AS a, b, hex(c) AS c, hex(d) AS d FROM kept').all()) {
+			assert.deepEqual(row, { id: row.id, a: hex[row.id], b: 'text', c: hex[row.id + 1], d: hex[row.id + 2] });
+		}
+		assert.deepEqual(db.prepare(`SELECT ${columns(40)}`).raw().get(...blobs), hex);
+		db.exec(`CREATE TABLE wide (${Array.from({ length: 40 }, (_, i) => `c${i}`).join(', ')})`);
+		db.prepare(`INSERT INTO wide VALUES (${Array(40).fill('?').join(', ')})`).run(...blobs);
+		assert.deepEqual(db.prepare(`SELECT ${Array.from({ length: 40 }, (_, i) => `hex(c${i})`).join(', ')} FROM wide`).raw().get(), hex);
+	});
+
+	it('are not disturbed by what an object among them runs when it is looked at', () => {
+		const db = memory('CREATE TABLE a (b, c); CREATE TABLE d (e)');
+		const inner = db.prepare('INSERT INTO d VALUES (?)');
+		const named = { get c() { inner.run(Buffer.from([9, 9, 9])); return 1; } };
+		db.prepare('INSERT INTO a VALUES (?, @c + length(?))').run(named, Buffer.from([1, 2]), Buffer.from([3, 4, 5, 6]));
+		assert.deepEqual(db.prepare('SELECT hex(b) AS b, c FROM a').get(), { b: '0102', c: 5 });
+		throws(() => inner.run(Buffer.from([1]), Buffer.from([2])), RangeError, 'Too many parameter values were provided');
+		throws(() => inner.run(Buffer.from([1]), Symbol('blob')), TypeError, 'SQLite3 can only bind numbers, strings, bigints, buffers, and null');
+		throws(() => inner.run(Symbol('blob')), TypeError, 'SQLite3 can only bind numbers, strings, bigints, buffers, and null');
+	});
+
 	it('can be any typed array, of which the bytes in view are taken', () => {
 		const bytes = new Uint8Array([9, 1, 2, 3, 9]);
 		binds('SELECT ?', [Buffer.from([1, 2])], [Buffer.from([1, 2])]);

@@ -57,6 +57,13 @@ describe('verbose: what is reported', () => {
 		assert.deepEqual(take(), []);
 	});
 
+	it('a prepared statement with all that was written before it', () => {
+		const { db, take } = logged();
+		db.prepare('\n  SELECT ?').get(1n);
+		db.prepare(' ;\n; SELECT 2').get();
+		assert.deepEqual(take(), ['\n  SELECT 1', ' ;\n; SELECT 2']);
+	});
+
 	it('pragmas, and the statements of transaction functions', () => {
 		const { db, take } = logged();
 		db.pragma('user_version');

@@ -17,8 +17,15 @@ pub struct Progress {
     pub remaining: i32,
     /// Whether all is done.
     pub is_done: bool,
-    /// Whether a lock was in the way, so that nothing was copied.
-    pub is_blocked: bool,
+    /// SQLite's result code: `SQLITE_BUSY` or `SQLITE_LOCKED` when a lock was in the way.
+    pub code: i32,
+}
+
+impl Progress {
+    /// Tells whether a lock was in the way, so that nothing was copied.
+    pub fn is_blocked(&self) -> bool {
+        matches!(self.code & 0xff, ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED)
+    }
 }
 
 /// A backup in progress; dropped before it is done, it leaves the destination as it was.
@@ -27,35 +34,56 @@ pub struct Backup {
     raw: *mut ffi::sqlite3_backup,
     source: Database,
     destination: Database,
+    closes_destination: bool,
 }
 
 impl Backup {
     /// Begins to copy the database `schema` of `source` over the main database of `destination`.
+    ///
+    /// The destination is the backup's own, which closes it.
     pub fn begin(source: &Database, schema: &str, destination: Database) -> Result<Self, SqliteError> {
-        Self::begin_into(source, schema, destination, "main")
+        Self::begin_into(source, schema, &destination, "main")
     }
 
     /// The same, over the database `target` of `destination`.
     pub fn begin_into(
         source: &Database,
         schema: &str,
-        destination: Database,
+        destination: &Database,
         target: &str,
     ) -> Result<Self, SqliteError> {
+        let mut backup = Self::between(source, schema, destination, target)?;
+        backup.closes_destination = true;
+        Ok(backup)
+    }
+
+    /// Begins to copy a database of one connection over a database of another; neither is closed at the end.
+    ///
+    /// What a replica holds is never copied over: its log would know nothing of it.
+    pub fn between(
+        source: &Database,
+        source_schema: &str,
+        destination: &Database,
+        destination_schema: &str,
+    ) -> Result<Self, SqliteError> {
         let (from, to) = (source.db()?, destination.db()?);
-        let c_name = |name: &str| CString::new(name).map_err(|_| SqliteError::of_code(ffi::SQLITE_ERROR));
-        let (schema, target) = (c_name(schema)?, c_name(target)?);
+        if destination.is_replica() {
+            let message = "a database of a workspace cannot be overwritten; restore into a new file";
+            return Err(SqliteError::new(ffi::SQLITE_READONLY, message));
+        }
+        let c_text = |text: &str| CString::new(text).map_err(|_| SqliteError::of_code(ffi::SQLITE_ERROR));
+        let (schema, destination_schema) = (c_text(source_schema)?, c_text(destination_schema)?);
         // SAFETY: both handles are open and stay so while this backup is there: see `step` and `drop`.
-        let raw = unsafe { ffi::sqlite3_backup_init(to, target.as_ptr(), from, schema.as_ptr()) };
+        let raw = unsafe { ffi::sqlite3_backup_init(to, destination_schema.as_ptr(), from, schema.as_ptr()) };
         if raw.is_null() {
             return Err(destination.shared.failure(ffi::SQLITE_ERROR));
         }
-        Ok(Self { raw, source: source.clone(), destination })
+        Ok(Self { raw, source: source.clone(), destination: destination.clone(), closes_destination: false })
     }
 
     /// Copies up to `pages` pages, all with a negative number; a lock in the way is no error, only no progress.
     pub fn step(&mut self, pages: i32) -> Result<Progress, SqliteError> {
-        if self.raw.is_null() || !self.source.is_open() {
+        if self.raw.is_null() || !self.source.is_open() || !self.destination.is_open() {
             return Err(SqliteError::of_code(ffi::SQLITE_MISUSE));
         }
         // SAFETY: the backup is not finished, and both connections are open.
@@ -65,11 +93,11 @@ impl Backup {
         };
         match code {
             ffi::SQLITE_OK | ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => {
-                Ok(Progress { total, remaining, is_done: false, is_blocked: code != ffi::SQLITE_OK })
+                Ok(Progress { total, remaining, is_done: false, code })
             }
             ffi::SQLITE_DONE => {
                 self.finish();
-                Ok(Progress { total, remaining, is_done: true, is_blocked: false })
+                Ok(Progress { total, remaining, is_done: true, code })
             }
             code => {
                 self.finish();
@@ -84,8 +112,10 @@ impl Backup {
         if !raw.is_null() {
             // SAFETY: the backup is not finished; its owner finishes it before the source is closed.
             unsafe { ffi::sqlite3_backup_finish(raw) };
-            // It has not been handed out, so that no statement is on it.
-            let _ = self.destination.close();
+            if self.closes_destination {
+                // It has not been handed out, so that no statement is on it.
+                let _ = self.destination.close();
+            }
         }
     }
 }

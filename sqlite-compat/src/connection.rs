@@ -16,7 +16,7 @@ use kithdb_core::capture::Authorizer;
 use kithdb_core::error::StatementError;
 use kithdb_core::replica::{InitOptions, OpenOptions as ReplicaOptions, Replica};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ffi};
+use rusqlite::{Connection, InterruptHandle, ffi};
 
 use crate::authorizer;
 use crate::error::SqliteError;
@@ -35,6 +35,14 @@ pub fn configure_process() {
         // SAFETY: the option takes one int; SQLite refuses, and does nothing, once it is initialised.
         unsafe { ffi::sqlite3_config(ffi::SQLITE_CONFIG_URI, c_int::from(are_addresses)) };
     });
+}
+
+/// Returns SQLite's version and the id of its source.
+pub fn version() -> (String, String) {
+    // SAFETY: both are static strings.
+    let texts = unsafe { [CStr::from_ptr(ffi::sqlite3_libversion()), CStr::from_ptr(ffi::sqlite3_sourceid())] };
+    let [version, source] = texts.map(|text| text.to_string_lossy().into_owned());
+    (version, source)
 }
 
 /// What a database stands on.
@@ -76,6 +84,11 @@ impl Shared {
 
     pub(crate) fn is_replica(&self) -> bool {
         self.is_replica.get()
+    }
+
+    /// Tells whether the application has prepared this statement; a replica has statements of its own.
+    pub(crate) fn is_registered(&self, raw: *mut ffi::sqlite3_stmt) -> bool {
+        self.statements.try_borrow().is_ok_and(|all| all.values().any(|known| known.get() == raw))
     }
 
     pub(crate) fn forget(&self, id: u64) {
@@ -169,6 +182,22 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // There is nobody left to tell.
         let _ = self.close();
+    }
+}
+
+/// Interrupts a connection from any thread, and does nothing once that is closed.
+pub struct Interrupter(InterruptHandle);
+
+impl fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupter").finish_non_exhaustive()
+    }
+}
+
+impl Interrupter {
+    /// Makes a running statement end with SQLITE_INTERRUPT.
+    pub fn interrupt(&self) {
+        self.0.interrupt();
     }
 }
 
@@ -316,6 +345,29 @@ impl Database {
         Ok(())
     }
 
+    /// Sets one of SQLite's limits by its number; SQLite does not go above its own.
+    pub fn set_limit(&self, limit: i32, value: i32) -> Result<(), SqliteError> {
+        let db = self.db()?;
+        // SAFETY: the handle is open; SQLite does nothing for a number it does not know.
+        unsafe { ffi::sqlite3_limit(db, limit, value) };
+        Ok(())
+    }
+
+    /// Enforces foreign keys, or not.
+    pub fn set_foreign_keys(&self, are_enforced: bool) -> Result<(), SqliteError> {
+        self.configure(&[(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, are_enforced)])
+    }
+
+    /// Tells how many statements are prepared and not finalized.
+    pub fn open_statements(&self) -> usize {
+        self.shared.statements.borrow().len()
+    }
+
+    /// Returns what interrupts this connection from any thread.
+    pub fn interrupter(&self) -> Result<Interrupter, SqliteError> {
+        self.with_connection(|conn| Interrupter(conn.get_interrupt_handle()))
+    }
+
     /// Makes a running statement end with SQLITE_INTERRUPT.
     pub fn interrupt(&self) {
         if let Ok(db) = self.db() {
@@ -335,6 +387,12 @@ impl Database {
     /// Lets SQL change what protects the file from itself, or not.
     pub fn set_defensive(&self, is_defensive: bool) -> Result<(), SqliteError> {
         self.configure(&[(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, is_defensive)])
+    }
+
+    /// Returns the path of the database's file, as SQLite opened it; `None` for a database in memory or in a temporary file.
+    pub fn file(&self) -> Result<Option<String>, SqliteError> {
+        let path = |conn: &Connection| conn.path().filter(|path| !path.is_empty()).map(str::to_owned);
+        self.with_connection(path)
     }
 
     /// Lends the connection that all stands on.
@@ -441,41 +499,67 @@ impl Database {
     ///
     /// Statements prepared before are finalized; functions and extensions would be lost, so none may have been added.
     pub fn found(&self, path: &str, device_name: &str, options: &OpenOptions) -> Result<(), SqliteError> {
-        let error = |message: &str| SqliteError::new(ffi::SQLITE_ERROR, message);
-        self.db()?;
-        if self.is_replica() {
-            return Err(error("the database already belongs to a workspace; kith_members lists its devices"));
-        }
-        if self.shared.has_extensions.get() {
-            return Err(error("functions or extensions were added to this connection; found the workspace first"));
-        }
-        if !self.is_autocommit() {
-            return Err(error("a transaction is open; end it before a workspace is founded"));
-        }
+        self.check_convertible()?;
         let in_memory = path.is_empty() || path == ":memory:";
         if in_memory && self.has_schema()? {
-            return Err(error("the database in memory is not empty; found the workspace before you create tables"));
+            let message = "the database in memory is not empty; found the workspace before you create tables";
+            return Err(SqliteError::new(ffi::SQLITE_ERROR, message));
         }
         let open = ReplicaOptions { busy_timeout: options.busy_timeout, ..ReplicaOptions::default() };
         let init = InitOptions { device_name: device_name.to_owned(), open };
         self.shared.close()?;
         let founded = if in_memory { Replica::open_memory(init) } else { Replica::init(path, init) };
-        let (backing, failed) = match founded {
-            Ok(replica) => (Backing::Replica(Box::new(replica)), None),
-            Err(why) => {
-                let code = if matches!(&why, kithdb_core::error::InitError::Open(why) if refused(why).code == ffi::SQLITE_BUSY)
-                {
-                    ffi::SQLITE_BUSY
-                } else {
-                    ffi::SQLITE_ERROR
-                };
-                (open_backing(path, options, 0)?, Some(SqliteError::new(code, why.to_string())))
+        match founded {
+            Ok(replica) => {
+                self.take_up(Backing::Replica(Box::new(replica)));
+                Ok(())
             }
-        };
+            Err(why) => {
+                self.reopen(path, options)?;
+                let is_busy =
+                    matches!(&why, kithdb_core::error::InitError::Open(why) if refused(why).code == ffi::SQLITE_BUSY);
+                let code = if is_busy { ffi::SQLITE_BUSY } else { ffi::SQLITE_ERROR };
+                Err(SqliteError::new(code, why.to_string()))
+            }
+        }
+    }
+
+    /// Closes an open plain file so that it can become a replica; [`Self::reopen`] opens it again.
+    ///
+    /// Statements prepared before are finalized; functions and extensions would be lost, so none may have been added.
+    pub fn release(&self) -> Result<(), SqliteError> {
+        self.check_convertible()?;
+        self.shared.close()
+    }
+
+    /// Opens a file in place of one that was closed, as whatever it is now.
+    pub fn reopen(&self, path: &str, options: &OpenOptions) -> Result<(), SqliteError> {
+        self.shared.close()?;
+        self.take_up(open_backing(path, options, 0)?);
+        Ok(())
+    }
+
+    fn take_up(&self, backing: Backing) {
         // SAFETY: as in `from_backing`.
         self.shared.db.set(unsafe { backing.conn().handle() });
         self.shared.is_replica.set(matches!(backing, Backing::Replica(_)));
+        self.shared.has_extensions.set(false);
         *self.shared.backing.borrow_mut() = Some(backing);
-        failed.map_or(Ok(()), Err)
+    }
+
+    /// Refuses unless this is a plain database without anything that another connection would not have.
+    fn check_convertible(&self) -> Result<(), SqliteError> {
+        let error = |message: &str| Err(SqliteError::new(ffi::SQLITE_ERROR, message));
+        self.db()?;
+        if self.is_replica() {
+            return error("the database already belongs to a workspace; kith_members lists its devices");
+        }
+        if self.shared.has_extensions.get() {
+            return error("functions or extensions were added to this connection; found or join the workspace first");
+        }
+        if !self.is_autocommit() {
+            return error("a transaction is open; end it before a workspace is founded or joined");
+        }
+        Ok(())
     }
 }

@@ -23,6 +23,7 @@ mod backup;
 mod codes;
 mod connection;
 mod error;
+mod events;
 mod function;
 mod open;
 mod session;
@@ -35,8 +36,9 @@ mod value;
 pub use kithdb_core::capture::{Access, Authorizer};
 
 pub use backup::{Backup, Progress};
-pub use connection::{Database, configure_process};
+pub use connection::{Database, Interrupter, configure_process, version};
 pub use error::SqliteError;
+pub use events::{Change, ChangeKind, Changes, Trace, TraceEvent};
 pub use function::{AggregateState, FunctionOptions, Scalar, StartAggregate};
 pub use open::OpenOptions;
 pub use session::{Applied, Conflicts, Session};

@@ -45,20 +45,57 @@ impl Database {
     pub(crate) fn open_plain_flagged(path: &str, options: &OpenOptions, flags: c_int) -> Result<Self, SqliteError> {
         Ok(Self::from_backing(Backing::Plain(open_plain(path, options, flags)?)))
     }
+
+    /// Opens a database with flags of `sqlite3_open_v2`, as a caller of SQLite's own API would.
+    ///
+    /// A connection is used by one thread at a time, so that no mutex is asked for whatever the flags say.
+    pub fn open_with_flags(path: &str, flags: c_int, busy_timeout: Duration) -> Result<Self, SqliteError> {
+        if flags & ffi::SQLITE_OPEN_READWRITE != 0 {
+            let options = OpenOptions { busy_timeout, ..OpenOptions::default() };
+            let address = if flags & ffi::SQLITE_OPEN_URI == 0 { None } else { path_of_address(path) };
+            if address.is_some_and(|path| is_replica(&path, &options)) {
+                let message = "a KithDB database is opened by its path, not by a file: address";
+                return Err(SqliteError::new(ffi::SQLITE_CANTOPEN, message));
+            }
+            if is_replica(path, &options) {
+                return Ok(Self::from_backing(Backing::Replica(Box::new(open_replica(path, &options)?))));
+            }
+        }
+        let flags = flags & !ffi::SQLITE_OPEN_FULLMUTEX | ffi::SQLITE_OPEN_NOMUTEX;
+        Ok(Self::from_backing(Backing::Plain(open_handle(path, flags, busy_timeout)?)))
+    }
+}
+
+/// Returns the path that a `file:` address names; `None` for what is no address.
+fn path_of_address(address: &str) -> Option<String> {
+    let rest = address.strip_prefix("file:")?;
+    let rest = rest.strip_prefix("//").map_or(rest, |rest| rest.find('/').map_or("", |at| &rest[at..]));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let mut path = Vec::with_capacity(rest.len());
+    let mut bytes = rest.as_bytes();
+    while let Some((&byte, after)) = bytes.split_first() {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let decoded = digits.filter(|_| byte == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        path.push(decoded.unwrap_or(byte));
+        bytes = if decoded.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(path).ok()
 }
 
 pub(crate) fn open_backing(path: &str, options: &OpenOptions, flags: c_int) -> Result<Backing, SqliteError> {
-    if !options.read_only && is_ours(path, options) {
+    if !options.read_only && is_replica(path, options) {
         return open_replica(path, options).map(|replica| Backing::Replica(Box::new(replica)));
     }
     open_plain(path, options, flags).map(Backing::Plain)
 }
 
-/// Tells whether a file is KithDB's; what cannot be looked at is not, and SQLite refuses it in its own words.
-pub(crate) fn is_ours(path: &str, options: &OpenOptions) -> bool {
+/// Tells whether a file is a replica; what cannot be looked at is not, and SQLite refuses it in its own words.
+///
+/// A file that waits to be admitted to a workspace is still a plain one, so that a program can go on with it.
+pub(crate) fn is_replica(path: &str, options: &OpenOptions) -> bool {
     let is_file = !path.is_empty() && path != ":memory:" && Path::new(path).exists();
     let look = is_file.then(|| file::look(Path::new(path), options.busy_timeout));
-    matches!(look, Some(Ok(FileLook { kind: FileKind::Replica(_) | FileKind::Joining, .. })))
+    matches!(look, Some(Ok(FileLook { kind: FileKind::Replica(_), .. })))
 }
 
 fn open_replica(path: &str, options: &OpenOptions) -> Result<Replica, SqliteError> {
@@ -73,18 +110,21 @@ pub(crate) fn refused(error: &OpenError) -> SqliteError {
 }
 
 fn open_plain(path: &str, options: &OpenOptions, flags: c_int) -> Result<Connection, SqliteError> {
-    let name = CString::new(path.split('\0').next().unwrap_or_default())
-        .map_err(|_| SqliteError::of_code(ffi::SQLITE_CANTOPEN))?;
     let access = match (options.read_only, options.must_exist) {
         (true, _) => ffi::SQLITE_OPEN_READONLY,
         (false, true) => ffi::SQLITE_OPEN_READWRITE,
         (false, false) => ffi::SQLITE_OPEN_READWRITE | ffi::SQLITE_OPEN_CREATE,
     };
+    open_handle(path, access | flags | ffi::SQLITE_OPEN_NOMUTEX, options.busy_timeout)
+}
+
+fn open_handle(path: &str, flags: c_int, busy_timeout: Duration) -> Result<Connection, SqliteError> {
+    let name = CString::new(path.split('\0').next().unwrap_or_default())
+        .map_err(|_| SqliteError::of_code(ffi::SQLITE_CANTOPEN))?;
     let mut db = ptr::null_mut();
     // SAFETY: the name is a C string and `db` a place for the handle, which is closed if it cannot be used.
     unsafe {
-        let code =
-            ffi::sqlite3_open_v2(name.as_ptr(), &raw mut db, access | flags | ffi::SQLITE_OPEN_NOMUTEX, ptr::null());
+        let code = ffi::sqlite3_open_v2(name.as_ptr(), &raw mut db, flags, ptr::null());
         if code != ffi::SQLITE_OK {
             let error = if db.is_null() { SqliteError::of_code(code) } else { SqliteError::of_connection(db, code) };
             ffi::sqlite3_close(db);
@@ -92,7 +132,7 @@ fn open_plain(path: &str, options: &OpenOptions, flags: c_int) -> Result<Connect
         }
         ffi::sqlite3_extended_result_codes(db, 1);
         let conn = Connection::from_handle_owned(db).map_err(|_| SqliteError::of_code(ffi::SQLITE_NOMEM))?;
-        conn.busy_timeout(options.busy_timeout).map_err(|_| SqliteError::of_code(ffi::SQLITE_MISUSE))?;
+        conn.busy_timeout(busy_timeout).map_err(|_| SqliteError::of_code(ffi::SQLITE_MISUSE))?;
         Ok(conn)
     }
 }

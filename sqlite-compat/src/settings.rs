@@ -1,6 +1,6 @@
 //! What is set on a connection as a whole, and what it tells about itself.
 
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, CString};
 use std::ptr;
 
 use rusqlite::ffi;
@@ -37,7 +37,8 @@ pub enum Limit {
 }
 
 impl Limit {
-    const fn code(self) -> c_int {
+    /// Returns SQLite's number for the limit.
+    pub const fn code(self) -> i32 {
         match self {
             Self::Length => ffi::SQLITE_LIMIT_LENGTH,
             Self::SqlLength => ffi::SQLITE_LIMIT_SQL_LENGTH,
@@ -64,7 +65,7 @@ impl Database {
         }
         let plain = Self::open_plain_with_uri(name, options)?;
         let Some(path) = plain.location("main")? else { return Ok(plain) };
-        if plain.is_read_only("main")? || !crate::open::is_ours(&path, options) {
+        if plain.is_read_only("main")? || !crate::open::is_replica(&path, options) {
             return Ok(plain);
         }
         plain.close()?;
@@ -101,24 +102,6 @@ impl Database {
         let db = self.db()?;
         // SAFETY: the handle is open; a negative value changes nothing.
         Ok(unsafe { ffi::sqlite3_limit(db, limit.code(), -1) })
-    }
-
-    /// Sets a limit, as far as SQLite was compiled to let it rise or fall.
-    pub fn set_limit(&self, limit: Limit, value: i32) -> Result<(), SqliteError> {
-        let db = self.db()?;
-        // SAFETY: the handle is open.
-        unsafe { ffi::sqlite3_limit(db, limit.code(), value.max(0)) };
-        Ok(())
-    }
-
-    /// Enforces foreign keys, or not.
-    pub fn set_foreign_keys(&self, are_enforced: bool) -> Result<(), SqliteError> {
-        let db = self.db()?;
-        let value = c_int::from(are_enforced);
-        // SAFETY: the handle is open; the option takes an int and a place for an answer, which may be null.
-        let code =
-            unsafe { ffi::sqlite3_db_config(db, ffi::SQLITE_DBCONFIG_ENABLE_FKEY, value, ptr::null_mut::<c_int>()) };
-        self.shared.check(code)
     }
 
     /// Replaces one of the connection's databases by one in memory, from the bytes of a file; it can grow and be written to.
@@ -199,7 +182,7 @@ mod tests {
     #[test]
     fn limits_are_read_and_set() {
         let database = open(":memory:");
-        database.set_limit(Limit::Attached, 2).expect("set");
+        database.set_limit(Limit::Attached.code(), 2).expect("set");
         assert_eq!(database.limit(Limit::Attached), Ok(2));
         assert_eq!(database.limit(Limit::TriggerDepth), Ok(1000));
     }

@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask demo | test | check | bench`.
+//! The project's commands: `cargo xtask demo | test | check | bench | dist`.
 //!
 //! Each command first looks for what it needs and sets up what is missing (see `setup` and `tools`).
 
@@ -6,6 +6,8 @@ mod check;
 mod demo;
 mod flags;
 mod fuzz;
+mod mappers;
+mod node;
 mod setup;
 mod shell;
 mod suite;
@@ -42,17 +44,44 @@ enum Command {
     Test,
     /// Run formatting, lints, licences, unused dependencies, spelling and the project's own rules.
     Check,
-    /// Measure against plain SQLite, in release mode.
+    /// Measure against plain SQLite, or with `node` the Node package against the originals, in release mode.
+    #[command(args_conflicts_with_subcommands = true)]
     Bench {
+        #[command(subcommand)]
+        subject: Option<BenchSubject>,
         /// Arguments for the bench.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
+    },
+    /// Pack what users install.
+    Dist {
+        #[command(subcommand)]
+        what: DistWhat,
     },
     /// Make the committed extract of WordNet again from a folder with its dictionary files.
     #[command(hide = true)]
     WordnetExtract {
         /// The folder that holds data.noun, data.verb, data.adj and data.adv.
         folder: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum DistWhat {
+    /// The Node package and the package of this platform's addon, as tarballs for npm in `dist/npm` of the target folder.
+    Node,
+}
+
+#[derive(Subcommand)]
+enum BenchSubject {
+    /// The Node package against better-sqlite3 and node:sqlite, by processor time.
+    Node {
+        /// How often each pair is measured.
+        #[arg(long, default_value_t = 7)]
+        rounds: usize,
+        /// Measure against originals only whose names hold this.
+        #[arg(long)]
+        only: Option<String>,
     },
 }
 
@@ -73,12 +102,16 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::Demo { arguments } => demo::run(&workspace, &arguments),
         Command::Test => suite::run(&workspace),
         Command::Check => check::run(&workspace),
-        Command::Bench { arguments } => {
+        Command::Bench { subject: Some(BenchSubject::Node { rounds, only }), .. } => {
+            node::bench::run(&workspace, rounds, only.as_deref())
+        }
+        Command::Bench { subject: None, arguments } => {
             setup::require(&[setup::C_COMPILER])?;
             let mut bench = workspace.cargo();
             bench.args(["run", "--release", "--package", "kithdb-tests", "--bin", "bench", "--"]).args(arguments);
             shell::run(&mut bench)
         }
+        Command::Dist { what: DistWhat::Node } => node::dist::run(&workspace),
         Command::WordnetExtract { folder } => wordnet_extract::run(&workspace, &folder),
     }
 }

@@ -60,10 +60,26 @@ pub const NODE: Need = Need {
     packages: ["nodejs", "nodejs", "nodejs", "node"],
 };
 
+/// What builds addons from source is written in it.
+pub const PYTHON: Need = Need {
+    name: "Python 3",
+    purpose: "the original packages for Node are built from source",
+    is_present: || shell::succeeds(Command::new("python3").arg("--version")),
+    packages: ["python3", "python3", "python", "python"],
+};
+
+/// What addons are built with.
+pub const MAKE: Need = Need {
+    name: "make",
+    purpose: "the original packages for Node are built from source",
+    is_present: || cfg!(windows) || shell::succeeds(Command::new("make").arg("--version")),
+    packages: ["build-essential", "make", "base-devel", ""],
+};
+
 /// Node's package manager.
 pub const NPM: Need = Need {
     name: "npm",
-    purpose: "all of WordNet 3.1 comes as an npm package",
+    purpose: "it brings WordNet 3.1, and the packages that the one for Node is held against",
     is_present: || shell::succeeds(npm().arg("--version")),
     packages: ["npm", "nodejs-npm", "npm", "node"],
 };

@@ -1,14 +1,13 @@
 //! `cargo xtask test`: everything that proves that it works.
 
 use std::env;
-use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Result, ensure};
 
+use crate::node::{self, Profile};
 use crate::shell::{self, Stages, Workspace};
-use crate::{fuzz, setup, tools};
+use crate::{fuzz, mappers, setup, tools};
 
 /// Runs all tests, prints the time of each stage and fails if one failed.
 pub fn run(workspace: &Workspace) -> Result<()> {
@@ -20,7 +19,13 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     stages.run("tests", || tests(workspace));
     stages
         .run("examples in the documentation", || shell::run(workspace.cargo().args(["test", "--doc", "--workspace"])));
-    stages.run("Node package", || node_package(workspace));
+    stages.run("Node package", || {
+        node::build(workspace, Profile::Debug)?;
+        node::conformance::ours(workspace)?;
+        node::dist::test(workspace)
+    });
+    stages.run("Node package's tests on the originals", || node::conformance::originals(workspace));
+    stages.run("Node package under mappers", || mappers::run(workspace));
     stages.run("fuzz targets, briefly", || fuzz::run(workspace));
     stages.finish()
 }
@@ -46,20 +51,4 @@ fn tests(workspace: &Workspace) -> Result<()> {
         }
     }
     shell::run(&mut cargo)
-}
-
-/// Builds the addon and runs the package's own tests on it.
-fn node_package(workspace: &Workspace) -> Result<()> {
-    let package = workspace.root.join("node-binding");
-    shell::run(Command::new("node").arg(package.join("build.js")).arg("--debug"))?;
-    let mut files = Vec::new();
-    for entry in fs::read_dir(package.join("test"))? {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(".test.js") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    ensure!(!files.is_empty(), "the Node package has no tests");
-    shell::run(Command::new("node").args(["--test", "--test-reporter=spec"]).args(files))
 }

@@ -2,9 +2,11 @@
 //!
 //! Invariants:
 //! 1. Looking never writes to the file, so a newer format stays as it is; but what a crash left half written SQLite recovers.
+//! 2. A file that is a database is opened by SQLite alone: on Unix, whoever else closes it takes away the locks of every other
+//!    connection that this process has to it.
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,8 +15,6 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use crate::error::FileError;
 use crate::storage::{FILE_FORMAT, get_meta};
-
-const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// What a path holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,16 +70,10 @@ pub fn look(path: &Path, busy_timeout: Duration) -> Result<FileLook, FileError> 
         return Err(FileError::NotSqlite { path: path.to_owned() });
     }
     let path = &path.canonicalize().map_err(|error| io_error(path, error))?;
-    let mut magic = Vec::with_capacity(SQLITE_MAGIC.len());
-    let file = std::fs::File::open(path).map_err(|error| io_error(path, error))?;
-    file.take(SQLITE_MAGIC.len() as u64).read_to_end(&mut magic).map_err(|error| io_error(path, error))?;
     let read_only = metadata.permissions().readonly();
     // SQLite takes an empty file for an empty database.
-    if magic.is_empty() {
+    if metadata.len() == 0 {
         return Ok(FileLook { path: path.clone(), kind: FileKind::Plain, read_only });
-    }
-    if magic != SQLITE_MAGIC {
-        return Err(FileError::NotSqlite { path: path.clone() });
     }
     let kind = look_inside(path, busy_timeout)?;
     Ok(FileLook { path: path.clone(), kind, read_only })
@@ -96,7 +90,14 @@ fn look_at_missing(path: &Path) -> Result<FileLook, FileError> {
 }
 
 fn look_inside(path: &Path, busy_timeout: Duration) -> Result<FileKind, FileError> {
-    let classify = |error| sqlite_error(path, error);
+    let classify = |error: rusqlite::Error| match error.sqlite_error_code() {
+        // What SQLite cannot open, this cannot open and close either.
+        Some(ErrorCode::CannotOpen) => match std::fs::File::open(path) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => io_error(path, error),
+            _ => sqlite_error(path, error),
+        },
+        _ => sqlite_error(path, error),
+    };
     let conn = match open_to_read(path, busy_timeout) {
         Err(error) if awaits_recovery(&error) => open_to_recover(path, busy_timeout),
         opened => opened,

@@ -9,7 +9,7 @@ pub const FILE_FORMAT: i64 = 1;
 
 /// Creates every table that does not depend on which user tables are synced.
 pub const CREATE: &str = "
-CREATE TABLE kith__meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE kith__meta(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
 CREATE TABLE kith__authors(num INTEGER PRIMARY KEY, author BLOB NOT NULL, incarnation BLOB NOT NULL, UNIQUE(author, incarnation));
 CREATE TABLE kith__tables(num INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, name TEXT NOT NULL, schema BLOB NOT NULL, state TEXT NOT NULL,
   existing_rows INTEGER NOT NULL DEFAULT 0, uptake BLOB, schema_sequence INTEGER);
@@ -26,7 +26,7 @@ CREATE TABLE kith_parked(id INTEGER PRIMARY KEY, table_num INTEGER NOT NULL, key
   reason INTEGER NOT NULL, state BLOB NOT NULL, UNIQUE(table_num, key, origin, generation));
 CREATE INDEX kith__parked_live ON kith_parked(table_num) WHERE reason > 0;
 CREATE TABLE kith__violations(table_num INTEGER NOT NULL, key BLOB NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY(table_num, key, kind)) WITHOUT ROWID;
-CREATE TABLE kith__dirty(table_num INTEGER NOT NULL, rowkey, operation TEXT NOT NULL, noted TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP);
+CREATE TABLE kith__dirty(table_num INTEGER NOT NULL, rowkey BLOB, operation TEXT NOT NULL, noted TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP);
 ";
 
 /// Names the table that holds the row metadata of synced table number `num`.

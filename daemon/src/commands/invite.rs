@@ -8,8 +8,6 @@ use kithdb_core::changes::iso_time;
 use kithdb_core::error::FileError;
 use kithdb_core::file::shell_word;
 use kithdb_log::Role;
-use kithdb_log::limits::TICKET_ADDRESSES_MAX;
-use kithdb_peer::addresses::ticket_addresses;
 use serde_json::json;
 
 use super::open;
@@ -30,12 +28,7 @@ pub fn run(arguments: &Invite, output: Output) -> Result<ExitCode> {
         let path = replica.path().unwrap_or(&arguments.file).to_owned();
         return Err(FileError::ReadOnly { path }.into());
     }
-    let given: Vec<String> = arguments.addresses.iter().map(ToString::to_string).collect();
-    let own = ticket_addresses(&replica)?.into_iter().filter(|address| !given.contains(address));
-    // Those given come first: a ticket has room for few.
-    let mut addresses: Vec<String> = given.iter().cloned().chain(own).collect();
-    addresses.truncate(TICKET_ADDRESSES_MAX);
-    let ticket = replica.invite(role, expires_unix_ms, addresses)?;
+    let ticket = kithdb_peer::invite_at(&mut replica, role, expires_unix_ms, &arguments.addresses)?;
     replica.close()?;
     let until = iso_time(expires_unix_ms);
     output.say(&ticket, json!({ "ticket": ticket.to_string(), "role": role.to_string(), "expires_at": until }))?;

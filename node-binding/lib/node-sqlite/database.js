@@ -71,6 +71,7 @@ function close(inner) {
 	// What is being copied is copied to its end, as the connection would not be gone before that.
 	for (const backup of connection.backups) backup.complete();
 	addon.nodeClose(connection.handle);
+	inner.kith?.end();
 	connection.epoch += 1;
 	inner.connection = null;
 }

@@ -113,10 +113,12 @@ export interface StatementIterator extends IterableIterator<Row> {
 export type StatementCounter =
 	'fullscanStep' | 'sort' | 'autoindex' | 'vmStep' | 'reprepare' | 'run' | 'filterMiss' | 'filterHit' | 'memused';
 
-/** The same as of the main face, but for what `init` returns. */
-export interface Kith extends Omit<MainDatabase.Kith, 'init'> {
+/** The same as of the main face, but for what `init` and `join` return. */
+export interface Kith extends Omit<MainDatabase.Kith, 'init' | 'join'> {
 	/** Founds a workspace in the open database; statements prepared before are finalized. */
 	init(options: { name: string }): Database;
+	/** Joins a workspace with the open database, which goes on as a replica; statements prepared before are finalized. */
+	join(...given: Parameters<MainDatabase.Kith['join']>): Promise<Database>;
 }
 
 export class Database {

@@ -72,7 +72,7 @@ pub(super) fn open(js: Js, arguments: &[Val]) -> Answer {
         database.set_foreign_keys(foreign_keys)?;
         database.set_double_quoted_strings(quoted)?;
         database.set_defensive(defensive)?;
-        lowered.iter().try_for_each(|&(limit, value)| database.set_limit(limit, value))?;
+        lowered.iter().try_for_each(|&(limit, value)| database.set_limit(limit.code(), value))?;
         Ok(())
     };
     js.external(Db::new(js, database, path, options, None, Box::new(configure))?)
@@ -137,7 +137,7 @@ pub(super) fn limit(js: Js, arguments: &[Val]) -> Answer {
     let Some(limit) = LIMITS.get(usize::try_from(js.integer(number)?).unwrap_or(usize::MAX)) else { return few() };
     if let Some(&value) = arguments.get(2) {
         enter(js, db)?;
-        db.database.set_limit(*limit, js.integer(value)?)?;
+        db.database.set_limit(limit.code(), js.integer(value)?)?;
     }
     js.int32(db.database.limit(*limit)?)
 }
@@ -195,7 +195,7 @@ pub(super) fn backup_begin(js: Js, arguments: &[Val]) -> Answer {
     let options = OpenOptions { busy_timeout: Duration::ZERO, ..OpenOptions::default() };
     let destination = Database::open_plain_with_uri(&js.string_of(path)?, &options)?;
     let (source, target) = (js.string_of(source)?, js.string_of(target)?);
-    let backup = Rc::new(RefCell::new(Backup::begin_into(&db.database, &source, destination, &target)?));
+    let backup = Rc::new(RefCell::new(Backup::begin_into(&db.database, &source, &destination, &target)?));
     db.add_backup(&backup);
     js.external(Held { db: Rc::clone(db), backup })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use kithdb_core::join::{JoinOptions as ReplicaOptions, PendingJoin};
 use kithdb_core::replica::Replica;
 use kithdb_log::ids::HelloNonce;
-use kithdb_log::{AdminOperation, Ticket};
+use kithdb_log::{AdminOperation, DeviceKeys, Ticket};
 use kithdb_net::{Address, NetConfig, NetEvent, Network, PeerId, SessionId as NetSession, TransportSecret};
 use kithdb_sync::{Input, JoinFault, Joiner, Now, Output, Reason, SessionId};
 use tokio::sync::mpsc;
@@ -78,7 +78,10 @@ struct Attempt {
 
 /// Looks for an owner and asks.
 struct Search<'a> {
-    pending: &'a PendingJoin,
+    // Not the whole of what waits: a database may be moved between threads, but not shared.
+    ticket: &'a Ticket,
+    keys: &'a DeviceKeys,
+    device_name: &'a str,
     network: Network,
     events: mpsc::Receiver<NetEvent>,
     routes: Routes,
@@ -108,7 +111,9 @@ impl<'a> Search<'a> {
             routes.add(vec![address.clone()], Origin::Given, 0);
         }
         Self {
-            pending,
+            ticket: pending.ticket(),
+            keys: pending.keys(),
+            device_name: pending.device_name(),
             network,
             events,
             routes,
@@ -200,8 +205,7 @@ impl<'a> Search<'a> {
     }
 
     async fn ask(&mut self, net: NetSession, peer: PeerId, dialer: bool, address: Address) -> Result<(), JoinError> {
-        let pending = self.pending;
-        let joiner = Joiner::new(pending.ticket().clone(), pending.keys(), pending.device_name())
+        let joiner = Joiner::new(self.ticket.clone(), self.keys, self.device_name)
             .map_err(|_| kithdb_core::error::JoinError::from(kithdb_core::error::InitError::DeviceName))?;
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce)?;

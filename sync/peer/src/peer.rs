@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use kithdb_core::log_error::LogError;
 use kithdb_core::replica::{OpenOptions, Replica};
+use kithdb_log::limits::TICKET_ADDRESSES_MAX;
 use kithdb_log::{Role, Ticket};
-use kithdb_net::{Address, NetConfig, NetEvent, Network, PeerId, StartError as NetStartError, TransportSecret};
+use kithdb_net::{Address, NetConfig, Network, PeerId, StartError as NetStartError, TransportSecret};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::addresses::{choose_port, is_free, keep_port, kept_port, past_addresses, ticket_addresses};
@@ -21,7 +22,7 @@ use crate::gossip;
 use crate::lock::PeerLock;
 use crate::routes::{Origin, Routes};
 use crate::status::PeerStatus;
-use crate::watch::Watch;
+use crate::watch::FileWatch;
 use crate::worker::{Command, Worker, WorkerParts};
 
 /// Commands that wait for the replica's thread; what is above waits in the network.
@@ -35,7 +36,7 @@ pub struct Peer {
     peer_id: PeerId,
     controls: mpsc::UnboundedSender<Control>,
     worker: mpsc::Sender<Command>,
-    _watch: Option<Watch>,
+    _watch: Option<FileWatch>,
     _lock: Option<PeerLock>,
 }
 
@@ -60,7 +61,19 @@ impl Peer {
         };
         replica.conn().busy_timeout(config.busy_timeout).map_err(|error| failed(error.into()))?;
         let (event_sender, events) = mpsc::unbounded_channel();
-        let (network, net_events) = start_network(&replica, &config, &event_sender).await?;
+        // Not lent to another function: a replica may be moved between threads, but not shared, and so may this future.
+        let secret = TransportSecret::from_bytes(*replica.workspace().keys().transport_secret());
+        let (loopback, port) = place_to_listen(&replica, &config, &event_sender)?;
+        let (network, net_events) = match Network::start(net_config(&config, &secret, loopback, port)).await {
+            // Taken between the look and the start.
+            Err(NetStartError::Listen { .. }) if matches!(config.listen, Listen::Everywhere | Listen::Loopback) => {
+                let taken = choose_port(loopback);
+                keep_port(&replica, taken).map_err(failed)?;
+                let _ = event_sender.send(PeerEvent::PortBusy { wanted: port, taken });
+                Network::start(net_config(&config, &secret, loopback, taken)).await?
+            }
+            started => started?,
+        };
 
         let started = Instant::now();
         let mut routes = Routes::new(network.peer_id());
@@ -79,11 +92,13 @@ impl Peer {
         let watch = replica.path().and_then(|path| {
             let (wake, commands) = (wake.clone(), commands.clone());
             let woken = move || {
-                wake.store(true, Ordering::Release);
-                // A full queue wakes the thread all the same.
-                let _ = commands.try_send(Command::Wake);
+                // Whoever has been woken and has not looked yet need not be woken again.
+                if !wake.swap(true, Ordering::AcqRel) {
+                    // A full queue wakes the thread all the same.
+                    let _ = commands.try_send(Command::Wake);
+                }
             };
-            let watch = Watch::start(path, woken);
+            let watch = FileWatch::start(path, woken);
             watch
                 .map_err(|error| {
                     let reason = format!("commits of other programs are noticed a second late: {error}");
@@ -192,7 +207,20 @@ impl Peer {
 
 /// Makes a ticket for one device that names where this one can be reached; only owners may.
 pub fn invite(replica: &mut Replica, role: Role, expires_unix_ms: u64) -> Result<Ticket, InviteError> {
-    let addresses = ticket_addresses(replica)?;
+    invite_at(replica, role, expires_unix_ms, &[])
+}
+
+/// As [`invite`], with further addresses, which come first: a ticket has room for few.
+pub fn invite_at(
+    replica: &mut Replica,
+    role: Role,
+    expires_unix_ms: u64,
+    given: &[Address],
+) -> Result<Ticket, InviteError> {
+    let given: Vec<String> = given.iter().map(ToString::to_string).collect();
+    let own = ticket_addresses(replica)?.into_iter().filter(|address| !given.contains(address));
+    let mut addresses: Vec<String> = given.iter().cloned().chain(own).collect();
+    addresses.truncate(TICKET_ADDRESSES_MAX);
     Ok(replica.invite(role, expires_unix_ms, addresses)?)
 }
 
@@ -200,14 +228,13 @@ fn failed(error: LogError) -> StartError {
     DriverError::Log(error).into()
 }
 
-/// Starts the network where the configuration says, or at another port if the kept one is busy.
-async fn start_network(
+/// Returns whether to listen on this machine only, and at which port.
+fn place_to_listen(
     replica: &Replica,
     config: &PeerConfig,
     events: &mpsc::UnboundedSender<PeerEvent>,
-) -> Result<(Network, mpsc::Receiver<NetEvent>), StartError> {
-    let secret = TransportSecret::from_bytes(*replica.workspace().keys().transport_secret());
-    let (loopback, port) = match &config.listen {
+) -> Result<(bool, u16), StartError> {
+    Ok(match &config.listen {
         Listen::Everywhere | Listen::Loopback => {
             let loopback = config.listen == Listen::Loopback;
             (loopback, kept_or_free_port(replica, loopback, events)?)
@@ -218,29 +245,20 @@ async fn start_network(
         }
         Listen::LoopbackPort(port) => (true, *port),
         Listen::At(_) | Listen::Nowhere => (false, 0),
-    };
-    let net_config = |port| {
-        let mut net =
-            if loopback { NetConfig::loopback(secret.clone(), port) } else { NetConfig::new(secret.clone(), port) };
-        match &config.listen {
-            Listen::At(addresses) => net.listen = addresses.iter().map(ToString::to_string).collect(),
-            Listen::Nowhere => net.listen.clear(),
-            _ => {}
-        }
-        net.mdns = config.mdns;
-        net.gossip = config.gossip;
-        net
-    };
-    match Network::start(net_config(port)).await {
-        // Taken between the look and the start.
-        Err(NetStartError::Listen { .. }) if matches!(config.listen, Listen::Everywhere | Listen::Loopback) => {
-            let taken = choose_port(loopback);
-            keep_port(replica, taken).map_err(failed)?;
-            let _ = events.send(PeerEvent::PortBusy { wanted: port, taken });
-            Ok(Network::start(net_config(taken)).await?)
-        }
-        started => Ok(started?),
+    })
+}
+
+fn net_config(config: &PeerConfig, secret: &TransportSecret, loopback: bool, port: u16) -> NetConfig {
+    let mut net =
+        if loopback { NetConfig::loopback(secret.clone(), port) } else { NetConfig::new(secret.clone(), port) };
+    match &config.listen {
+        Listen::At(addresses) => net.listen = addresses.iter().map(ToString::to_string).collect(),
+        Listen::Nowhere => net.listen.clear(),
+        _ => {}
     }
+    net.mdns = config.mdns;
+    net.gossip = config.gossip;
+    net
 }
 
 fn kept_or_free_port(

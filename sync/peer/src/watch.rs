@@ -5,24 +5,28 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 /// Milliseconds after an event at which the database is looked at again.
-pub(crate) const LOOKS_MS: [u64; 4] = [2, 10, 50, 250];
+pub const LOOKS_MS: [u64; 4] = [2, 10, 50, 250];
 /// Milliseconds between two looks that no event asked for: the net below the events.
-pub(crate) const LOOK_ANYWAY_MS: u64 = 5_000;
+pub const LOOK_ANYWAY_MS: u64 = 5_000;
+
+/// How long events are left to gather after one was told: a commit of many pages makes thousands.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// Watches the files of one database; dropping it ends the watch.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct FileWatch {
     _watcher: RecommendedWatcher,
 }
 
-impl Watch {
+impl FileWatch {
     /// Calls `wake` whenever the database, its write-ahead log or its journal changes.
-    pub(crate) fn start(path: &Path, wake: impl Fn() + Send + 'static) -> notify::Result<Self> {
+    pub fn start(path: &Path, wake: impl Fn() + Send + 'static) -> notify::Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("."));
         let names = path.file_name().map(names_of).unwrap_or_default();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
@@ -32,6 +36,8 @@ impl Watch {
                 };
                 if event.need_rescan() || (is_change(&event.kind) && event.paths.iter().any(is_ours)) {
                     wake();
+                    // This is the watcher's own thread; the system merges equal events that nobody has read yet.
+                    std::thread::sleep(GATHER);
                 }
             }
             Err(error) => {
@@ -78,7 +84,7 @@ mod tests {
             // The end of the test may come first.
             let _ = sender.send(());
         };
-        let _watch = Watch::start(&path, wake).unwrap();
+        let _watch = FileWatch::start(&path, wake).unwrap();
         std::fs::write(folder.path().join("other.db"), "two").unwrap();
         std::fs::read(&path).unwrap();
         std::fs::write(folder.path().join("notes.db-wal"), "three").unwrap();

@@ -49,7 +49,7 @@ impl Teller {
             _ => {}
         }
         if self.output.json {
-            let Some(mut value) = json_of(event) else { return Ok(()) };
+            let mut value = json_of(event);
             value["elapsed_ms"] = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).into();
             return self.output.line(value);
         }
@@ -192,6 +192,11 @@ fn text_of(event: &PeerEvent) -> Option<String> {
             }
             line
         }
+        PeerEvent::TriggersLeftOut { reason } => {
+            format!(
+                "a trigger stopped a merge, which was done without triggers, so that what they write is missing: {reason}"
+            )
+        }
         PeerEvent::Torn { transactions } => {
             format!(
                 "merged {} without a part that did not arrive in time",
@@ -239,92 +244,14 @@ fn text_of(event: &PeerEvent) -> Option<String> {
     })
 }
 
-/// The object for programs; none for an event this version has no name for.
-fn json_of(event: &PeerEvent) -> Option<Value> {
-    let addresses = |addresses: &mut dyn Iterator<Item = String>| addresses.collect::<Vec<_>>();
-    Some(match event {
-        PeerEvent::Listening { address } => json!({ "event": "listening", "address": address.to_string() }),
-        PeerEvent::PortBusy { wanted, taken } => json!({ "event": "port_busy", "wanted": wanted, "taken": taken }),
-        PeerEvent::ListenFailed { address, reason } => {
-            json!({ "event": "listen_failed", "address": address.to_string(), "reason": reason })
-        }
-        PeerEvent::MdnsFailed { reason } => json!({ "event": "mdns_failed", "reason": reason }),
-        PeerEvent::PeerFound { address } => json!({ "event": "peer_found", "address": address.to_string() }),
-        PeerEvent::NoPeerYet { tried, addresses: own, mdns } => {
-            let tried: Vec<_> = tried
-                .iter()
-                .map(|tried| json!({ "address": tried.address.to_string(), "reason": tried.reason }))
-                .collect();
-            json!({
-                "event": "no_peer_yet", "tried": tried, "mdns": mdns,
-                "addresses": addresses(&mut own.iter().map(ToString::to_string)),
-                "advice": advice::nobody(&[], own, *mdns).split_once("What to do:").map(|(_, advice)| advice.trim()),
-            })
-        }
-        PeerEvent::DialFailed { address, reason } => {
-            json!({ "event": "dial_failed", "address": address.to_string(), "reason": reason })
-        }
-        PeerEvent::Connected { session, device, address, path } => json!({
-            "event": "connected", "session": session.0, "device": device.name, "author": device.author.to_string(),
-            "address": address.to_string(), "path": path.to_string(),
-        }),
-        PeerEvent::Disconnected { session, device, reason } => {
-            json!({ "event": "disconnected", "session": session.0, "device": device.name, "reason": reason })
-        }
-        PeerEvent::Refused { address, reason } => {
-            json!({ "event": "refused", "address": address.to_string(), "reason": reason })
-        }
-        PeerEvent::Progress { session, device, have_entries, want_entries, received_bytes } => json!({
-            "event": "progress", "session": session.0, "device": device.name, "have_entries": have_entries,
-            "want_entries": want_entries, "received_bytes": received_bytes,
-        }),
-        PeerEvent::CaughtUp { session, device } => {
-            json!({ "event": "caught_up", "session": session.0, "device": device.name })
-        }
-        PeerEvent::InStep { session, device } => {
-            json!({ "event": "in_step", "session": session.0, "device": device.name })
-        }
-        PeerEvent::Sealed { transactions, rows_taken_up } => {
-            json!({ "event": "sealed", "transactions": transactions, "rows_taken_up": rows_taken_up })
-        }
-        PeerEvent::Applied { entries, operations, rows, tables_created, waiting } => json!({
-            "event": "applied", "entries": entries, "operations": operations, "rows": rows,
-            "tables_created": tables_created, "waiting": waiting,
-        }),
-        PeerEvent::Torn { transactions } => json!({ "event": "torn", "transactions": transactions }),
-        PeerEvent::Forged { device, sequence, reason } => json!({
-            "event": "forged", "device": device.as_ref().map(|device| &device.name),
-            "sequence": sequence.map(|sequence| sequence.get()), "reason": reason,
-        }),
-        PeerEvent::Damaged { device, sequence } => {
-            json!({ "event": "damaged", "device": device.name, "sequence": sequence.get() })
-        }
-        PeerEvent::Fork { device, sequence } => {
-            json!({ "event": "fork", "device": device.name, "sequence": sequence.get() })
-        }
-        PeerEvent::ClockAhead { device, ahead_ms } => {
-            json!({ "event": "clock_ahead", "device": device.name, "ahead_ms": ahead_ms })
-        }
-        PeerEvent::OwnStreamAhead { reason } => json!({ "event": "new_incarnation", "reason": reason }),
-        PeerEvent::WrittenAnew { reason, operations } => {
-            json!({ "event": "written_anew", "reason": reason, "operations": operations })
-        }
-        PeerEvent::JoinAsked { author } => json!({ "event": "join_asked", "author": author.to_string() }),
-        PeerEvent::Admitted { device } => {
-            json!({ "event": "admitted", "device": device.name, "author": device.author.to_string() })
-        }
-        PeerEvent::JoinRefused { author, reason } => {
-            json!({ "event": "join_refused", "author": author.to_string(), "reason": reason })
-        }
-        PeerEvent::MembersChanged { operations } => json!({ "event": "members_changed", "operations": operations }),
-        PeerEvent::ReceivingPaused { disk_full, for_ms } => {
-            json!({ "event": "receiving_paused", "disk_full": disk_full, "for_ms": for_ms })
-        }
-        PeerEvent::ReceivingResumed => json!({ "event": "receiving_resumed" }),
-        PeerEvent::Delayed { reason } => json!({ "event": "delayed", "reason": reason }),
-        PeerEvent::Stopped { reason } => json!({ "event": "failed", "reason": reason }),
-        _ => return None,
-    })
+/// The object for programs: what happened, with what to do where nobody was found.
+fn json_of(event: &PeerEvent) -> Value {
+    let mut value = event.to_json();
+    if let PeerEvent::NoPeerYet { addresses, mdns, .. } = event {
+        let advice = advice::nobody(&[], addresses, *mdns);
+        value["advice"] = advice.split_once("What to do:").map(|(_, advice)| advice.trim()).into();
+    }
+    value
 }
 
 #[cfg(test)]

@@ -1,0 +1,5 @@
+// The same for `import`: one module, whichever way it is loaded.
+import promises from './index.js';
+
+export default promises;
+export const { open, Database, Statement } = promises;

@@ -1,0 +1,95 @@
+//! The packages that ours stands in for, at fixed versions, set up once into a folder outside the clone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::node::runtime::{Runtime, facts_of_system};
+use crate::setup;
+use crate::shell;
+
+/// A package of npm that ours is held against.
+#[derive(Debug)]
+pub struct Original {
+    /// What people call it, with its generation.
+    pub name: &'static str,
+    package: &'static str,
+    version: &'static str,
+    /// The Node that it runs on here.
+    pub runtime: Runtime,
+    /// Whether its addon is built from source, for want of one that runs on that Node.
+    is_built: bool,
+}
+
+/// The synchronous one, in the generation that runs on old versions of Node too.
+pub const BETTER_SQLITE3_12: Original = Original {
+    name: "better-sqlite3 12",
+    package: "better-sqlite3",
+    version: "12.11.1",
+    runtime: Runtime::System,
+    is_built: true,
+};
+
+/// The synchronous one, in its newest generation, which needs Node 22.
+pub const BETTER_SQLITE3_13: Original = Original {
+    name: "better-sqlite3 13",
+    package: "better-sqlite3",
+    version: "13.2.0",
+    runtime: Runtime::Node26,
+    is_built: false,
+};
+
+impl Original {
+    /// Returns the package's folder, setting it up first where it is missing.
+    pub fn ensure(&self) -> Result<PathBuf> {
+        let set_up = if self.is_built { build(self.package, self.version) } else { fetch(self.package, self.version) };
+        set_up.with_context(|| format!("could not set up {}", self.name))
+    }
+}
+
+/// Returns the folder of a package that brings what it needs.
+pub fn fetch(package: &str, version: &str) -> Result<PathBuf> {
+    install(package, version, "", None)
+}
+
+/// Returns the folder of a package whose addon is built for the Node on the PATH.
+fn build(package: &str, version: &str) -> Result<PathBuf> {
+    let facts = facts_of_system()?;
+    setup::require(&[setup::CPP_COMPILER, setup::PYTHON, setup::MAKE])?;
+    install(package, version, &format!("-abi{}", facts.abi), Some(&facts.prefix))
+}
+
+/// Installs a package into a folder of its own; `prefix` is that of the Node that its addon is built for.
+fn install(package: &str, version: &str, suffix: &str, prefix: Option<&Path>) -> Result<PathBuf> {
+    let wanted = format!("{package}@{version}");
+    let folder = shell::cache_folder()?.join("kithdb-tools").join("npm").join(format!("{wanted}{suffix}"));
+    let installed = folder.join("node_modules").join(package);
+    // Written last, so that what was interrupted is done again.
+    let mark = folder.join("complete");
+    if mark.is_file() {
+        return Ok(installed);
+    }
+    setup::require(&[setup::NPM])?;
+    println!("{} {wanted} into {} (once)", if prefix.is_some() { "building" } else { "fetching" }, folder.display());
+    fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
+    let mut npm = setup::npm();
+    npm.current_dir(&folder).args(["install", "--no-audit", "--no-fund", "--loglevel", "error", "--prefix"]);
+    npm.arg(&folder);
+    match prefix {
+        None => {
+            npm.arg("--ignore-scripts");
+        }
+        Some(prefix) => {
+            npm.env("npm_config_build_from_source", "true");
+            // Without headers beside Node, they are fetched.
+            if prefix.join("include/node/node_api.h").is_file() {
+                npm.env("npm_config_nodedir", prefix);
+            }
+        }
+    }
+    shell::run(npm.arg(&wanted))?;
+    ensure!(installed.is_dir(), "npm did not put {package} into {}", folder.display());
+    fs::write(&mark, "").with_context(|| format!("could not write {}", mark.display()))?;
+    Ok(installed)
+}
