@@ -1,7 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { sqlite3, answer, ask, run, errorOf, checkError, open, memory, close, freshPath } = require('./sqlite3-support');
+const { sqlite3, IS_ORIGINAL, answer, ask, run, errorOf, checkError, open, memory, close, freshPath } = require('./sqlite3-support');
 
 // A query that takes long, unless it is interrupted.
 const LONG = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) AS n FROM n';
@@ -247,4 +247,25 @@ test('a lock is waited for as long as was configured', async () => {
 	assert.equal((await inserted).changes, 1);
 	await close(holder);
 	await close(waiter);
+});
+
+test('callbacks are called in the asynchronous context of the call', async () => {
+	const { AsyncLocalStorage } = require('node:async_hooks');
+	const storage = new AsyncLocalStorage();
+	const db = await memory();
+	const within = (context, object, method, ...given) => new Promise((resolve) => {
+		storage.run(context, () => object[method](...given, () => resolve(storage.getStore())));
+	});
+	assert.equal(await within('get', db, 'get', 'SELECT 1'), 'get');
+	if (!IS_ORIGINAL) {
+		// The original keeps it for the first use of a text only.
+		const statement = db.prepare('SELECT 1');
+		for (const method of ['run', 'get', 'all', 'each', 'reset', 'finalize']) assert.equal(await within(method, statement, method), method);
+		for (const method of ['run', 'all', 'each', 'exec', 'prepare']) assert.equal(await within(method, db, method, 'SELECT 1'), method);
+		db.serialize();
+		const all = [1, 2, 3].map((number) => within(number, db, 'get', 'SELECT 1'));
+		assert.deepEqual(await Promise.all([...all, within('last', db, 'wait')]), [1, 2, 3, 'last']);
+	}
+	// Of what was prepared here statements may be left.
+	db.interrupt();
 });
