@@ -192,6 +192,11 @@ fn text_of(event: &PeerEvent) -> Option<String> {
             }
             line
         }
+        PeerEvent::TriggersLeftOut { reason } => {
+            format!(
+                "a trigger stopped a merge, which was done without triggers, so that what they write is missing: {reason}"
+            )
+        }
         PeerEvent::Torn { transactions } => {
             format!(
                 "merged {} without a part that did not arrive in time",
@@ -291,6 +296,7 @@ fn json_of(event: &PeerEvent) -> Option<Value> {
             "event": "applied", "entries": entries, "operations": operations, "rows": rows,
             "tables_created": tables_created, "waiting": waiting,
         }),
+        PeerEvent::TriggersLeftOut { reason } => json!({ "event": "triggers_left_out", "reason": reason }),
         PeerEvent::Torn { transactions } => json!({ "event": "torn", "transactions": transactions }),
         PeerEvent::Forged { device, sequence, reason } => json!({
             "event": "forged", "device": device.as_ref().map(|device| &device.name),
