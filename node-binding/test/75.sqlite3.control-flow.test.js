@@ -1,7 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { sqlite3, answer, ask, run, errorOf, checkError, open, memory, close, freshPath } = require('./sqlite3-support');
+const { sqlite3, IS_ORIGINAL, answer, ask, run, errorOf, checkError, open, memory, close, freshPath } = require('./sqlite3-support');
 
 // A query that takes long, unless it is interrupted.
 const LONG = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) AS n FROM n';
@@ -46,15 +46,14 @@ test('what a callback asks of another statement is done before the next serializ
 	const db = await memory('CREATE TABLE t(a)');
 	const insert = db.prepare('INSERT INTO t VALUES(?)');
 	await ask(insert, 'run', 'first');
-	const rows = await new Promise((resolve) => {
+	await new Promise((resolve) => {
 		db.serialize(() => {
 			db.run('BEGIN', () => insert.run('within'));
-			db.run('ROLLBACK');
-			db.all('SELECT a FROM t', (error, all) => resolve(all));
+			db.run('ROLLBACK', resolve);
 		});
 	});
-	assert.deepEqual(rows, [{ a: 'first' }]);
-	insert.finalize();
+	await ask(insert, 'finalize');
+	assert.deepEqual(await ask(db, 'all', 'SELECT a FROM t'), [{ a: 'first' }]);
 	await close(db);
 });
 
@@ -122,6 +121,29 @@ test('exec waits for what was asked before, and what comes after it waits for it
 	});
 	assert.deepEqual(heard, [...Array.from({ length: 20 }, () => 'run'), 'exec', 'second exec', 1]);
 	statement.finalize();
+	await close(db);
+});
+
+test('exec waits for what the callbacks before it ask of statements, too', async () => {
+	const db = await memory('CREATE TABLE t(a)');
+	const [first, second] = [db.prepare('INSERT INTO t VALUES(1)'), db.prepare('INSERT INTO t VALUES(2)')];
+	first.run(() => second.run());
+	await ask(db, 'exec', 'DELETE FROM t');
+	first.finalize();
+	await ask(second, 'finalize');
+	assert.deepEqual(await ask(db, 'all', 'SELECT a FROM t'), []);
+	await close(db);
+});
+
+test('what comes after exec begins when exec has called back', async () => {
+	const db = await memory('CREATE TABLE t(a)');
+	const insert = db.prepare('INSERT INTO t VALUES(1)');
+	await ask(insert, 'reset');
+	db.exec('SELECT 1', () => insert.run());
+	const rows = await ask(db, 'all', 'SELECT a FROM t');
+	// In the original both then run at the same time.
+	if (!IS_ORIGINAL) assert.deepEqual(rows, [{ a: 1 }]);
+	await ask(insert, 'finalize');
 	await close(db);
 });
 
@@ -247,4 +269,27 @@ test('a lock is waited for as long as was configured', async () => {
 	assert.equal((await inserted).changes, 1);
 	await close(holder);
 	await close(waiter);
+});
+
+test('callbacks are called in the asynchronous context of the call', async () => {
+	const { AsyncLocalStorage } = require('node:async_hooks');
+	const storage = new AsyncLocalStorage();
+	const db = await memory();
+	const within = (context, object, method, ...given) => new Promise((resolve) => {
+		storage.run(context, () => object[method](...given, () => resolve(storage.getStore())));
+	});
+	assert.equal(await within('get', db, 'get', 'SELECT 1'), 'get');
+	if (!IS_ORIGINAL) {
+		// The original keeps it for the first use of a text only.
+		const statement = db.prepare('SELECT 1');
+		for (const method of ['run', 'get', 'all', 'each', 'reset', 'finalize']) assert.equal(await within(method, statement, method), method);
+		for (const method of ['run', 'all', 'each', 'exec', 'prepare']) assert.equal(await within(method, db, method, 'SELECT 1'), method);
+		db.serialize();
+		const all = [1, 2, 3].map((number) => within(number, db, 'get', 'SELECT 1'));
+		const prepared = db.prepare('SELECT 1');
+		all.push(within('prepared', prepared, 'get'), within('finalized', prepared, 'finalize'));
+		assert.deepEqual(await Promise.all([...all, within('last', db, 'wait')]), [1, 2, 3, 'prepared', 'finalized', 'last']);
+	}
+	// Of what was prepared here statements may be left.
+	db.interrupt();
 });

@@ -2,7 +2,7 @@
 // The class `Backup`: an online backup, step by step.
 
 const EventEmitter = require('events');
-const { SCHEDULE, ACTIONS, DONE, FAILED, BACKED_UP } = require('./schedule');
+const { later, SCHEDULE, ACTIONS, DONE, FAILED, BACKED_UP } = require('./schedule');
 const { CODES, makeError } = require('./constants');
 
 let nextId = 0;
@@ -130,7 +130,7 @@ class Backup extends EventEmitter {
 			: () => this.#schedule.send(action, this, receiver, this.#id, ...rest);
 		this.#asked += 1;
 		if (this.#waiting === undefined) act();
-		else this.#waiting.push(act);
+		else this.#waiting.push(later(act));
 		return this;
 	}
 

@@ -5,6 +5,7 @@
 // rules: exec, close, loadExtension, wait, and everything while serialized. Only a job with somebody to tell is pending until they
 // were told; of the others nobody could say whether the next began before their end was known here, so the thread may run ahead.
 
+const { AsyncResource } = require('async_hooks');
 const { load } = require('../addon');
 const { CODES, makeError } = require('./constants');
 
@@ -80,6 +81,32 @@ class Pairs {
 	}
 }
 
+/** Keeps the asynchronous context for something that is done later; `AsyncResource.bind` does the same in many times the time. */
+function later(act) {
+	const resource = new AsyncResource('kithdb');
+	return () => resource.runInAsyncScope(act);
+}
+
+/** Who is told of a job. */
+class Told extends AsyncResource {
+	#receiver;
+
+	constructor(receiver) {
+		super('kithdb');
+		this.#receiver = receiver;
+	}
+
+	/** Hands over some of many rows. */
+	take(rows) {
+		this.runInAsyncScope(this.#receiver.take, this.#receiver, rows);
+	}
+
+	settle(owner, kind, answer) {
+		if (typeof this.#receiver === 'function') this.runInAsyncScope(settle, undefined, owner, this.#receiver, kind, answer);
+		else this.runInAsyncScope(this.#receiver.settle, this.#receiver, owner, kind, answer);
+	}
+}
+
 class Schedule {
 	isOpen = false;
 	isClosing = false;
@@ -98,7 +125,7 @@ class Schedule {
 	#isLocked = false;
 	/** Calls that wait for their turn: what begins them, and what is known of them. */
 	#waiting = new Pairs();
-	/** Jobs under way: whose, and who is told. */
+	/** Jobs under way: whose, and who is told, in the asynchronous context of whoever asked. */
 	#underWay = new Pairs();
 
 	constructor(database) {
@@ -125,7 +152,7 @@ class Schedule {
 			return;
 		}
 		if (this.mustWait(isExclusive)) {
-			this.#waiting.push(start, { isExclusive: isExclusive || this.isSerialized, callback });
+			this.#waiting.push(later(start), { isExclusive: isExclusive || this.isSerialized, callback });
 			return;
 		}
 		this.#isLocked = isExclusive;
@@ -189,8 +216,12 @@ class Schedule {
 	}
 
 	#note(owner, receiver) {
-		this.#underWay.push(owner, receiver);
-		if (receiver !== undefined) this.#pending += 1;
+		if (receiver === undefined) {
+			this.#underWay.push(owner, undefined);
+		} else {
+			this.#underWay.push(owner, new Told(receiver));
+			this.#pending += 1;
+		}
 	}
 
 	/** Calls back; what is thrown there is the program's to handle, and nobody else hears less for it. */
@@ -216,9 +247,9 @@ class Schedule {
 			this.#database.emit(event, ...answer);
 			return;
 		}
-		const { one: owner, other: receiver } = underWay;
+		const { one: owner, other: told } = underWay;
 		underWay.skip(1);
-		if (receiver === undefined) {
+		if (told === undefined) {
 			if (kind === FAILED) owner.emit('error', makeError(answer[0], answer[1]));
 			return;
 		}
@@ -226,8 +257,7 @@ class Schedule {
 		const isEarly = owner === this.#database;
 		if (isEarly) this.#pending -= 1;
 		try {
-			if (typeof receiver === 'function') settle(owner, receiver, kind, answer);
-			else receiver.settle(owner, kind, answer);
+			told.settle(owner, kind, answer);
 		} finally {
 			if (!isEarly) this.#pending -= 1;
 			this.proceed();
@@ -261,4 +291,4 @@ function settle(owner, callback, kind, [first, second, third]) {
 	}
 }
 
-module.exports = { SCHEDULE, Schedule, ACTIONS, USES, DONE, FAILED, BACKED_UP };
+module.exports = { later, SCHEDULE, Schedule, ACTIONS, USES, DONE, FAILED, BACKED_UP };

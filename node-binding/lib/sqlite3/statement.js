@@ -2,7 +2,7 @@
 // The class `Statement`, and the use of a statement that a text is prepared for once.
 
 const EventEmitter = require('events');
-const { SCHEDULE, ACTIONS, USES, DONE, FAILED } = require('./schedule');
+const { later, SCHEDULE, ACTIONS, USES, DONE, FAILED } = require('./schedule');
 const { makeError } = require('./constants');
 const { takeCallback, readParameters, keepParameters } = require('./parameters');
 
@@ -145,7 +145,7 @@ class Statement {
 	#act(receiver, act) {
 		const turn = this.#isFinalized ? () => this.#schedule.send(ACTIONS.late, this, receiver, this.#id) : act;
 		if (this.#waiting === undefined) turn();
-		else this.#waiting.push(turn);
+		else this.#waiting.push(later(turn));
 	}
 
 	/** Uses a statement that is prepared for it and finalized afterwards. */
