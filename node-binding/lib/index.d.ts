@@ -33,7 +33,13 @@ declare class Database {
 }
 
 declare namespace Database {
-	export { Database };
+	// With one list, what is not in it is not exported.
+	export {
+		Database, SqliteError, Options, RunResult, ColumnDefinition, Statement, Transaction, PragmaOptions, SerializeOptions,
+		BackupProgress, BackupOptions, FunctionOptions, AggregateOptions, TableDefinition, KithStatus, Kith,
+		KithMember, KithOpenOptions, KithInviteOptions, KithJoinOptions, KithWatchOptions, KithWatchCallback, KithPeer,
+		KithPeerEvents, KithPeerStatus, KithSession,
+	};
 
 	class SqliteError extends Error {
 		constructor(message: string, code: string);
@@ -230,6 +236,7 @@ declare namespace Database {
 		'in-step': [about: { session: number; device: string }];
 		sealed: [about: { transactions: number; rowsTakenUp: number }];
 		applied: [about: { entries: number; operations: number; rows: Record<string, number>; tablesCreated: string[]; waiting: number }];
+		'triggers-left-out': [about: { reason: string }];
 		torn: [about: { transactions: number }];
 		forged: [about: { device: string | null; sequence: number | null; reason: string }];
 		damaged: [about: { device: string; sequence: number }];
