@@ -272,7 +272,7 @@ declare namespace Database {
 	}
 
 	/** Called with the rows, or if the query failed with `undefined` and the error. */
-	type KithWatchCallback<Row> = (...found: [rows: Row[]] | [rows: undefined, error: Error]) => void;
+	type KithWatchCallback<Row> = (rows: Row[] | undefined, error?: Error) => unknown;
 
 	interface Kith {
 		/** Whether the database belongs to a workspace. */

@@ -5,7 +5,8 @@
 //! 2. The parts of a transaction that this replica can see are merged in one SQLite transaction, or after [`TORN_AFTER_MS`] without
 //!    the missing ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use kithdb_log::{
     ContentKey, EpochId, EpochSecret, Hlc, Opener, Operation, PayloadContext, RowsReader, ScopeKey, SealedEntry,
@@ -16,9 +17,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::catalog::quarantine_name;
 use crate::define::CreateOutcome;
-use crate::entries::{EntryStatus, assemble, find_stream};
+use crate::entries::{EntryStatus, assemble};
 use crate::log_error::LogError;
-use crate::merge::{Authors, Merge, MergeError, apply};
+use crate::merge::{Merge, MergeError, apply};
+use crate::parts::{Checked, Held, Needs, pull_in_parts};
 use crate::registry::{Registry, TableInfo, TableState};
 use crate::replica::Replica;
 use crate::seal::SealBudget;
@@ -96,10 +98,11 @@ pub(crate) fn content_key(
 }
 
 /// A stored entry on its way into the tables.
+#[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     arrival: i64,
     stream: i64,
-    received_unix_ms: u64,
+    pub(crate) received_unix_ms: u64,
     pub(crate) entry: SealedEntry,
     /// The greatest clock of the entry before.
     after: Hlc,
@@ -143,13 +146,6 @@ pub(crate) fn context_of(candidate: &Candidate) -> PayloadContext {
         after: candidate.after,
         up_to: header.clock,
     }
-}
-
-/// What an entry needs to be there before it is merged.
-#[derive(Default)]
-struct Needs {
-    siblings: Vec<(StreamId, SequenceNumber)>,
-    continues: bool,
 }
 
 /// Reads a payload to its end without merging, so that a malformed one changes nothing.
@@ -254,12 +250,19 @@ impl Replica {
                 tracing::warn!(%error, "a trigger stopped a merge, which runs again without triggers");
                 let triggers = self.conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER)?;
                 self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+                let reason = with_causes(&error);
                 let again = self.durably(run);
+                self.triggers_left_out = Some(reason);
                 self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, triggers)?;
                 again
             }
             outcome => outcome,
         }
+    }
+
+    /// Says, once, why the application's triggers were left out of what was merged since the last call, if they were.
+    pub fn take_triggers_left_out(&mut self) -> Option<String> {
+        self.triggers_left_out.take()
     }
 
     /// Creates or registers the tables whose definitions have arrived.
@@ -279,7 +282,9 @@ impl Replica {
             let conn = &replica.conn;
             let mut reading =
                 Reading { conn, epoch: &replica.workspace.epoch, opener: Opener::new(), keys: BTreeMap::new() };
-            for candidate in select_waiting(conn, usize::MAX, now_unix_ms, Some(lane.as_bytes()), report)? {
+            let lane = Some(lane.as_bytes());
+            for mut candidate in select_waiting(conn, usize::MAX, now_unix_ms, lane, &Held::default(), report)? {
+                candidate.entry.ciphertext = read_ciphertext(conn, candidate.arrival)?;
                 let opened =
                     reading.open(&candidate, TableId::SCHEMA).and_then(|payload| Ok(TableSchema::decode(&payload)?));
                 match opened {
@@ -324,18 +329,24 @@ fn set_status(conn: &Connection, arrival: i64, status: EntryStatus, note: Option
     Ok(())
 }
 
+/// Says what went wrong, and what was behind it.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 fn refuse(
     conn: &Connection,
     candidate: &Candidate,
     error: &LogError,
     report: &mut ApplyReport,
 ) -> Result<(), LogError> {
-    let mut reason = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        reason = format!("{reason}: {cause}");
-        source = cause.source();
-    }
+    let reason = with_causes(error);
     let header = &candidate.entry.header;
     tracing::warn!(author = %header.stream.author, sequence = header.sequence.get(), reason, "an entry was refused");
     set_status(conn, candidate.arrival, EntryStatus::Refused, Some(&reason))?;
@@ -343,62 +354,81 @@ fn refuse(
     Ok(())
 }
 
-/// Reads waiting entries in order of arrival until `bytes_max`; entries from the future stay where they are.
+/// Reads waiting entries in order of arrival, without their ciphertexts, until those that nothing is known of have `bytes_max` bytes;
+/// entries from the future stay where they are.
 fn select_waiting(
     conn: &Connection,
     bytes_max: usize,
     now_unix_ms: u64,
     lane: Option<&[u8; 32]>,
+    held: &Held,
     report: &mut ApplyReport,
 ) -> Result<Vec<Candidate>, LogError> {
     let mut statement = conn.prepare_cached(&format!(
-        "SELECT {CANDIDATE} FROM kith__entries e JOIN kith__streams s ON s.num = e.stream
+        "SELECT {CANDIDATE}, length(e.ciphertext) FROM kith__entries e JOIN kith__streams s ON s.num = e.stream
          WHERE e.status = 0 AND (?1 IS NULL OR s.lane = ?1) ORDER BY e.arrival",
     ))?;
     let mut rows = statement.query([lane])?;
-    let (mut out, mut bytes) = (Vec::new(), 0);
+    let (mut out, mut bytes, mut known) = (Vec::new(), 0, 0);
     while let Some(row) = rows.next()? {
-        if bytes >= bytes_max {
+        if bytes >= bytes_max && known >= held.len() {
             report.more = true;
             break;
         }
-        let candidate = read_candidate(row)?;
-        if candidate.entry.header.clock.is_ahead_of(now_unix_ms) {
+        let candidate = read_candidate(row, Vec::new())?;
+        if held.holds(&candidate) {
+            known += 1;
+        } else if candidate.entry.header.clock.is_ahead_of(now_unix_ms) {
             report.waiting += 1;
             continue;
+        } else if bytes >= bytes_max {
+            report.more = true;
+            continue;
+        } else {
+            let ciphertext_bytes: u32 = row.get(CANDIDATE_COLUMNS)?;
+            bytes += candidate.entry.byte_len() + ciphertext_bytes as usize;
         }
-        bytes += candidate.entry.byte_len();
         out.push(candidate);
     }
     Ok(out)
 }
 
-/// An entry that was opened and found good.
-struct Checked {
-    candidate: Candidate,
-    payload: Vec<u8>,
-    table: u32,
-    needs: Needs,
+fn read_ciphertext(conn: &Connection, arrival: i64) -> rusqlite::Result<Vec<u8>> {
+    conn.prepare_cached("SELECT ciphertext FROM kith__entries WHERE arrival = ?1")?
+        .query_row([arrival], |row| row.get(0))
 }
 
 fn apply_in_transaction(replica: &mut Replica, budget: ApplyBudget, report: &mut ApplyReport) -> Result<(), LogError> {
     let now_unix_ms = (replica.clock)();
-    let Replica { conn, capture, registry, workspace, .. } = replica;
+    let Replica { conn, capture, registry, workspace, held, .. } = replica;
     let conn: &Connection = conn;
     let restore_hook = || capture.install_hook(conn);
     let mut reading = Reading { conn, epoch: &workspace.epoch, opener: Opener::new(), keys: BTreeMap::new() };
     let mut checked: BTreeMap<i64, Checked> = BTreeMap::new();
-    for candidate in select_waiting(conn, budget.bytes, now_unix_ms, None, report)? {
+    for mut candidate in select_waiting(conn, budget.bytes, now_unix_ms, None, held, report)? {
+        let arrival = candidate.arrival;
+        if let Some(known) = held.take(&candidate) {
+            checked.insert(arrival, known);
+            continue;
+        }
+        candidate.entry.ciphertext = read_ciphertext(conn, arrival)?;
         if let Some(good) = check_candidate(conn, registry, &mut reading, candidate, report)? {
-            checked.insert(good.candidate.arrival, good);
+            checked.insert(arrival, good);
         }
     }
-    pull_in_parts(conn, registry, &mut reading, &mut checked, now_unix_ms, report)?;
+    pull_in_parts(conn, registry, &mut reading, &mut checked, now_unix_ms, report)?
+        .into_iter()
+        .for_each(|good| held.put(good));
 
     let mut merge = Merge::begin(conn, registry, &restore_hook)?;
     let mut greatest = Hlc::ZERO;
     for good in checked.values() {
-        let mut reader = RowsReader::open(&good.payload, context_of(&good.candidate))?;
+        let opened = match &good.payload {
+            Some(payload) => Cow::Borrowed(payload),
+            // Its other parts have arrived since it was found good.
+            None => Cow::Owned(open_again(conn, registry, &mut reading, good)?),
+        };
+        let mut reader = RowsReader::open(&opened, context_of(&good.candidate))?;
         let table = registry.by_num(good.table).ok_or(MergeError::UnknownTable(good.table))?;
         let cells = cell_map(&reader, table)?;
         let mut operation = Operation::default();
@@ -421,7 +451,7 @@ fn apply_in_transaction(replica: &mut Replica, budget: ApplyBudget, report: &mut
     observe(conn, greatest)
 }
 
-fn check_candidate(
+pub(crate) fn check_candidate(
     conn: &Connection,
     registry: &Registry,
     reading: &mut Reading<'_>,
@@ -442,7 +472,7 @@ fn check_candidate(
         Ok((payload, needs))
     });
     match outcome {
-        Ok((payload, needs)) => Ok(Some(Checked { candidate, payload, table: table.num, needs })),
+        Ok((payload, needs)) => Ok(Some(Checked { candidate, payload: Some(payload), table: table.num, needs })),
         Err(LogError::Sqlite(error)) => Err(error.into()),
         Err(error) => {
             let error = match refused_definition(conn, &candidate, table)? {
@@ -453,6 +483,19 @@ fn check_candidate(
             Ok(None)
         }
     }
+}
+
+/// Opens an entry that was found good in an earlier batch and waited for its other parts.
+fn open_again(
+    conn: &Connection,
+    registry: &Registry,
+    reading: &mut Reading<'_>,
+    good: &Checked,
+) -> Result<Vec<u8>, LogError> {
+    let table = registry.by_num(good.table).ok_or(MergeError::UnknownTable(good.table))?;
+    let mut candidate = good.candidate.clone();
+    candidate.entry.ciphertext = read_ciphertext(conn, candidate.arrival)?;
+    reading.open(&candidate, table.id)
 }
 
 /// Finds why the definition of a table by the author of an entry was refused, if it was: then its rows are of another form.
@@ -475,102 +518,14 @@ fn refused_definition(conn: &Connection, candidate: &Candidate, table: &TableInf
         .optional()?)
 }
 
-/// Finds the entry of a stream that a part begins or goes on in: its arrival and status, if it is stored.
-fn find_part(
-    conn: &Connection,
-    authors: &mut Authors,
-    stream: &StreamId,
-    sequence: SequenceNumber,
-) -> Result<Option<(i64, i64)>, LogError> {
-    let Some(stream) = find_stream(conn, authors, stream)? else { return Ok(None) };
-    Ok(conn
-        .prepare_cached("SELECT arrival, status FROM kith__entries WHERE stream = ?1 AND sequence = ?2")?
-        .query_row(params![stream.num, sequence.get() as i64], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?)
-}
-
-/// Brings the other parts of every transaction into the batch, and takes out of it what still waits for one.
-fn pull_in_parts(
-    conn: &Connection,
-    registry: &Registry,
-    reading: &mut Reading<'_>,
-    checked: &mut BTreeMap<i64, Checked>,
-    now_unix_ms: u64,
-    report: &mut ApplyReport,
-) -> Result<(), LogError> {
-    let mut authors = Authors::load(conn)?;
-    let mut missing: BTreeSet<i64> = BTreeSet::new();
-    let mut edges: Vec<(i64, i64)> = Vec::new();
-    let mut queue: Vec<i64> = checked.keys().copied().collect();
-    while let Some(arrival) = queue.pop() {
-        let Some(good) = checked.get(&arrival) else { continue };
-        let header = &good.candidate.entry.header;
-        let mut parts = good.needs.siblings.clone();
-        if good.needs.continues {
-            parts.push((header.stream, header.sequence.next()));
-        }
-        // A lane that this replica does not show would make the transaction wait for nothing.
-        parts.retain(|(stream, _)| {
-            registry.by_lane(&stream.lane).is_some_and(|table| table.state == TableState::Synced)
-        });
-        for (stream, sequence) in parts {
-            match find_part(conn, &mut authors, &stream, sequence)? {
-                Some((_, status)) if status != EntryStatus::Waiting as i64 => {}
-                Some((other, _)) => {
-                    edges.push((arrival, other));
-                    edges.push((other, arrival));
-                    if !checked.contains_key(&other) && !missing.contains(&other) {
-                        match load_candidate(conn, other)?
-                            .filter(|part| !part.entry.header.clock.is_ahead_of(now_unix_ms))
-                        {
-                            Some(part) => {
-                                if let Some(good) = check_candidate(conn, registry, reading, part, report)? {
-                                    checked.insert(other, good);
-                                    queue.push(other);
-                                }
-                            }
-                            None => {
-                                missing.insert(other);
-                            }
-                        }
-                    }
-                }
-                None => {
-                    missing.insert(arrival);
-                }
-            }
-        }
-    }
-    // What waits makes its other parts wait, unless it has waited long enough.
-    let overdue = |arrival: i64, checked: &BTreeMap<i64, Checked>| {
-        checked
-            .get(&arrival)
-            .is_some_and(|good| good.candidate.received_unix_ms.saturating_add(TORN_AFTER_MS) <= now_unix_ms)
-    };
-    let mut waiting: Vec<i64> = missing.into_iter().collect();
-    let mut held: BTreeSet<i64> = BTreeSet::new();
-    while let Some(arrival) = waiting.pop() {
-        if overdue(arrival, checked) {
-            report.torn += 1;
-            continue;
-        }
-        if held.insert(arrival) {
-            waiting.extend(edges.iter().filter(|(from, to)| *from == arrival && !held.contains(to)).map(|(_, to)| *to));
-        }
-    }
-    for arrival in held {
-        report.waiting += u64::from(checked.remove(&arrival).is_some());
-    }
-    Ok(())
-}
-
-/// What a candidate is read from, in this order; `e` is the entry.
-const CANDIDATE: &str = "e.arrival, e.stream, e.received_unix_ms, e.header, e.ciphertext,
+/// What a candidate but for its ciphertext is read from, in this order; `e` is the entry.
+const CANDIDATE: &str = "e.arrival, e.stream, e.received_unix_ms, e.header,
     (SELECT p.header FROM kith__entries p WHERE p.stream = e.stream AND p.sequence = e.sequence - 1)";
+const CANDIDATE_COLUMNS: usize = 5;
 
-fn read_candidate(row: &Row<'_>) -> Result<Candidate, LogError> {
-    let entry = assemble(row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?, row.get(4)?)?;
-    let after = match row.get_ref(5)?.as_blob_or_null().map_err(rusqlite::Error::from)? {
+fn read_candidate(row: &Row<'_>, ciphertext: Vec<u8>) -> Result<Candidate, LogError> {
+    let entry = assemble(row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?, ciphertext)?;
+    let after = match row.get_ref(4)?.as_blob_or_null().map_err(rusqlite::Error::from)? {
         Some(signed) => assemble(signed, Vec::new())?.header.clock,
         None => Hlc::ZERO,
     };
@@ -581,7 +536,7 @@ fn read_candidate(row: &Row<'_>) -> Result<Candidate, LogError> {
 /// Reads one stored entry.
 pub(crate) fn load_candidate(conn: &Connection, arrival: i64) -> Result<Option<Candidate>, LogError> {
     let mut statement =
-        conn.prepare_cached(&format!("SELECT {CANDIDATE} FROM kith__entries e WHERE e.arrival = ?1"))?;
+        conn.prepare_cached(&format!("SELECT {CANDIDATE}, e.ciphertext FROM kith__entries e WHERE e.arrival = ?1"))?;
     let mut rows = statement.query([arrival])?;
-    rows.next()?.map(read_candidate).transpose()
+    rows.next()?.map(|row| read_candidate(row, row.get(CANDIDATE_COLUMNS)?)).transpose()
 }

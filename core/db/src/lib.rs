@@ -20,6 +20,7 @@ pub mod keyfile;
 pub mod life;
 pub mod log_error;
 pub mod merge;
+mod parts;
 pub mod pending;
 pub mod registry;
 pub mod repair;

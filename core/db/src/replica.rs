@@ -19,6 +19,7 @@ use crate::follow::{Follow, TablesVersion};
 use crate::functions;
 use crate::keyfile;
 use crate::life::Life;
+use crate::parts::Held;
 use crate::registry::Registry;
 use crate::sources::{ClockSource, Entropy, system_clock};
 use crate::storage::{self, FILE_FORMAT, get_meta, put_meta};
@@ -81,6 +82,8 @@ pub struct Replica {
     pub(crate) read_only: bool,
     pub(crate) clock: ClockSource,
     pub(crate) entropy: Entropy,
+    pub(crate) held: Held,
+    pub(crate) triggers_left_out: Option<String>,
     version: Option<TablesVersion>,
 }
 
@@ -187,6 +190,8 @@ impl Replica {
             read_only,
             clock: options.clock,
             entropy: options.entropy,
+            held: Held::default(),
+            triggers_left_out: None,
             version: None,
         };
         replica.reload_registry()?;
@@ -323,6 +328,8 @@ impl Replica {
     }
 
     fn follow_change(&mut self) -> Result<TablesVersion, CaptureError> {
+        // What was found good was held against the tables as they were.
+        self.held.clear();
         let (catalog, version) = self.follow.reload(&self.conn)?;
         self.registry = catalog.registry;
         self.quarantined = catalog.quarantined;

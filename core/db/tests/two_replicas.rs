@@ -325,3 +325,87 @@ fn entries_wait_while_another_program_has_added_a_column() {
     let report = two.verify(|_, _, _| {}).unwrap();
     assert!(report.is_clean(), "{report:?}");
 }
+
+/// Delivers a transaction of many entries one at a time, with something done in between, and looks at what is shown.
+fn deliver_in_parts(between: impl Fn(&mut Replica, usize)) {
+    let (mut one, mut two) = pair();
+    one.execute_batch("CREATE TABLE a(id INTEGER PRIMARY KEY, body); CREATE TABLE b(id INTEGER PRIMARY KEY, body)")
+        .unwrap();
+    one.sync_table("*").unwrap();
+    pull(&mut one, &mut two);
+    let insert = |table, count| {
+        format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+             INSERT INTO {table} SELECT i, randomblob(700000) FROM n;"
+        )
+    };
+    one.execute_batch(&format!("BEGIN; {} {} COMMIT", insert("a", 6), insert("b", 4))).unwrap();
+    seal(&mut one);
+
+    let known = two.sync_state().unwrap();
+    let mut entries = Vec::new();
+    for stream in one.sync_state().unwrap().streams {
+        let height = known.streams.iter().find(|known| known.id == stream.id).map_or(0, |known| known.height.get());
+        entries.extend(one.load_entries(&stream.id, SequenceNumber::new(height + 1), usize::MAX).unwrap());
+    }
+    assert!(entries.len() >= 6, "{} entries", entries.len());
+    for (index, entry) in entries.iter().enumerate() {
+        two.store_entries(std::slice::from_ref(entry)).unwrap();
+        let report = two.apply_stored(ApplyBudget::default()).unwrap();
+        let is_last = index + 1 == entries.len();
+        assert_eq!(
+            (report.waiting, report.entries),
+            if is_last { (0, index as u64 + 1) } else { (index as u64 + 1, 0) }
+        );
+        let shown: i64 = two
+            .conn()
+            .query_row("SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b)", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(shown, if is_last { 10 } else { 0 });
+        between(&mut two, index);
+    }
+    settle(&mut one, &mut two);
+}
+
+#[test]
+fn transaction_that_arrives_in_parts_is_shown_when_the_last_is_there() {
+    deliver_in_parts(|_, _| {});
+}
+
+#[test]
+fn parts_that_wait_are_looked_at_again_after_the_tables_were_read_anew() {
+    deliver_in_parts(|two, index| two.execute_batch(&format!("CREATE INDEX i{index} ON a(body)")).unwrap());
+}
+
+#[test]
+fn table_that_is_gone_does_not_stop_the_merges_of_others() {
+    let (mut one, mut two) = pair();
+    one.execute_batch("CREATE TABLE a(id INTEGER PRIMARY KEY, v); CREATE TABLE b(id INTEGER PRIMARY KEY, v)").unwrap();
+    one.sync_table("*").unwrap();
+    settle(&mut one, &mut two);
+    two.execute_batch(
+        "CREATE TABLE heard(id INTEGER PRIMARY KEY, v);
+         CREATE TRIGGER hears AFTER INSERT ON a BEGIN INSERT INTO heard(v) VALUES(new.v); END;
+         SELECT kith_unsync('b'); DROP TABLE b",
+    )
+    .unwrap();
+    one.execute_batch("INSERT INTO a VALUES(1, 'one'); INSERT INTO b VALUES(1, 'one')").unwrap();
+    pull(&mut one, &mut two);
+    assert_eq!(dump(&mut two, "SELECT v FROM a"), ["one"]);
+    assert_eq!(dump(&mut two, "SELECT v FROM heard"), ["one"]);
+}
+
+#[test]
+fn triggers_that_stop_a_merge_are_left_out_and_it_is_told() {
+    let (mut one, mut two) = pair();
+    one.execute_batch("CREATE TABLE a(id INTEGER PRIMARY KEY, v)").unwrap();
+    one.sync_table("a").unwrap();
+    settle(&mut one, &mut two);
+    two.execute_batch("CREATE TRIGGER lost AFTER INSERT ON a BEGIN INSERT INTO nowhere VALUES(new.v); END").unwrap();
+    one.execute_batch("INSERT INTO a VALUES(1, 'one')").unwrap();
+    pull(&mut one, &mut two);
+    assert_eq!(dump(&mut two, "SELECT v FROM a"), ["one"]);
+    let reason = two.take_triggers_left_out().unwrap();
+    assert!(reason.contains("nowhere"), "{reason}");
+    assert_eq!(two.take_triggers_left_out(), None);
+}

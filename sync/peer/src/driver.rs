@@ -65,6 +65,11 @@ pub enum DriverEvent {
     Sealed(SealReport),
     /// Stored entries were merged into the tables.
     Applied(ApplyReport),
+    /// A trigger of the application's stopped a merge, which was done without any of them.
+    TriggersLeftOut {
+        /// What went wrong.
+        reason: String,
+    },
     /// A device was let in.
     Admitted {
         /// The device.

@@ -155,6 +155,11 @@ pub enum PeerEvent {
         /// Entries that wait for another one, for their table, or for the clock to reach them.
         waiting: u64,
     },
+    /// A trigger of the application's stopped a merge, which was done without any of them: what they would have written is not there.
+    TriggersLeftOut {
+        /// What went wrong.
+        reason: String,
+    },
     /// A transaction was merged without a part of it that did not arrive in time.
     Torn {
         /// How many.

@@ -53,6 +53,7 @@ impl PeerEvent {
                 "event": "applied", "entries": entries, "operations": operations, "rows": rows,
                 "tables_created": tables_created, "waiting": waiting,
             }),
+            Self::TriggersLeftOut { reason } => json!({ "event": "triggers_left_out", "reason": reason }),
             Self::Torn { transactions } => json!({ "event": "torn", "transactions": transactions }),
             Self::Forged { device, sequence, reason } => json!({
                 "event": "forged", "device": device.as_ref().map(|device| &device.name),

@@ -92,9 +92,11 @@ impl Peer {
         let watch = replica.path().and_then(|path| {
             let (wake, commands) = (wake.clone(), commands.clone());
             let woken = move || {
-                wake.store(true, Ordering::Release);
-                // A full queue wakes the thread all the same.
-                let _ = commands.try_send(Command::Wake);
+                // Whoever has been woken and has not looked yet need not be woken again.
+                if !wake.swap(true, Ordering::AcqRel) {
+                    // A full queue wakes the thread all the same.
+                    let _ = commands.try_send(Command::Wake);
+                }
             };
             let watch = FileWatch::start(path, woken);
             watch

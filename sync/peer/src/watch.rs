@@ -5,14 +5,18 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 /// Milliseconds after an event at which the database is looked at again.
-pub const LOOKS_MS: [u64; 4] = [2, 10, 50, 250];
+pub(crate) const LOOKS_MS: [u64; 4] = [2, 10, 50, 250];
 /// Milliseconds between two looks that no event asked for: the net below the events.
-pub const LOOK_ANYWAY_MS: u64 = 5_000;
+pub(crate) const LOOK_ANYWAY_MS: u64 = 5_000;
+
+/// How long events are left to gather after one was told: a commit of many pages makes thousands.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// Watches the files of one database; dropping it ends the watch.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ impl FileWatch {
                 };
                 if event.need_rescan() || (is_change(&event.kind) && event.paths.iter().any(is_ours)) {
                     wake();
+                    // This is the watcher's own thread; the system merges equal events that nobody has read yet.
+                    std::thread::sleep(GATHER);
                 }
             }
             Err(error) => {

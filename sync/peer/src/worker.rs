@@ -234,6 +234,8 @@ impl Worker {
             Command::Writable { session, writable } => self.input(Input::Writable { session, writable }),
             Command::Timer => {
                 self.timer_at = None;
+                // The driver tells of its next time, if it has one; the one that has come would come again at once, for ever.
+                self.driver_at = self.driver_at.filter(|at| *at > now.elapsed_ms);
                 let is_due = self.looks.front().is_some_and(|at| *at <= now.elapsed_ms);
                 while self.looks.front().is_some_and(|at| *at <= now.elapsed_ms) {
                     self.looks.pop_front();
@@ -279,7 +281,8 @@ impl Worker {
     fn plan_timer(&mut self) {
         let looks = [self.looks.front().copied(), self.look_anyway_at()];
         let next = looks.into_iter().chain([self.driver_at, self.leave_at]).flatten().min();
-        if let Some(at_elapsed_ms) = next.filter(|_| next != self.timer_at) {
+        // A timer that comes too early does no harm; setting it anew for every look would cost more than the looks.
+        if let Some(at_elapsed_ms) = next.filter(|at| self.timer_at.is_none_or(|set| *at < set)) {
             self.timer_at = next;
             self.say(Message::Timer { at_elapsed_ms });
         }
@@ -387,6 +390,7 @@ impl Worker {
                     waiting: report.waiting,
                 });
             }
+            DriverEvent::TriggersLeftOut { reason } => self.event(PeerEvent::TriggersLeftOut { reason }),
             DriverEvent::Admitted { author } => self.event(PeerEvent::Admitted { device: self.device(author) }),
             DriverEvent::NotAdmitted { author, reason, .. } => self.event(PeerEvent::JoinRefused { author, reason }),
             DriverEvent::Reincarnated { reason } => self.event(PeerEvent::OwnStreamAhead { reason }),
@@ -474,5 +478,33 @@ impl Worker {
         if let Err(error) = self.driver.into_replica().close() {
             tracing::warn!(%error, "the database was not closed in order");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kithdb_core::replica::InitOptions;
+
+    #[test]
+    fn time_that_has_come_and_leaves_nothing_to_do_is_not_asked_for_again() {
+        let replica = Replica::open_memory(InitOptions::new("desk")).unwrap();
+        let (_command_sender, commands) = mpsc::channel(1);
+        let (messages, mut said) = mpsc::unbounded_channel();
+        let mut worker = Worker::new(WorkerParts {
+            driver: Driver::new(replica).unwrap(),
+            commands,
+            messages,
+            wake: Wake::default(),
+            started: Instant::now(),
+            gossip: false,
+            watched: true,
+        });
+        worker.carry_out(vec![Effect::Schedule { at_elapsed_ms: 0 }]);
+        worker.plan_timer();
+        assert!(matches!(said.try_recv(), Ok(Message::Timer { at_elapsed_ms: 0 })));
+        worker.on_command(Command::Timer);
+        worker.plan_timer();
+        assert!(said.try_recv().is_err());
     }
 }

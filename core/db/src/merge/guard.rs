@@ -66,7 +66,11 @@ impl<'c> Guard<'c> {
             }
             Ok(i64::from(writes.fetch_add(1, Ordering::Relaxed) > 0))
         })?;
+        // A table that was taken out of sync and dropped, or that another program dropped, is known still.
         for table in registry.tables() {
+            if !conn.table_exists(Some("main"), table.name.as_str())? {
+                continue;
+            }
             for event in ["INSERT", "UPDATE", "DELETE"] {
                 conn.execute_batch(&format!(
                     "CREATE TEMP TRIGGER {} BEFORE {event} ON main.{} WHEN kith__nested() BEGIN SELECT RAISE(IGNORE); END",

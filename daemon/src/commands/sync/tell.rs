@@ -192,6 +192,11 @@ fn text_of(event: &PeerEvent) -> Option<String> {
             }
             line
         }
+        PeerEvent::TriggersLeftOut { reason } => {
+            format!(
+                "a trigger stopped a merge, which was done without triggers, so that what they write is missing: {reason}"
+            )
+        }
         PeerEvent::Torn { transactions } => {
             format!(
                 "merged {} without a part that did not arrive in time",

@@ -206,6 +206,7 @@ impl Driver {
                 if report.transactions > 0 || report.rows_taken_up > 0 {
                     self.report(DriverEvent::Sealed(report));
                 }
+                self.tell_of_triggers();
             }
             Err(error) => self.delay_for("sealing local writes", &error),
         }
@@ -227,8 +228,15 @@ impl Driver {
                 if progress || !report.tables_created.is_empty() || report.torn > 0 {
                     self.report(DriverEvent::Applied(report));
                 }
+                self.tell_of_triggers();
             }
             Err(error) => self.delay_for("merging entries", &error),
+        }
+    }
+
+    fn tell_of_triggers(&mut self) {
+        if let Some(reason) = self.replica.take_triggers_left_out() {
+            self.report(DriverEvent::TriggersLeftOut { reason });
         }
     }
 
