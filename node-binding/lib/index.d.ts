@@ -240,6 +240,7 @@ declare namespace Database {
 		'in-step': [about: { session: number; device: string }];
 		sealed: [about: { transactions: number; rowsTakenUp: number }];
 		applied: [about: { entries: number; operations: number; rows: Record<string, number>; tablesCreated: string[]; waiting: number }];
+		'triggers-left-out': [about: { reason: string }];
 		torn: [about: { transactions: number }];
 		forged: [about: { device: string | null; sequence: number | null; reason: string }];
 		damaged: [about: { device: string; sequence: number }];
@@ -275,7 +276,7 @@ declare namespace Database {
 	}
 
 	/** Called with the rows, or if the query failed with `undefined` and the error. */
-	type KithWatchCallback<Row> = (...found: [rows: Row[]] | [rows: undefined, error: Error]) => void;
+	type KithWatchCallback<Row> = (rows: Row[] | undefined, error?: Error) => unknown;
 
 	interface Kith {
 		/** Whether the database belongs to a workspace. */

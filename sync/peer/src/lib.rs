@@ -73,4 +73,4 @@ pub use kithdb_sync::SessionId;
 pub use lock::is_running;
 pub use peer::{Peer, invite, invite_at};
 pub use status::{GossipCounts, PeerStatus, SessionStatus};
-pub use watch::{FileWatch, LOOK_ANYWAY_MS, LOOKS_MS};
+pub use watch::FileWatch;

@@ -11,9 +11,9 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 /// Milliseconds after an event at which the database is looked at again.
-pub const LOOKS_MS: [u64; 4] = [2, 10, 50, 250];
+pub(crate) const LOOKS_MS: [u64; 4] = [2, 10, 50, 250];
 /// Milliseconds between two looks that no event asked for: the net below the events.
-pub const LOOK_ANYWAY_MS: u64 = 5_000;
+pub(crate) const LOOK_ANYWAY_MS: u64 = 5_000;
 
 /// How long events are left to gather after one was told: a commit of many pages makes thousands.
 const GATHER: Duration = Duration::from_millis(2);
