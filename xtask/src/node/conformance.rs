@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::node::originals::{BETTER_SQLITE3_12, BETTER_SQLITE3_13, Original};
+use crate::node::originals::{BETTER_SQLITE3_12, BETTER_SQLITE3_13, Original, SQLITE3_6};
 use crate::node::runtime::Runtime;
 use crate::shell::{self, Workspace};
 
@@ -20,8 +20,11 @@ struct Face {
     originals: &'static [&'static Original],
 }
 
-const FACES: &[Face] =
-    &[Face { numbers: 10..=59, variable: "KITHDB_SUBJECT", originals: &[&BETTER_SQLITE3_12, &BETTER_SQLITE3_13] }];
+const FACES: &[Face] = &[
+    Face { numbers: 10..=59, variable: "KITHDB_SUBJECT", originals: &[&BETTER_SQLITE3_12, &BETTER_SQLITE3_13] },
+    // 79 is about what the original does not have.
+    Face { numbers: 70..=78, variable: "KITHDB_SQLITE3_SUBJECT", originals: &[&SQLITE3_6] },
+];
 
 /// The numbers of the tests of the face of node:sqlite.
 const NODE_SQLITE: RangeInclusive<u32> = 60..=69;

@@ -40,6 +40,10 @@ pub const BETTER_SQLITE3_13: Original = Original {
     is_built: false,
 };
 
+/// The one with callbacks.
+pub const SQLITE3_6: Original =
+    Original { name: "sqlite3 6", package: "sqlite3", version: "6.0.1", runtime: Runtime::System, is_built: true };
+
 impl Original {
     /// Returns the package's folder, setting it up first where it is missing.
     pub fn ensure(&self) -> Result<PathBuf> {
