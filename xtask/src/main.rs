@@ -115,3 +115,20 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::WordnetExtract { folder } => wordnet_extract::run(&workspace, &folder),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bench_takes_node_for_a_subject_and_passes_on_all_else() {
+        let bench = |line: &str| match Arguments::try_parse_from(line.split(' ')).map(|it| it.command) {
+            Ok(Command::Bench { subject, arguments }) => (subject.is_some(), arguments),
+            other => panic!("{line}: {:?}", other.err()),
+        };
+        assert_eq!(bench("xtask bench"), (false, vec![]));
+        assert_eq!(bench("xtask bench --rows 10"), (false, vec!["--rows".into(), "10".into()]));
+        assert_eq!(bench("xtask bench --only reads"), (false, vec!["--only".into(), "reads".into()]));
+        assert_eq!(bench("xtask bench node --rounds 3"), (true, vec![]));
+    }
+}

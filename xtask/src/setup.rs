@@ -8,6 +8,7 @@ use std::process::{Command, Stdio, id};
 
 use anyhow::{Context, Result, bail};
 
+use crate::node;
 use crate::shell;
 
 /// A program of the system, and the packages that bring it.
@@ -74,6 +75,14 @@ pub const MAKE: Need = Need {
     purpose: "the original packages for Node are built from source",
     is_present: || cfg!(windows) || shell::succeeds(Command::new("make").arg("--version")),
     packages: ["build-essential", "make", "base-devel", ""],
+};
+
+/// What addons for Node are compiled against.
+pub const NODE_HEADERS: Need = Need {
+    name: "the headers of Node.js",
+    purpose: "the original packages for Node are built from source; without the headers they are fetched",
+    is_present: node::has_headers,
+    packages: ["libnode-dev", "nodejs-devel", "nodejs", "node"],
 };
 
 /// Node's package manager.

@@ -6,6 +6,8 @@ pub mod dist;
 mod originals;
 mod runtime;
 
+pub use runtime::has_headers;
+
 use std::process::Command;
 
 use anyhow::Result;

@@ -1,7 +1,7 @@
 //! The packages that ours stands in for, at fixed versions, set up once into a folder outside the clone.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
@@ -54,18 +54,16 @@ impl Original {
 
 /// Returns the folder of a package that brings what it needs.
 pub fn fetch(package: &str, version: &str) -> Result<PathBuf> {
-    install(package, version, "", None)
+    install(package, version, "", false)
 }
 
 /// Returns the folder of a package whose addon is built for the Node on the PATH.
 fn build(package: &str, version: &str) -> Result<PathBuf> {
-    let facts = facts_of_system()?;
-    setup::require(&[setup::CPP_COMPILER, setup::PYTHON, setup::MAKE])?;
-    install(package, version, &format!("-abi{}", facts.abi), Some(&facts.prefix))
+    install(package, version, &format!("-abi{}", facts_of_system()?.abi), true)
 }
 
-/// Installs a package into a folder of its own; `prefix` is that of the Node that its addon is built for.
-fn install(package: &str, version: &str, suffix: &str, prefix: Option<&Path>) -> Result<PathBuf> {
+/// Installs a package into a folder of its own, from what it brings or built for the Node on the PATH.
+fn install(package: &str, version: &str, suffix: &str, is_built: bool) -> Result<PathBuf> {
     let wanted = format!("{package}@{version}");
     let folder = shell::cache_folder()?.join("kithdb-tools").join("npm").join(format!("{wanted}{suffix}"));
     let installed = folder.join("node_modules").join(package);
@@ -75,22 +73,21 @@ fn install(package: &str, version: &str, suffix: &str, prefix: Option<&Path>) ->
         return Ok(installed);
     }
     setup::require(&[setup::NPM])?;
-    println!("{} {wanted} into {} (once)", if prefix.is_some() { "building" } else { "fetching" }, folder.display());
+    println!("{} {wanted} into {} (once)", if is_built { "building" } else { "fetching" }, folder.display());
     fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
     let mut npm = setup::npm();
     npm.current_dir(&folder).args(["install", "--no-audit", "--no-fund", "--loglevel", "error", "--prefix"]);
     npm.arg(&folder);
-    match prefix {
-        None => {
-            npm.arg("--ignore-scripts");
+    if is_built {
+        setup::require(&[setup::CPP_COMPILER, setup::PYTHON, setup::MAKE])?;
+        setup::offer(setup::NODE_HEADERS);
+        npm.env("npm_config_build_from_source", "true");
+        let facts = facts_of_system()?;
+        if facts.has_headers() {
+            npm.env("npm_config_nodedir", &facts.prefix);
         }
-        Some(prefix) => {
-            npm.env("npm_config_build_from_source", "true");
-            // Without headers beside Node, they are fetched.
-            if prefix.join("include/node/node_api.h").is_file() {
-                npm.env("npm_config_nodedir", prefix);
-            }
-        }
+    } else {
+        npm.arg("--ignore-scripts");
     }
     shell::run(npm.arg(&wanted))?;
     ensure!(installed.is_dir(), "npm did not put {package} into {}", folder.display());

@@ -46,6 +46,18 @@ pub struct Facts {
     pub prefix: PathBuf,
 }
 
+impl Facts {
+    /// Tells whether the headers lie beside the program.
+    pub fn has_headers(&self) -> bool {
+        self.prefix.join("include/node/node_api.h").is_file()
+    }
+}
+
+/// Tells whether the headers of the Node on the PATH lie beside it.
+pub fn has_headers() -> bool {
+    facts_of_system().is_ok_and(|facts| facts.has_headers())
+}
+
 /// Asks the Node on the PATH.
 pub fn facts_of_system() -> Result<Facts> {
     let program = "console.log([process.versions.modules, \
