@@ -372,3 +372,12 @@ describe('loadExtension()', () => {
 		throwsSqlite(() => get(memory('', { allowExtension: true }), "SELECT load_extension('/none/such')"), 1, 'not authorized');
 	});
 });
+
+describe('what is not said', () => {
+	it('leaves commits waiting for the disk in WAL mode too', () => {
+		const database = new DatabaseSync(freshPath());
+		database.exec('PRAGMA journal_mode = WAL');
+		assert.equal(database.prepare('PRAGMA synchronous').get().synchronous, 2);
+		database.close();
+	});
+});

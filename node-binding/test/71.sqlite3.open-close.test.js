@@ -230,3 +230,10 @@ test('foreign keys are not enforced unless that is asked for', async () => {
 	checkError(await errorOf(db, 'run', 'INSERT INTO c VALUES(2)'), 19, 'SQLITE_CONSTRAINT', 'FOREIGN KEY constraint failed');
 	await close(db);
 });
+
+test('commits wait for the disk in WAL mode too, unless the program says otherwise', async () => {
+	const db = await open(freshPath());
+	await ask(db, 'get', 'PRAGMA journal_mode = WAL');
+	assert.deepEqual(await ask(db, 'get', 'PRAGMA synchronous'), { synchronous: 2 });
+	await close(db);
+});

@@ -104,6 +104,18 @@ impl Database {
         Ok(unsafe { ffi::sqlite3_limit(db, limit.code(), -1) })
     }
 
+    /// Has a plain database's commits wait for the disk in WAL mode too, which this SQLite does not by itself; then waits for locks
+    /// as given, in milliseconds.
+    ///
+    /// A file that cannot be read now, because it is locked or no database, keeps SQLite's way: opening is not the time to say so.
+    pub fn set_full_sync(&self, busy_timeout_ms: i32) -> Result<(), SqliteError> {
+        if !self.is_replica() {
+            self.set_busy_timeout(0)?;
+            let _ = self.execute_batch("PRAGMA synchronous = FULL");
+        }
+        self.set_busy_timeout(busy_timeout_ms)
+    }
+
     /// Replaces one of the connection's databases by one in memory, from the bytes of a file; it can grow and be written to.
     pub fn deserialize_into(&self, schema: &str, bytes: &[u8]) -> Result<(), SqliteError> {
         let db = self.db()?;

@@ -172,7 +172,7 @@ fn founding_is_refused_twice_and_inside_a_transaction() {
     let database = open(&file);
     database.execute_batch("BEGIN").unwrap();
     let error = database.found(path, "laptop", &OPTIONS).unwrap_err();
-    assert_eq!(error.message, "a transaction is open; end it before a workspace is founded");
+    assert_eq!(error.message, "a transaction is open; end it before a workspace is founded or joined");
     database.execute_batch("COMMIT").unwrap();
     database.found(path, "laptop", &OPTIONS).unwrap();
     assert!(database.found(path, "laptop", &OPTIONS).is_err());

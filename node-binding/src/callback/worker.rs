@@ -210,6 +210,7 @@ impl Worker {
         let database = Database::open_with_flags(path, flags, BUSY_TIMEOUT)?;
         // As SQLite is unless it is built otherwise.
         database.set_foreign_keys(false)?;
+        database.set_full_sync(i32::try_from(BUSY_TIMEOUT.as_millis()).unwrap_or(i32::MAX))?;
         let interrupter = database.interrupter()?;
         *self.teller.link.interrupter.lock().unwrap_or_else(PoisonError::into_inner) = Some(interrupter);
         self.database = Some(database);

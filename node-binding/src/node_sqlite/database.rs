@@ -68,7 +68,9 @@ pub(super) fn open(js: Js, arguments: &[Val]) -> Answer {
     let name = js.string_of(name)?;
     let database = Database::open_with_uri(&name, &options)?;
     let path = if name.is_empty() { name } else { database.location("main")?.unwrap_or_else(|| ":memory:".to_owned()) };
+    let busy_timeout_ms = i32::try_from(options.busy_timeout.as_millis()).unwrap_or(i32::MAX);
     let configure = move |database: &Database| {
+        database.set_full_sync(busy_timeout_ms)?;
         database.set_foreign_keys(foreign_keys)?;
         database.set_double_quoted_strings(quoted)?;
         database.set_defensive(defensive)?;
