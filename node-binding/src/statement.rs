@@ -26,6 +26,8 @@ pub(crate) struct Stmt {
     is_exhausted: Cell<bool>,
     /// Whether `verbose` was told of the iteration, which its first step does.
     is_told: Cell<bool>,
+    /// What a row that was to be taken ahead met: for the call after the rows before it.
+    pending: RefCell<Option<Thrown>>,
     rows: RefCell<Option<Rc<Rows>>>,
 }
 
@@ -50,6 +52,7 @@ impl Stmt {
             is_busy: Cell::default(),
             is_exhausted: Cell::default(),
             is_told: Cell::default(),
+            pending: RefCell::default(),
             rows: RefCell::default(),
         })
     }
@@ -349,6 +352,7 @@ pub(crate) fn iterate(js: Js, arguments: &[Val]) -> Answer {
     stmt.check_iterators()?;
     stmt.begin(js, arguments, None)?;
     stmt.is_told.set(false);
+    stmt.pending.take();
     stmt.is_busy.set(true);
     stmt.is_exhausted.set(false);
     stmt.db.iterators.set(stmt.db.iterators.get() + 1);
@@ -367,6 +371,9 @@ pub(crate) fn next(js: Js, arguments: &[Val]) -> Answer {
     let limit = if is_alone { usize::try_from(limit).unwrap_or(1).max(1) } else { 1 };
     if !stmt.is_told.replace(true) {
         stmt.tell(js)?;
+    }
+    if let Some(thrown) = stmt.pending.take() {
+        return Err(thrown);
     }
     let mut is_done = stmt.is_exhausted.get();
     if !is_done && stmt.step()? == Step::Done {
@@ -396,11 +403,22 @@ impl Stmt {
             let mut is_done = false;
             rows.take(js, &self.statement, is_safe, &mut batch)?;
             for _ in 1..rows.batch().min(limit) {
-                if self.step()? == Step::Done {
-                    is_done = true;
+                let taken = match self.step() {
+                    Ok(Step::Row) => rows.take(js, &self.statement, is_safe, &mut batch),
+                    Ok(Step::Done) => {
+                        is_done = true;
+                        break;
+                    }
+                    Err(error) => Err(error.into()),
+                };
+                // The program is to have the rows before it first, unless JavaScript has thrown and has to be gone back to.
+                if let Err(thrown) = taken {
+                    if matches!(thrown, Thrown::Pending) {
+                        return Err(thrown);
+                    }
+                    *self.pending.borrow_mut() = Some(thrown);
                     break;
                 }
-                rows.take(js, &self.statement, is_safe, &mut batch)?;
             }
             rows.many(js, &batch)?;
             Ok(is_done)

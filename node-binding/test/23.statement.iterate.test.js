@@ -339,4 +339,14 @@ describe('iterate(): while busy', () => {
 		throws(() => db.exec('SELECT 1'), TypeError, BUSY);
 		throws(() => db.close(), TypeError, BUSY);
 	});
+
+	it('gives every row before the one that fails', () => {
+		const db = memory();
+		const iterator = db.prepare(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40)
+			SELECT abs(-9223372036854775807 - (i >= 30)) * 0 + i FROM n`).pluck().iterate();
+		for (let i = 1; i < 30; ++i) assert.deepEqual(iterator.next(), { value: i, done: false });
+		throwsSqlite(() => iterator.next(), 'SQLITE_ERROR', 'integer overflow');
+		assert.deepEqual(iterator.next(), { value: undefined, done: true });
+		db.exec('SELECT 1');
+	});
 });
