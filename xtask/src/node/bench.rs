@@ -10,13 +10,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::node::originals::{BETTER_SQLITE3_12, BETTER_SQLITE3_13, Original};
+use crate::node::originals::{BETTER_SQLITE3_12, BETTER_SQLITE3_13, Original, SQLITE3_6};
 use crate::node::runtime::Runtime;
 use crate::node::{self, Profile};
 use crate::setup;
 use crate::shell::{self, Workspace};
 
-/// One side: a package behind a face that `bench/work.js` knows.
+/// One side: a package behind a face that `bench/work.js` knows, or whose methods call back.
 struct Arm {
     face: &'static str,
     package: Package,
@@ -24,6 +24,8 @@ struct Arm {
 
 enum Package {
     Ours,
+    /// A folder of ours.
+    Part(&'static str),
     Original(&'static Original),
     /// One that Node itself brings.
     OfNode,
@@ -50,6 +52,9 @@ const fn both(work: &'static str, at_most: f64) -> Work {
 }
 
 const OURS: Arm = Arm { face: "better-sqlite3", package: Package::Ours };
+
+/// The face that `bench/callbacks.js` measures.
+const CALLBACKS: &str = "callbacks";
 
 const COMPARISONS: &[Comparison] = &[
     Comparison {
@@ -86,6 +91,13 @@ const COMPARISONS: &[Comparison] = &[
         works: &[both("insert in a transaction", 1.0), both("autocommit insert", 1.0)],
     },
     Comparison {
+        name: "sqlite3 6",
+        runtime: SQLITE3_6.runtime,
+        base: Arm { face: CALLBACKS, package: Package::Original(&SQLITE3_6) },
+        ours: Arm { face: CALLBACKS, package: Package::Part("lib/sqlite3") },
+        works: &[both("get", 0.5), both("insert in a transaction", 0.5)],
+    },
+    Comparison {
         name: "a plain table of ours",
         runtime: Runtime::System,
         base: OURS,
@@ -103,7 +115,7 @@ pub fn run(workspace: &Workspace, rounds: usize, only: Option<&str>) -> Result<(
     setup::require(&[setup::C_COMPILER, setup::NODE])?;
     node::build(workspace, Profile::Release)?;
     let bench = Bench {
-        script: workspace.root.join("node-binding/bench/work.js"),
+        scripts: workspace.root.join("node-binding/bench"),
         package: workspace.root.join("node-binding"),
         folder: workspace.target.join("bench-node"),
     };
@@ -125,7 +137,7 @@ pub fn run(workspace: &Workspace, rounds: usize, only: Option<&str>) -> Result<(
 }
 
 struct Bench {
-    script: PathBuf,
+    scripts: PathBuf,
     package: PathBuf,
     /// Where the databases are.
     folder: PathBuf,
@@ -172,6 +184,7 @@ impl Bench {
     fn package_of(&self, package: &Package) -> Result<OsString> {
         Ok(match package {
             Package::Ours => self.package.clone().into_os_string(),
+            Package::Part(folder) => self.package.join(folder).into_os_string(),
             Package::Original(original) => original.ensure()?.into_os_string(),
             Package::OfNode => "node:sqlite".into(),
         })
@@ -185,7 +198,8 @@ impl Bench {
 
     fn start(&self, node: &Path, face: &str, package: &OsString, work: &str, file: &Path) -> Result<f64> {
         let mut child = Command::new(node);
-        child.env("NODE_NO_WARNINGS", "1").arg(&self.script).arg(face).arg(package).arg(work).arg(file);
+        let script = self.scripts.join(if face == CALLBACKS { "callbacks.js" } else { "work.js" });
+        child.env("NODE_NO_WARNINGS", "1").arg(script).arg(face).arg(package).arg(work).arg(file);
         let answer = shell::output(&mut child)?;
         answer.trim().parse().with_context(|| format!("`{}` printed no time", shell::line(&child)))
     }
