@@ -35,6 +35,17 @@ pub(crate) struct Db {
     pub(crate) statements: Statements,
 }
 
+/// What a database's value owns; it is read as the `Rc` that it is in memory.
+#[repr(transparent)]
+pub(crate) struct Owner(pub(crate) Rc<Db>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // Statements have the database, here and in JavaScript: here it would stay for ever, there they are gone with it.
+        self.0.statements.clear();
+    }
+}
+
 impl Db {
     /// Makes what JavaScript holds of an open database.
     pub(crate) fn new(
@@ -159,7 +170,7 @@ pub(crate) fn open(js: Js, arguments: &[Val]) -> Answer {
     let longest = js.integer(longest)?;
     let configure = Box::new(move |database: &Database| configure(database, longest));
     let db = Db::new(js, database, path, options, verbose, configure)?;
-    js.external(db)
+    js.external(Owner(db))
 }
 
 /// Sets what better-sqlite3 compiles into its SQLite.

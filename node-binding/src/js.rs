@@ -275,6 +275,15 @@ impl Js {
         made
     }
 
+    /// Makes a value for a native object that is not the value's own.
+    ///
+    /// # Safety
+    /// The object stays where it is as long as JavaScript has the value.
+    pub(crate) unsafe fn lend<T>(self, native: &T) -> Answer {
+        let data = ptr::from_ref(native).cast_mut().cast::<c_void>();
+        call!(self, napi_create_external, data, None, ptr::null_mut(); ptr::null_mut())
+    }
+
     /// Borrows a native object from its value; the type is the caller's word: externals never leave our own JavaScript.
     pub(crate) fn native<'v, T>(self, value: Val) -> Answer<&'v T> {
         let data: *mut c_void = call!(self, napi_get_value_external, value; ptr::null_mut())?;

@@ -1,5 +1,6 @@
 //! A prepared statement, as JavaScript holds it.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
@@ -180,27 +181,78 @@ impl Drop for Stmt {
 
 /// How many statements are looked at for each that is prepared: more than one, so that their number falls again.
 const LOOKS: usize = 2;
+/// How many are looked at after values were collected.
+const LOOKS_AFTER_COLLECTION: usize = 1000;
 
-/// The statements of a database that were not found collected yet.
+/// The statements of a database that JavaScript has, or had when they were last looked at.
 ///
-/// Node finalizes values when its event loop turns, which a program that prepares statements in a loop does not let it do.
+/// They are owned here and not by their values: Node finalizes values when its event loop turns, which a program that prepares
+/// statements in a loop does not let it do, and keeps a note of each until then.
 #[derive(Default)]
-pub(crate) struct Statements(RefCell<VecDeque<(Seen, Weak<Stmt>)>>);
+pub(crate) struct Statements {
+    held: RefCell<VecDeque<(Seen, Rc<dyn Any>)>>,
+    is_reminded: Cell<bool>,
+    is_reminding: Cell<bool>,
+}
 
 impl Statements {
-    pub(crate) fn add(&self, js: Js, value: Val, stmt: &Rc<Stmt>) -> Answer<()> {
-        let mut queue = self.0.borrow_mut();
-        for _ in 0..LOOKS {
-            let Some((seen, stmt)) = queue.pop_front() else { break };
-            let Some(held) = stmt.upgrade() else { continue };
+    /// Keeps a native object as long as JavaScript has the value that is returned for it, and drops it some time after.
+    pub(crate) fn hold<T: 'static>(js: Js, db: &Rc<Db>, native: Rc<T>) -> Answer {
+        let statements = &db.statements;
+        statements.look(js, LOOKS);
+        let held = Rc::new(native);
+        // SAFETY: it is dropped when the value is found collected, or with the database, which its statements' values outlive in no
+        // case: they have the database.
+        let value = unsafe { js.lend(&*held)? };
+        statements.held.borrow_mut().push_back((Seen::new(js, value)?, held));
+        if !statements.is_reminded.replace(true) {
+            js.external(Reminder { js, db: Rc::downgrade(db) })?;
+        }
+        Ok(value)
+    }
+
+    /// Drops those of so many whose values were collected.
+    fn look(&self, js: Js, count: usize) {
+        // Nothing is borrowed while statements end.
+        let mut gone = Vec::new();
+        let count = count.min(self.held.borrow().len());
+        for _ in 0..count {
+            let Some((seen, native)) = self.held.borrow_mut().pop_front() else { break };
             if seen.is_gone(js) {
-                held.release();
+                gone.push((seen, native));
             } else {
-                queue.push_back((seen, stmt));
+                self.held.borrow_mut().push_back((seen, native));
             }
         }
-        queue.push_back((Seen::new(js, value)?, Rc::downgrade(stmt)));
-        Ok(())
+    }
+
+    /// Drops all; to be called when JavaScript has neither them nor the database.
+    pub(crate) fn clear(&self) {
+        drop(self.held.take());
+    }
+}
+
+/// Is of no use to anybody, so that it is finalized soon after values are collected: time to look at the statements, of which a program
+/// that prepares no more would otherwise keep those that it has dropped.
+struct Reminder {
+    js: Js,
+    db: Weak<Db>,
+}
+
+impl Drop for Reminder {
+    fn drop(&mut self) {
+        let Some(db) = self.db.upgrade() else { return };
+        db.statements.is_reminded.set(false);
+        // Databases are closed when the environment ends, which is no time to make values. One that cannot be made is dropped at once.
+        if !db.database.is_open() || db.statements.is_reminding.replace(true) {
+            return;
+        }
+        db.statements.look(self.js, LOOKS_AFTER_COLLECTION);
+        if !db.statements.held.borrow().is_empty() {
+            let reminder = Self { js: self.js, db: Rc::downgrade(&db) };
+            db.statements.is_reminded.set(self.js.scoped(|| self.js.external(reminder)).is_ok());
+        }
+        db.statements.is_reminding.set(false);
     }
 }
 
@@ -239,9 +291,7 @@ pub(crate) fn prepare(js: Js, arguments: &[Val]) -> Answer {
     let stmt = Stmt::new(db, statement, parameters, Mode::Object, js.truth(is_safe)?);
     js.instance().tell(0, f64::from(stmt.is_reader));
     js.instance().tell(1, f64::from(stmt.is_read_only));
-    let value = js.external(Rc::clone(&stmt))?;
-    db.statements.add(js, value, &stmt)?;
-    Ok(value)
+    Statements::hold(js, db, stmt)
 }
 
 /// Explains a statement, whose parameters need no values: database, text that begins with EXPLAIN, whether integers are bigints.

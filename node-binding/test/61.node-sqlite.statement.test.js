@@ -2,7 +2,7 @@
 const { describe, it } = require('node:test');
 const assert = require('node:assert/strict');
 const {
-	sqlite, memory, letters, row, get, throws, throwsType, throwsValue, throwsState, throwsRange, throwsSqlite,
+	sqlite, memory, letters, row, get, throws, throwsType, throwsValue, throwsState, throwsRange, throwsSqlite, runProgram,
 } = require('./node-sqlite-support');
 
 describe('exec()', () => {
@@ -322,5 +322,20 @@ describe('stat(), resetStats()', () => {
 		const statement = memory().prepare('SELECT 1');
 		for (const name of ['', 'RUN', 'toString']) throwsValue(() => statement.stat(name), 'The "counter" argument is not a valid statistic name.');
 		for (const name of [undefined, null, 5]) throwsType(() => statement.stat(name), 'The "counter" argument must be a string.');
+	});
+});
+
+describe('memory', () => {
+	it('does not grow with the statements that were prepared and dropped in one go', () => {
+		const { status, stdout, stderr } = runProgram(`
+			const database = new sqlite.DatabaseSync(':memory:');
+			const prepare = (count) => { for (let i = 0; i < count; ++i) database.prepare('SELECT ?'); };
+			prepare(20000);
+			const before = process.memoryUsage().rss;
+			prepare(300000);
+			console.log(process.memoryUsage().rss - before);
+		`);
+		assert.equal(status, 0, stderr);
+		assert.ok(Number(stdout) < 40e6, `grew by ${stdout} bytes`);
 	});
 });

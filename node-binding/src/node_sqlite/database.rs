@@ -9,7 +9,7 @@ use kithdb_sqlite::{Backup, Database, Limit, OpenOptions};
 use super::errors::{invalid_state, plain};
 use super::values::uint8_array;
 use crate::backup::Held;
-use crate::database::Db;
+use crate::database::{Db, Owner};
 use crate::js::{Answer, Js, Thrown, Val};
 
 /// The limits in the order of `lib/node-sqlite/limits.js`.
@@ -77,7 +77,7 @@ pub(super) fn open(js: Js, arguments: &[Val]) -> Answer {
         lowered.iter().try_for_each(|&(limit, value)| database.set_limit(limit.code(), value))?;
         Ok(())
     };
-    js.external(Db::new(js, database, path, options, None, Box::new(configure))?)
+    js.external(Owner(Db::new(js, database, path, options, None, Box::new(configure))?))
 }
 
 /// Refuses unless the database is open and no authorizer runs.

@@ -17,7 +17,7 @@ use super::values::safe;
 use crate::bind::{Arena, Parameters};
 use crate::js::{Answer, Js, Thrown, Val};
 use crate::row::{Batch, Mode};
-use crate::statement::Stmt;
+use crate::statement::{Statements, Stmt};
 
 struct NodeStatement {
     stmt: Rc<Stmt>,
@@ -200,9 +200,7 @@ pub(super) fn prepare(js: Js, arguments: &[Val]) -> Answer {
         changes: Cell::default(),
     });
     js.instance().tell(0, stmt.statement.parameter_count() as f64);
-    let value = js.external(held)?;
-    db.statements.add(js, value, &stmt)?;
-    Ok(value)
+    Statements::hold(js, db, held)
 }
 
 fn first_of(db: &crate::database::Db, mut rest: &str) -> Answer<Option<kithdb_sqlite::Statement>> {
