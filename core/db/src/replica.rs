@@ -85,6 +85,8 @@ pub struct Replica {
     pub(crate) held: Held,
     pub(crate) triggers_left_out: Option<String>,
     version: Option<TablesVersion>,
+    /// SQLite's count of other connections' commits before `version` was last looked at for a statement.
+    data_version: Option<i64>,
 }
 
 impl fmt::Debug for Replica {
@@ -193,6 +195,7 @@ impl Replica {
             held: Held::default(),
             triggers_left_out: None,
             version: None,
+            data_version: None,
         };
         replica.reload_registry()?;
         Ok(replica)
@@ -370,13 +373,26 @@ impl Replica {
         // A reason that nobody asked for belongs to an earlier statement.
         self.capture.take_refusal();
         let _unasked = self.capture.unasked();
+        let version = self.data_version();
+        // Own changes to what is synced show in two flags, others' in this number.
+        if version.is_some() && version == self.data_version && !self.is_stale() {
+            return Ok(());
+        }
         match self.reload_registry() {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.data_version = version;
+                Ok(())
+            }
             // The statement may be one that needs no lock; a commit looks again at what it was written under.
             Err(error) if error.is_busy() => Ok(()),
             Err(OpenError::Sqlite(error)) => Err(error.into()),
             Err(error) => Err(StatementError::Refused { message: error.to_string() }),
         }
+    }
+
+    /// Returns the number that SQLite changes with every commit of another connection; `None` if the file cannot be read now.
+    fn data_version(&self) -> Option<i64> {
+        self.conn.prepare_cached("PRAGMA data_version").ok()?.query_row([], |row| row.get(0)).ok()
     }
 
     /// Returns how many rows the application's last INSERT, UPDATE or DELETE changed.
