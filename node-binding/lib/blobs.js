@@ -17,6 +17,11 @@ const bytes = new Uint8Array(memory, SLOTS);
 const mark = Symbol('blob');
 const { alloc } = Buffer;
 const { isView } = ArrayBuffer;
+// Of the arrays themselves: a program's class may have getters of its own, which may run anything.
+const inherent = (name) => Function.prototype.call.bind(Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), name).get);
+const lengthOf = inherent('length');
+const kindOf = inherent(Symbol.toStringTag);
+const isSmall = (view) => kindOf(view) === 'Uint8Array' && lengthOf(view) <= SLOT_BYTES;
 
 /** Returns the blob of a row that was left in a slot. */
 function take(slot) {
@@ -42,14 +47,14 @@ function leave(given) {
 		if (typeof value !== 'object' || value === null) continue;
 		// What is in an object may run anything when it is looked at, and other parameters be left meanwhile.
 		if (!isView(value)) return given;
-		if (value.length <= SLOT_BYTES && value.BYTES_PER_ELEMENT === 1) slot += 1;
+		if (isSmall(value)) slot += 1;
 	}
 	if (slot === ROW_SLOTS || slot > SLOTS) return given;
 	slot = ROW_SLOTS;
 	for (let i = 0; i < given.length; i += 1) {
 		const value = given[i];
-		if (!isView(value) || !(value.length <= SLOT_BYTES) || value.BYTES_PER_ELEMENT !== 1) continue;
-		const { length } = value;
+		if (!isView(value) || !isSmall(value)) continue;
+		const length = lengthOf(value);
 		lengths[slot] = length;
 		for (let k = 0, to = slot * SLOT_BYTES; k < length; k += 1) bytes[to + k] = value[k];
 		slot += 1;

@@ -16,14 +16,17 @@ const MODES = { object: 0, pluck: 1, expand: 2, raw: 3 };
 class Statement {
 	#addon;
 	#handle;
+	// The native database, which owns the statement: `database` may be something that only stands in for one.
+	#owner;
 	#mode = MODES.object;
 
 	constructor() {
-		const [token, database, addon, handle, source] = made(arguments);
+		const [token, database, addon, handle, source, owner] = made(arguments);
 		if (token !== TOKEN) throw new TypeError('Statements can only be constructed by the db.prepare() method');
 		const [reader, readonly] = [numbers[0] !== 0, numbers[1] !== 0];
 		this.#addon = addon;
 		this.#handle = handle;
+		this.#owner = owner;
 		this.busy = false;
 		Object.defineProperty(this, 'reader', { value: reader, enumerable: true });
 		Object.defineProperty(this, 'readonly', { value: readonly, enumerable: true });
@@ -181,5 +184,5 @@ for (const name of ['run', 'get', 'all', 'iterate', 'bind', 'pluck', 'expand', '
 module.exports = function prepare(database, addon, handle, sql, safeIntegers) {
 	checkString(sql, 'first');
 	const statement = addon.prepare(handle, sql, safeIntegers);
-	return new Statement(TOKEN, database, addon, statement, sql);
+	return new Statement(TOKEN, database, addon, statement, sql, handle);
 };

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use kithdb_sqlite::{Backup, Database, OpenOptions};
+use kithdb_sqlite::{Backup, Database, OpenOptions, SqliteError, Statement};
 
 use crate::js::{Answer, Js, Kept, Thrown, Val, type_error};
 use crate::statement::Statements;
@@ -31,7 +31,7 @@ pub(crate) struct Db {
     pub(crate) has_functions: Cell<bool>,
     backups: RefCell<Vec<Weak<RefCell<Backup>>>>,
     /// Whether the file is joining a workspace, closed for so long.
-    is_away: Cell<bool>,
+    pub(crate) is_away: Cell<bool>,
     pub(crate) statements: Statements,
 }
 
@@ -78,6 +78,14 @@ impl Db {
 
     pub(crate) fn check_open(&self) -> Answer<()> {
         if self.database.is_open() { Ok(()) } else { type_error("The database connection is not open") }
+    }
+
+    /// Prepares, during which functions and virtual tables of the program's may run.
+    pub(crate) fn prepare<'t>(&self, sql: &'t str) -> Result<(Option<Statement>, &'t str), SqliteError> {
+        let was_executing = self.is_executing.replace(true);
+        let prepared = self.database.prepare(sql);
+        self.is_executing.set(was_executing);
+        prepared
     }
 
     /// Refuses what cannot be done from inside a function of the application's.
@@ -137,8 +145,10 @@ impl Db {
                 backup.finish();
             }
         }
-        // There is nothing that the program could do about it.
+        // What a statement's end runs must not close again. What goes wrong the program could do nothing about.
+        let was_executing = self.is_executing.replace(true);
         let _ = self.database.close();
+        self.is_executing.set(was_executing);
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Stmt {
     pub(crate) mode: Cell<Mode>,
     pub(crate) is_safe: Cell<bool>,
     is_bound: Cell<bool>,
+    /// Whether parameters of a run are being set, which getters of the program's may take part in.
+    is_binding: Cell<bool>,
     /// Whether an iterator of it is not at its end.
     is_busy: Cell<bool>,
     /// Whether the iterator's last row was taken.
@@ -50,6 +52,7 @@ impl Stmt {
             mode: Cell::new(mode),
             is_safe: Cell::new(is_safe),
             is_bound: Cell::default(),
+            is_binding: Cell::default(),
             is_busy: Cell::default(),
             is_exhausted: Cell::default(),
             is_told: Cell::default(),
@@ -69,9 +72,14 @@ impl Stmt {
             if !arguments.is_empty() {
                 return type_error("This statement already has bound parameters");
             }
-        } else if let Err(error) = Binder::new(js, &self.statement, &self.parameters, arena).bind(arguments) {
-            self.statement.clear_bindings();
-            return Err(error);
+        } else {
+            let was_binding = self.is_binding.replace(true);
+            let bound = Binder::new(js, &self.statement, &self.parameters, arena).bind(arguments);
+            self.is_binding.set(was_binding);
+            if let Err(error) = bound {
+                self.statement.clear_bindings();
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -224,6 +232,7 @@ impl Statements {
                 self.held.borrow_mut().push_back((seen, native));
             }
         }
+        crate::node_sqlite::outside(|| drop(gone));
     }
 
     /// Drops all; to be called when JavaScript has neither them nor the database.
@@ -278,7 +287,7 @@ pub(crate) fn prepare(js: Js, arguments: &[Val]) -> Answer {
     let sql = js.string_of(sql)?;
     let mut text = sql.as_str();
     let (statement, rest) = loop {
-        match db.database.prepare(text)? {
+        match db.prepare(text)? {
             (Some(statement), rest) => break (statement, rest),
             (None, "") => return range_error("The supplied SQL string contains no statements"),
             (None, rest) => text = rest.trim_start_matches(is_between),
@@ -383,7 +392,8 @@ pub(crate) fn bind(js: Js, arguments: &[Val]) -> Answer {
     }
     stmt.db.check_open()?;
     stmt.db.check_not_executing()?;
-    if stmt.is_busy.get() {
+    // What is lent to a run must not become what is bound for good.
+    if stmt.is_busy.get() || stmt.is_binding.get() {
         return busy();
     }
     let bound = Binder::new(js, &stmt.statement, &stmt.parameters, None).bind(arguments);

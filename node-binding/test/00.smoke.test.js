@@ -6,6 +6,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const Database = require('..');
+const { runProgram } = require('./support');
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kithdb-smoke-'));
 process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
@@ -94,5 +95,49 @@ describe('replicas', () => {
 		db.kith.sync('*');
 		assert.equal(db.prepare('SELECT count(*) FROM notes').pluck().get(), 3);
 		db.close();
+	});
+});
+
+describe('parameters', () => {
+	it('cannot be bound for good while the same statement is given others', () => {
+		const db = new Database(':memory:');
+		const statement = db.prepare('SELECT @a AS a, @b AS b');
+		let thrown;
+		const given = {
+			get a() {
+				try {
+					statement.bind({ a: 1, b: 2 });
+				} catch (error) {
+					thrown = error;
+				}
+				return 1;
+			},
+			b: 'lent text',
+		};
+		assert.deepEqual(statement.all(given), [{ a: 1, b: 'lent text' }]);
+		assert.match(thrown.message, /busy/);
+		assert.deepEqual(statement.all({ a: 3, b: 4 }), [{ a: 3, b: 4 }]);
+	});
+});
+
+describe('a statement', () => {
+	it('keeps its database, also where something stood in for it', () => {
+		const { status, stdout, stderr } = runProgram(`
+			let current = new Database(':memory:');
+			current.exec("CREATE TABLE kept(a); INSERT INTO kept VALUES('still there')");
+			const standIn = new Proxy({}, { get: (_, key) => current[key] });
+			const statement = standIn.prepare('SELECT a FROM kept').pluck();
+			current = new Database(':memory:');
+			(async () => {
+				for (let i = 0; i < 30; ++i) {
+					gc();
+					await new Promise((resolve) => setTimeout(resolve, 1));
+					Array.from({ length: 100 }, () => current.prepare('SELECT 1'));
+				}
+				console.log(statement.get());
+			})();
+		`, { args: ['--expose-gc'] });
+		assert.equal(status, 0, stderr);
+		assert.equal(stdout.trim(), 'still there');
 	});
 });

@@ -215,3 +215,19 @@ describe('numbers', () => {
 		assert.deepEqual(db.prepare('SELECT i FROM entries').pluck().all(), [1, 1.5]);
 	});
 });
+
+describe('a view whose class has getters of its own', () => {
+	it('is bound as what it is, and other parameters stay as they are whatever the getters do', () => {
+		const db = memory('CREATE TABLE t(a, b); CREATE TABLE log(x)');
+		const log = db.prepare('INSERT INTO log VALUES(?)');
+		class View extends Uint8Array {
+			get length() {
+				log.run(Buffer.from('LOGGED'));
+				return super.length;
+			}
+		}
+		db.prepare('INSERT INTO t VALUES(?, ?)').run(Buffer.from('first!'), Buffer.from([1, 2, 3]));
+		db.prepare('INSERT INTO t VALUES(?, ?)').run(Buffer.from('first!'), new View([1, 2, 3]));
+		assert.deepEqual(db.prepare('SELECT CAST(a AS TEXT) FROM t').pluck().all(), ['first!', 'first!']);
+	});
+});

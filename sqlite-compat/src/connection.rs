@@ -154,7 +154,9 @@ impl Shared {
     }
 
     pub(crate) fn finalize_statements(&self) {
-        for (_, raw) in self.statements.borrow_mut().drain() {
+        // A statement's end may run a virtual table's code, which may prepare another.
+        let all = std::mem::take(&mut *self.statements.borrow_mut());
+        for raw in all.into_values() {
             // SAFETY: what is registered is prepared on this connection and not finalized; nobody uses it from here on.
             unsafe { ffi::sqlite3_finalize(raw.replace(ptr::null_mut())) };
         }

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::ptr;
 use std::time::Duration;
 
-use kithdb_core::error::OpenError;
+use kithdb_core::error::{FileError, OpenError};
 use kithdb_core::file::{self, FileKind, FileLook};
+use kithdb_core::keyfile;
 use kithdb_core::replica::{OpenOptions as ReplicaOptions, Replica};
 use rusqlite::{Connection, ffi};
 
@@ -53,11 +54,11 @@ impl Database {
         if flags & ffi::SQLITE_OPEN_READWRITE != 0 {
             let options = OpenOptions { busy_timeout, ..OpenOptions::default() };
             let address = if flags & ffi::SQLITE_OPEN_URI == 0 { None } else { path_of_address(path) };
-            if address.is_some_and(|path| is_replica(&path, &options)) {
+            if address.is_some_and(|path| is_replica(&path, &options).unwrap_or(true)) {
                 let message = "a KithDB database is opened by its path, not by a file: address";
                 return Err(SqliteError::new(ffi::SQLITE_CANTOPEN, message));
             }
-            if is_replica(path, &options) {
+            if is_replica(path, &options)? {
                 return Ok(Self::from_backing(Backing::Replica(Box::new(open_replica(path, &options)?))));
             }
         }
@@ -83,19 +84,37 @@ fn path_of_address(address: &str) -> Option<String> {
 }
 
 pub(crate) fn open_backing(path: &str, options: &OpenOptions, flags: c_int) -> Result<Backing, SqliteError> {
-    if !options.read_only && is_replica(path, options) {
+    if !options.read_only && is_replica(path, options)? {
         return open_replica(path, options).map(|replica| Backing::Replica(Box::new(replica)));
     }
     open_plain(path, options, flags).map(Backing::Plain)
 }
 
-/// Tells whether a file is a replica; what cannot be looked at is not, and SQLite refuses it in its own words.
+/// How long a replica that another program has locked is waited for at the least: to take it for a plain file would lose what is written.
+const LOCKED_REPLICA_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tells whether a file is a replica; a plain one that cannot be looked at is SQLite's to refuse in its own words, later.
 ///
 /// A file that waits to be admitted to a workspace is still a plain one, so that a program can go on with it.
-pub(crate) fn is_replica(path: &str, options: &OpenOptions) -> bool {
-    let is_file = !path.is_empty() && path != ":memory:" && Path::new(path).exists();
-    let look = is_file.then(|| file::look(Path::new(path), options.busy_timeout));
-    matches!(look, Some(Ok(FileLook { kind: FileKind::Replica(_), .. })))
+pub(crate) fn is_replica(path: &str, options: &OpenOptions) -> Result<bool, SqliteError> {
+    if path.is_empty() || path == ":memory:" || !Path::new(path).exists() {
+        return Ok(false);
+    }
+    let path = Path::new(path);
+    let is_of = |look: FileLook| matches!(look.kind, FileKind::Replica(_));
+    let cannot = |code, error: FileError| Err(SqliteError::new(code, error.to_string()));
+    match file::look(path, options.busy_timeout) {
+        Ok(look) => Ok(is_of(look)),
+        Err(error @ FileError::NewerFormat { .. }) => cannot(ffi::SQLITE_CANTOPEN, error),
+        // Every replica has its key file beside it.
+        Err(_) if !path.canonicalize().is_ok_and(|path| keyfile::key_path(&path).exists()) => Ok(false),
+        Err(FileError::Locked { .. }) => match file::look(path, LOCKED_REPLICA_PATIENCE) {
+            Ok(look) => Ok(is_of(look)),
+            Err(error @ FileError::Locked { .. }) => cannot(ffi::SQLITE_BUSY, error),
+            Err(error) => cannot(ffi::SQLITE_CANTOPEN, error),
+        },
+        Err(error) => cannot(ffi::SQLITE_CANTOPEN, error),
+    }
 }
 
 fn open_replica(path: &str, options: &OpenOptions) -> Result<Replica, SqliteError> {

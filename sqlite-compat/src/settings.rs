@@ -65,7 +65,7 @@ impl Database {
         }
         let plain = Self::open_plain_with_uri(name, options)?;
         let Some(path) = plain.location("main")? else { return Ok(plain) };
-        if plain.is_read_only("main")? || !crate::open::is_replica(&path, options) {
+        if plain.is_read_only("main")? || !crate::open::is_replica(&path, options)? {
             return Ok(plain);
         }
         plain.close()?;

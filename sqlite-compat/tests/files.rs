@@ -192,3 +192,37 @@ fn replica_refuses_in_the_words_of_kithdb() {
     let error = database.execute_batch("INSERT INTO notes VALUES(NULL)").unwrap_err();
     assert!(error.message.contains("notes") && error.message.contains("NULL"), "{error}");
 }
+
+#[test]
+fn replica_that_is_locked_is_waited_for_and_never_taken_for_a_plain_file() {
+    let place = Place::new();
+    let file = place.path("a.db");
+    let database = open(&file);
+    database.found(file.to_str().unwrap(), "laptop", &OPTIONS).unwrap();
+    database.close().unwrap();
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; CREATE TABLE other(x); COMMIT").unwrap();
+    let holder = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(other);
+    });
+    let hasty = OpenOptions { busy_timeout: std::time::Duration::ZERO, ..OPTIONS };
+    assert!(Database::open(file.to_str().unwrap(), &hasty).unwrap().is_replica());
+    holder.join().unwrap();
+}
+
+#[test]
+fn replica_of_a_newer_format_is_refused() {
+    let place = Place::new();
+    let file = place.path("a.db");
+    let database = open(&file);
+    database.found(file.to_str().unwrap(), "laptop", &OPTIONS).unwrap();
+    database.close().unwrap();
+    rusqlite::Connection::open(&file)
+        .unwrap()
+        .execute("UPDATE kith__meta SET value = 99 WHERE name = 'format'", [])
+        .unwrap();
+    let error = Database::open(file.to_str().unwrap(), &OPTIONS).unwrap_err();
+    assert_eq!(error.name(), "SQLITE_CANTOPEN");
+    assert!(error.message.contains("newer than"), "{error}");
+}

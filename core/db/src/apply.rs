@@ -252,7 +252,9 @@ impl Replica {
                 self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
                 let reason = with_causes(&error);
                 let again = self.durably(run);
-                self.triggers_left_out = Some(reason);
+                if again.is_ok() {
+                    self.triggers_left_out = Some(reason);
+                }
                 self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, triggers)?;
                 again
             }
@@ -415,6 +417,10 @@ fn apply_in_transaction(replica: &mut Replica, budget: ApplyBudget, report: &mut
         if let Some(good) = check_candidate(conn, registry, &mut reading, candidate, report)? {
             checked.insert(arrival, good);
         }
+    }
+    if !report.more {
+        // All that waits was looked at: what is left waits no longer.
+        held.clear();
     }
     pull_in_parts(conn, registry, &mut reading, &mut checked, now_unix_ms, report)?
         .into_iter()

@@ -10,6 +10,7 @@ use std::ptr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use napi_sys as sys;
 
@@ -229,7 +230,12 @@ impl Environment {
         for (link, _) in &threads {
             link.stop();
         }
-        for (_, thread) in threads {
+        for (link, thread) in threads {
+            // A statement that was about to begin has not heard of the interruption.
+            while !thread.is_finished() {
+                link.interrupt();
+                std::thread::sleep(Duration::from_millis(1));
+            }
             // One that has panicked has ended, too.
             let _ = thread.join();
         }

@@ -105,7 +105,9 @@ pub(super) fn check_idle(js: Js, arguments: &[Val]) -> Answer {
 /// Closes a database that is idle.
 pub(super) fn close(js: Js, arguments: &[Val]) -> Answer {
     check_idle(js, arguments)?;
-    db(js, arguments)?.shut();
+    let db = db(js, arguments)?;
+    db.is_away.set(false);
+    db.shut();
     js.undefined()
 }
 

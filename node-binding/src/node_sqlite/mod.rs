@@ -24,6 +24,14 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
+/// Runs something as if no native function were: for what the collector takes.
+pub(crate) fn outside<T>(run: impl FnOnce() -> T) -> T {
+    let depth = DEPTH.replace(0);
+    let out = run();
+    DEPTH.set(depth);
+    out
+}
+
 /// Tells whether a native of this face runs, and not, for one, the collector.
 fn is_within() -> bool {
     DEPTH.get() > 0

@@ -177,7 +177,7 @@ pub(super) fn prepare(js: Js, arguments: &[Val]) -> Answer {
     let db = db(js, arguments)?;
     enter(js, db)?;
     let sql = js.string_of(sql)?;
-    let statement = match db.database.prepare(&sql)? {
+    let statement = match db.prepare(&sql)? {
         (Some(statement), _) => statement,
         // A leading semicolon is an empty statement.
         (None, rest) => match first_of(db, rest)? {
@@ -205,7 +205,7 @@ pub(super) fn prepare(js: Js, arguments: &[Val]) -> Answer {
 
 fn first_of(db: &crate::database::Db, mut rest: &str) -> Answer<Option<kithdb_sqlite::Statement>> {
     while !rest.is_empty() {
-        match db.database.prepare(rest)? {
+        match db.prepare(rest)? {
             (Some(statement), _) => return Ok(Some(statement)),
             (None, tail) => rest = tail,
         }
