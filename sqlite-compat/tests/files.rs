@@ -203,10 +203,10 @@ fn replica_that_is_locked_is_waited_for_and_never_taken_for_a_plain_file() {
     let other = rusqlite::Connection::open(&file).unwrap();
     other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; CREATE TABLE other(x); COMMIT").unwrap();
     let holder = std::thread::spawn(move || {
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(300));
         drop(other);
     });
-    let hasty = OpenOptions { busy_timeout: std::time::Duration::ZERO, ..OPTIONS };
+    let hasty = OpenOptions { busy_timeout: Duration::ZERO, ..OPTIONS };
     assert!(Database::open(file.to_str().unwrap(), &hasty).unwrap().is_replica());
     holder.join().unwrap();
 }
