@@ -71,7 +71,7 @@ test('a text that is no string is refused', () => {
 		}
 	`);
 	// The original's own words for it never arrive: it crashes.
-	if (IS_ORIGINAL) assert.equal(signal, 'SIGSEGV');
+	if (IS_ORIGINAL) assert.notEqual(signal, null);
 	else assert.equal(stdout, 'TypeError SQL query expected\n'.repeat(24));
 });
 

@@ -25,7 +25,7 @@ test('a statement is made with a database and a text', async () => {
 		}
 	`);
 	// The original's own words for it never arrive: it crashes.
-	if (IS_ORIGINAL) assert.equal(signal, 'SIGSEGV');
+	if (IS_ORIGINAL) assert.notEqual(signal, null);
 	else assert.deepEqual(stdout.split('\n'), [
 		'TypeError Database object expected', 'TypeError Database object expected', 'TypeError SQL query expected',
 		'TypeError SQL query expected', 'TypeError Callback expected', '',

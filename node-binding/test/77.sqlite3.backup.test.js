@@ -202,7 +202,7 @@ test('arguments of the wrong kind are refused', async () => {
 		}
 	`);
 	// The original's own words for it never arrive: it crashes.
-	if (IS_ORIGINAL) assert.equal(signal, 'SIGSEGV');
+	if (IS_ORIGINAL) assert.notEqual(signal, null);
 	else {
 		assert.deepEqual(stdout.split('\n'), [
 			'Database object expected', 'Filename expected', 'Source database name expected', 'Destination database name expected',
