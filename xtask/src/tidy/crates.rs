@@ -8,8 +8,9 @@ use serde_json::Value;
 use crate::shell::{self, Workspace};
 
 /// What a crate must not reach through its normal dependencies, on any platform.
-const ABSENCES: [(&str, &[&str]); 4] = [
+const ABSENCES: [(&str, &[&str]); 5] = [
     ("kithdb-log", PURE),
+    ("kithdb-vector", PURE),
     ("kithdb-sync", PURE),
     ("kithdb-core", &["tokio", "libp2p"]),
     ("kithdb-net", &["rusqlite", "libsqlite3-sys"]),
@@ -20,7 +21,7 @@ const PURE: &[&str] = &["tokio", "libp2p", "rusqlite", "getrandom", "rand"];
 
 /// The only crate that may name a dependency; an empty name stands for none.
 const NAMED_IN: [(&str, &str); 5] =
-    [("libp2p", "kithdb-net"), ("hnsw_rs", ""), ("automerge", ""), ("napi", "kithdb-node"), ("tauri", "")];
+    [("libp2p", "kithdb-net"), ("hnsw_rs", "kithdb-vector"), ("automerge", ""), ("napi", "kithdb-node"), ("tauri", "")];
 
 /// Returns the dependencies that break the rules.
 pub fn findings(workspace: &Workspace) -> Result<Vec<String>> {
