@@ -6,6 +6,7 @@ use std::ptr;
 use std::time::Duration;
 
 use kithdb_core::error::{FileError, OpenError};
+use kithdb_core::everywhere;
 use kithdb_core::file::{self, FileKind, FileLook};
 use kithdb_core::keyfile;
 use kithdb_core::replica::{OpenOptions as ReplicaOptions, Replica};
@@ -152,6 +153,7 @@ fn open_handle(path: &str, flags: c_int, busy_timeout: Duration) -> Result<Conne
         ffi::sqlite3_extended_result_codes(db, 1);
         let conn = Connection::from_handle_owned(db).map_err(|_| SqliteError::of_code(ffi::SQLITE_NOMEM))?;
         conn.busy_timeout(busy_timeout).map_err(|_| SqliteError::of_code(ffi::SQLITE_MISUSE))?;
+        everywhere::register(&conn).map_err(|_| SqliteError::of_code(ffi::SQLITE_NOMEM))?;
         Ok(conn)
     }
 }

@@ -16,7 +16,6 @@ const CAPTURE_OPTION: &str = "KITH_CAPTURE";
 pub(crate) fn register(conn: &Connection, follow: &Follow) -> rusqlite::Result<()> {
     let direct = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
     let pure = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
-    conn.create_scalar_function("kith_version", 0, pure, |_| Ok(env!("CARGO_PKG_VERSION")))?;
     conn.create_scalar_function("sqlite_compileoption_used", 1, pure, compile_option_used)?;
     let shared = follow.share();
     conn.create_scalar_function("kith_sync", 1, direct, move |context| {

@@ -10,6 +10,7 @@ pub mod dump;
 mod durable;
 pub mod entries;
 pub mod error;
+pub mod everywhere;
 pub mod file;
 mod follow;
 mod functions;

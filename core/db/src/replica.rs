@@ -177,6 +177,7 @@ impl Replica {
         let life = Life::load(&conn, author)?;
         let capture = Capture::install(&conn, options.clock.clone())?;
         let follow = Follow::new(capture.share(), workspace.blinding.clone());
+        crate::everywhere::register(&conn)?;
         functions::register(&conn, &follow)?;
         crate::inspect::register(&conn, &workspace)?;
         crate::changes::register(&conn, &workspace)?;

@@ -1,0 +1,13 @@
+//! SQL that every connection has, to a replica or to a plain file.
+
+use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
+
+/// Registers it.
+///
+/// # Errors
+/// SQLite's, of which there is none but want of memory.
+pub fn register(conn: &Connection) -> rusqlite::Result<()> {
+    let pure = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    conn.create_scalar_function("kith_version", 0, pure, |_| Ok(env!("CARGO_PKG_VERSION")))
+}
