@@ -5,3 +5,12 @@ pub const DIMENSIONS_MAX: usize = 8_192;
 
 /// Slots of an index at most: about 256 million.
 pub const SLOTS_MAX: u32 = 1 << 28;
+
+/// Connections of a point above the lowest layer at least: with fewer the layers do not thin out.
+pub const CONNECTIONS_MIN: usize = 2;
+
+/// Connections of a point above the lowest layer at most; beyond about 48 the paper's authors saw no gain.
+pub const CONNECTIONS_MAX: usize = 128;
+
+/// Candidates kept while a point is inserted, at most.
+pub const EF_CONSTRUCTION_MAX: usize = 4_096;
