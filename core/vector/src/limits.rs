@@ -14,3 +14,6 @@ pub const CONNECTIONS_MAX: usize = 128;
 
 /// Candidates kept while a point is inserted, at most.
 pub const EF_CONSTRUCTION_MAX: usize = 4_096;
+
+/// What the sum of squares of an embedding is below: a quarter of the largest 32-bit float, so that no distance overflows.
+pub const SQUARES_MAX: f32 = 8e37;

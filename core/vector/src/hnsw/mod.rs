@@ -33,7 +33,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use build::Progress;
 pub use check::GraphFault;
-pub use points::{Points, Target};
+pub use points::{Points, Question, Target};
 
 use crate::index::IndexOptions;
 use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN, EF_CONSTRUCTION_MAX};
