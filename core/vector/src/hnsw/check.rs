@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
+use super::insert::Role;
 use super::levels::{TWIN, level_of};
 use super::points::{Points, Stored};
 use super::pool::point;
+use super::select::choose;
+use super::visited::Scratch;
 use super::{Graph, NONE};
 
 /// What is wrong with a graph.
@@ -152,14 +155,21 @@ impl Graph {
         let this = &*self;
         self.scratches.with(|scratch| {
             for &slot in &unreached {
-                if this.is_attached(slot) {
-                    continue;
-                }
                 let target = Stored { points, slot };
                 this.walk(&target, &[this.root], this.ef_construction, 0, scratch);
-                let near: Vec<u32> = scratch.pool.keys().map(point).filter(|&near| near != slot).collect();
-                this.find_parent(points, slot, &near, &[], scratch);
-                this.claim_from(slot);
+                let Scratch { pool, keys, chosen, .. } = &mut *scratch;
+                keys.clear();
+                keys.extend(pool.keys().filter(|&key| point(key) != slot));
+                choose(points, keys, this.connections, |_| false, chosen);
+                let others: Vec<u32> = keys.iter().map(|&key| point(key)).collect();
+                let near: Vec<u32> = chosen.iter().map(|&key| point(key)).collect();
+                if !this.is_attached(slot) {
+                    this.find_parent(points, slot, &near, &others, scratch);
+                    this.claim_from(slot);
+                }
+                for from in near {
+                    this.add_edge(points, from, slot, 0, Role::Near, scratch);
+                }
             }
         });
         unreached.len()
