@@ -7,7 +7,9 @@ mod demo;
 mod flags;
 mod fuzz;
 mod mappers;
+mod measured;
 mod node;
+mod search;
 mod setup;
 mod shell;
 mod suite;
@@ -44,7 +46,8 @@ enum Command {
     Test,
     /// Run formatting, lints, licences, unused dependencies, spelling and the project's own rules.
     Check,
-    /// Measure against plain SQLite, or with `node` the Node package against the originals, in release mode.
+    /// Measure against plain SQLite, with `node` the Node package against the originals, or with `search` the search by embeddings
+    /// against other libraries, in release mode.
     #[command(args_conflicts_with_subcommands = true)]
     Bench {
         #[command(subcommand)]
@@ -83,6 +86,18 @@ enum BenchSubject {
         #[arg(long)]
         only: Option<String>,
     },
+    /// The search by embeddings against hnswlib, usearch and sqlite-vec, by processor time on one thread.
+    Search {
+        /// How often each pair is measured.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Measure one part only.
+        #[arg(long, value_enum)]
+        only: Option<search::Part>,
+        /// Measure a million embeddings too, which takes an hour.
+        #[arg(long)]
+        million: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -105,6 +120,9 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::Bench { subject: Some(BenchSubject::Node { rounds, only }), .. } => {
             node::bench::run(&workspace, rounds, only.as_deref())
         }
+        Command::Bench { subject: Some(BenchSubject::Search { rounds, only, million }), .. } => {
+            search::run(&workspace, rounds, only, million)
+        }
         Command::Bench { subject: None, arguments } => {
             setup::require(&[setup::C_COMPILER])?;
             let mut bench = workspace.cargo();
@@ -121,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bench_takes_node_for_a_subject_and_passes_on_all_else() {
+    fn bench_takes_node_and_search_for_subjects_and_passes_on_all_else() {
         let bench = |line: &str| match Arguments::try_parse_from(line.split(' ')).map(|it| it.command) {
             Ok(Command::Bench { subject, arguments }) => (subject.is_some(), arguments),
             other => panic!("{line}: {:?}", other.err()),
@@ -130,5 +148,6 @@ mod tests {
         assert_eq!(bench("xtask bench --rows 10"), (false, vec!["--rows".into(), "10".into()]));
         assert_eq!(bench("xtask bench --only reads"), (false, vec!["--only".into(), "reads".into()]));
         assert_eq!(bench("xtask bench node --rounds 3"), (true, vec![]));
+        assert_eq!(bench("xtask bench search --only scan"), (true, vec![]));
     }
 }
