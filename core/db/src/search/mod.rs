@@ -1,0 +1,3 @@
+//! Search inside SQL, on every connection.
+
+pub mod vector;
