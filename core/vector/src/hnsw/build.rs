@@ -21,6 +21,10 @@ pub struct Progress {
 /// Embeddings that a thread takes at once.
 const SHARE: usize = 32;
 
+/// Embeddings for each thread that one thread connects before the others begin: early ones hold the graph together, and threads
+/// that start at once do not see each other's.
+const FIRST: usize = 64;
+
 impl Graph {
     /// Connects the embeddings of many slots on so many threads; `None` if the callback broke it off. The callback comes after about
     /// every 32 embeddings, from any of the threads.
@@ -34,6 +38,7 @@ impl Graph {
         progress: &(impl Fn(Progress) -> ControlFlow<()> + Sync),
     ) -> Option<Self> {
         let mut graph = Self::new(options);
+        graph.make_room(slots.iter().map(|slot| slot.0 as usize + 1).max().unwrap_or(0));
         let mut rest = Vec::with_capacity(slots.len());
         for &slot in slots {
             if !graph.contains(slot) {
@@ -46,11 +51,15 @@ impl Graph {
         graph.plant(first);
 
         let (next, done, is_broken_off) = (AtomicUsize::new(0), AtomicUsize::new(1), AtomicBool::new(false));
-        let work = || {
+        let threads = threads.max(1);
+        let work = |end: usize| {
             let mut scratch = Scratch::default();
-            while !is_broken_off.load(Ordering::Relaxed) {
+            while next.load(Ordering::Relaxed) < end && !is_broken_off.load(Ordering::Relaxed) {
                 let start = next.fetch_add(SHARE, Ordering::Relaxed);
-                let Some(share) = rest.get(start..rest.len().min(start + SHARE)).filter(|share| !share.is_empty()) else { break };
+                let Some(share) = rest.get(start..rest.len().min(start + SHARE)).filter(|share| !share.is_empty())
+                else {
+                    break;
+                };
                 for &slot in share {
                     graph.connect(points, slot, &mut scratch);
                 }
@@ -60,11 +69,14 @@ impl Graph {
                 }
             }
         };
+        if threads > 1 {
+            work(rest.len().min(FIRST * threads));
+        }
         thread::scope(|scope| {
-            for _ in 1..threads.max(1) {
-                scope.spawn(work);
+            for _ in 1..threads {
+                scope.spawn(|| work(rest.len()));
             }
-            work();
+            work(rest.len());
         });
         (!is_broken_off.into_inner()).then_some(graph)
     }
