@@ -60,7 +60,8 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     folded.starts_with("sqlite_") || folded.starts_with("kith_")
 }
 
-fn parse_collation(name: &str) -> Option<Collation> {
+/// Knows the collations that every SQLite has.
+pub(crate) fn parse_collation(name: &str) -> Option<Collation> {
     match name.to_ascii_uppercase().as_str() {
         "BINARY" => Some(Collation::Binary),
         "NOCASE" => Some(Collation::NoCase),
