@@ -98,6 +98,9 @@ pub(crate) fn read_table(conn: &Connection, name: &str) -> Result<LocalTable, Ta
     if is_reserved(&stored_name) {
         return Err(TableError::Reserved { table: stored_name });
     }
+    if crate::search::vector::is_own_table(conn, &stored_name)? {
+        return Err(TableError::Shadow { table: stored_name });
+    }
     let sql: String = conn
         .prepare_cached("SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?1")?
         .query_row([&stored_name], |row| row.get(0))?;

@@ -83,7 +83,8 @@ pub(super) fn create_triggers(
         let named = values.iter().map(|value| format!("{value} IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
         format!("INSERT INTO {changes}({list}) SELECT {} WHERE {named};", values.join(", "))
     };
-    let rekeyed = keys.iter().map(|key| format!("old.{key} IS NOT new.{key} COLLATE BINARY")).collect::<Vec<_>>().join(" OR ");
+    let rekeyed =
+        keys.iter().map(|key| format!("old.{key} IS NOT new.{key} COLLATE BINARY")).collect::<Vec<_>>().join(" OR ");
     // An UPDATE names the columns that a generated one is made from, not that one.
     let of_column = if content.is_generated { String::new() } else { format!(" OF {column}") };
     let bodies = [

@@ -17,7 +17,9 @@ pub(super) enum ContentError {
     Missing { table: String },
     #[error("kith_vector: {table:?} is a {kind}; name an ordinary table")]
     Kind { table: String, kind: String },
-    #[error("kith_vector: table {table:?} has no column {column:?}; drop the kith_vector table and create it over another")]
+    #[error(
+        "kith_vector: table {table:?} has no column {column:?}; drop the kith_vector table and create it over another"
+    )]
     MissingColumn { table: String, column: String },
     #[error(
         "kith_vector: table {table:?} has no PRIMARY KEY, so nothing names its rows for good; create it anew with one, such as `id INTEGER PRIMARY KEY`, and copy the rows"
@@ -76,7 +78,12 @@ impl Content {
         let (name, without_rowid) = match found {
             None => return Err(ContentError::Missing { table: table() }),
             Some((name, kind, without_rowid)) if kind == "table" => (name, without_rowid),
-            Some((_, kind, _)) => return Err(ContentError::Kind { table: table(), kind: format!("{kind} table").replace("view table", "view") }),
+            Some((_, kind, _)) => {
+                return Err(ContentError::Kind {
+                    table: table(),
+                    kind: format!("{kind} table").replace("view table", "view"),
+                });
+            }
         };
         let (mut columns, mut keyed, mut found) = (Vec::new(), Vec::new(), None);
         {
@@ -94,8 +101,8 @@ impl Content {
                 columns.push(column);
             }
         }
-        let (column, is_generated) = found
-            .ok_or_else(|| ContentError::MissingColumn { table: table(), column: declaration.column.clone() })?;
+        let (column, is_generated) =
+            found.ok_or_else(|| ContentError::MissingColumn { table: table(), column: declaration.column.clone() })?;
         if keyed.is_empty() {
             return Err(ContentError::NoPrimaryKey { table: table() });
         }
@@ -116,7 +123,8 @@ impl Content {
         let keys: Vec<_> = key.iter().map(|column| quote(&column.name)).collect();
         let keys = keys.join(", ");
         let condition = |(column, number): (&KeyColumn, usize)| {
-            let collation = COLLATION_NAMES.iter().find(|(known, _)| *known == column.collation).map_or("BINARY", |pair| pair.1);
+            let collation =
+                COLLATION_NAMES.iter().find(|(known, _)| *known == column.collation).map_or("BINARY", |pair| pair.1);
             format!("{} = ?{number} COLLATE {collation}", quote(&column.name))
         };
         let condition = key.iter().zip(1..).map(condition).collect::<Vec<_>>().join(" AND ");

@@ -47,7 +47,9 @@ pub(super) enum DeclarationError {
     Missing { name: &'static str },
     #[error("kith_vector: {name}={value} is not possible; {expected}")]
     Value { name: &'static str, value: String, expected: String },
-    #[error("kith_vector: a column named {column:?} cannot be indexed, since the virtual table has one of that name itself; rename it")]
+    #[error(
+        "kith_vector: a column named {column:?} cannot be indexed, since the virtual table has one of that name itself; rename it"
+    )]
     ColumnName { column: String },
 }
 
@@ -186,7 +188,8 @@ mod tests {
 
     #[test]
     fn arguments_are_read_with_quotes_and_spaces() {
-        let declaration = parse(&[" content = 'my docs' ", "column=\"e\"", "dims=3", "Metric=L2", "recall=0.99"]).unwrap();
+        let declaration =
+            parse(&[" content = 'my docs' ", "column=\"e\"", "dims=3", "Metric=L2", "recall=0.99"]).unwrap();
         assert_eq!((declaration.content.as_str(), declaration.column.as_str()), ("my docs", "e"));
         assert_eq!((declaration.options.dimensions, declaration.options.metric), (3, Metric::L2));
         assert_eq!(declaration.recall_permille, 990);

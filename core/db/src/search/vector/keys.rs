@@ -101,7 +101,17 @@ impl Key {
 
     /// Returns the key as one value: a composite one as a JSON array.
     pub(super) fn shown(&self) -> Value {
-        shown(self.parts().into_iter().map(|part| part.0.into()).collect())
+        shown(self.parts().into_iter().map(|part| owned(part.0)).collect())
+    }
+}
+
+fn owned(value: SqlValue<'_>) -> Value {
+    match value {
+        SqlValue::Null => Value::Null,
+        SqlValue::Integer(number) => Value::Integer(number),
+        SqlValue::Real(number) => Value::Real(number),
+        SqlValue::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        SqlValue::Blob(blob) => Value::Blob(blob.to_vec()),
     }
 }
 
@@ -184,7 +194,9 @@ impl KeyMap {
             Some(Key::Encoded(_)) => self.keys.iter().flatten().map(heap).sum(),
             _ => 0,
         };
-        self.slots.capacity() * (size_of::<(Key, Slot)>() + 1) + self.keys.capacity() * size_of::<Option<Key>>() + encoded
+        self.slots.capacity() * (size_of::<(Key, Slot)>() + 1)
+            + self.keys.capacity() * size_of::<Option<Key>>()
+            + encoded
     }
 }
 

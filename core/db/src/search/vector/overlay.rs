@@ -41,7 +41,9 @@ impl Overlay {
         for key in keys.collect::<HashSet<_, KeyHash>>() {
             self.rows.put(key, content.find(conn, key)?);
             if self.touched.insert(key.clone()) {
-                self.hidden.extend(base.slot(key));
+                if let Some(slot) = base.slot(key) {
+                    self.hidden.insert(slot);
+                }
             }
         }
         Ok(())

@@ -49,7 +49,12 @@ impl State {
     }
 
     /// Takes over changed rows; false if that takes reading the whole table.
-    pub(super) fn advance(&mut self, conn: &Connection, content: &Content, tail: Vec<Change>) -> rusqlite::Result<bool> {
+    pub(super) fn advance(
+        &mut self,
+        conn: &Connection,
+        content: &Content,
+        tail: Vec<Change>,
+    ) -> rusqlite::Result<bool> {
         if tail.iter().any(|change| change.key.is_none()) {
             return Ok(false);
         }
@@ -114,7 +119,8 @@ impl Shared {
             !list.is_empty()
         });
         let list = known.entry(name).or_default();
-        if let Some(index) = list.iter().find(|(known, _)| known == declaration).and_then(|(_, index)| index.upgrade()) {
+        if let Some(index) = list.iter().find(|(known, _)| known == declaration).and_then(|(_, index)| index.upgrade())
+        {
             return index;
         }
         let index = Self::new();

@@ -130,7 +130,10 @@ impl View {
     }
 
     /// Puts a question to the rows as this connection's snapshot has them.
-    fn ask<T>(&mut self, question: impl FnOnce(&Connection, &Content, &Base<'_>) -> Result<T, SearchError>) -> Result<T, SearchError> {
+    fn ask<T>(
+        &mut self,
+        question: impl FnOnce(&Connection, &Content, &Base<'_>) -> Result<T, SearchError>,
+    ) -> Result<T, SearchError> {
         let (content, is_watched) = self.content()?;
         if !is_watched {
             self.own = None;
@@ -158,8 +161,9 @@ impl View {
         }
         self.overlay = None;
         let own = self.own_state(&content)?;
-        let base = Base { rows: &own.rows, overlay: None, clean: None };
-        question(&self.conn, &content, &base)
+        let answer = question(&self.conn, &content, &Base { rows: &own.rows, overlay: None, clean: None });
+        self.own = Some(own);
+        answer
     }
 
     /// Lays what this snapshot has otherwise over an index; false if the index must be moved, or does not fit at all.
@@ -231,15 +235,15 @@ impl View {
     }
 
     /// Brings the index of this connection's own to this snapshot.
-    fn own_state(&mut self, content: &Content) -> Result<&State, SearchError> {
+    fn own_state(&mut self, content: &Content) -> Result<State, SearchError> {
         if let Some(mut own) = self.own.take()
             && let Tail::Follows(new) = changes::tail(&self.conn, &self.name, content, own.applied)?
             && own.advance(&self.conn, content, new)?
         {
-            return Ok(self.own.insert(own));
+            return Ok(own);
         }
         let index = engine::make_scan(&self.declaration.options).map_err(SearchError::Index)?;
-        Ok(self.own.insert(State::load(&self.conn, &self.name, content, index)?))
+        Ok(State::load(&self.conn, &self.name, content, index)?)
     }
 
     /// Finds the rows nearest to an embedding, nearest first.
@@ -317,9 +321,16 @@ impl View {
         self.ask(|_, _, base| {
             let overlay = base.overlay;
             let hidden = |key: &Key| overlay.is_some_and(|overlay| overlay.contains(key));
-            let mut refused: Vec<_> =
-                base.rows.refused().iter().filter(|(key, _)| !hidden(key)).map(|(key, why)| (key.clone(), why.clone())).collect();
-            refused.extend(overlay.iter().flat_map(|overlay| overlay.rows.refused()).map(|(key, why)| (key.clone(), why.clone())));
+            let mut refused: Vec<_> = base
+                .rows
+                .refused()
+                .iter()
+                .filter(|(key, _)| !hidden(key))
+                .map(|(key, why)| (key.clone(), why.clone()))
+                .collect();
+            refused.extend(
+                overlay.iter().flat_map(|overlay| overlay.rows.refused()).map(|(key, why)| (key.clone(), why.clone())),
+            );
             let over = overlay.map_or(0, |overlay| overlay.rows.index().len());
             Ok(Figures {
                 indexed: base.rows.index().len() - overlay.map_or(0, |overlay| overlay.hidden.len()) + over,
@@ -330,6 +341,17 @@ impl View {
                 applied: base.clean.map_or(0, |mark| mark.sequence),
             })
         })
+    }
+
+    /// Watches the content table again, if it was made anew, and has everything read from it again.
+    pub(super) fn rebuild(&mut self) -> Result<(), SearchError> {
+        let content = Content::read(&self.conn, &self.declaration)?;
+        if !changes::are_triggers_there(&self.conn, &self.name, &self.declaration.content)? {
+            changes::create_triggers(&self.conn, &self.name, &self.declaration, &content)?;
+        }
+        changes::note_all(&self.conn, &self.name)?;
+        self.known = None;
+        Ok(())
     }
 
     /// Forgets everything that was made from the table.
@@ -348,7 +370,12 @@ fn keys_of(conn: &Connection, content: &Content, filter: &Filter) -> rusqlite::R
     }
 }
 
-fn nearest(base: &Base<'_>, request: &Request, filter: Option<&[Key]>, wanted: usize) -> Result<Vec<Near>, EmbeddingError> {
+fn nearest(
+    base: &Base<'_>,
+    request: &Request,
+    filter: Option<&[Key]>,
+    wanted: usize,
+) -> Result<Vec<Near>, EmbeddingError> {
     let hidden = base.overlay.map(|overlay| &overlay.hidden).filter(|hidden| !hidden.is_empty());
     let mut count = wanted;
     let allowed = match (filter, hidden) {
