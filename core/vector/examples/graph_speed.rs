@@ -41,9 +41,14 @@ fn main() {
         store.insert(slot, embedding).expect("a good embedding");
     }
     let slots: Vec<Slot> = store.occupied().iter().collect();
-    let start = Instant::now();
-    let graph = Graph::build(&store, &slots, &options, threads, &|_| ControlFlow::Continue(())).expect("not broken off");
-    println!("{encoding:?}: {} points built in {:.1} s on {threads} threads", slots.len(), start.elapsed().as_secs_f64());
+    let (start, before) = (Instant::now(), processor_seconds());
+    let graph =
+        Graph::build(&store, &slots, &options, threads, &|_| ControlFlow::Continue(())).expect("not broken off");
+    let (seconds, processor) = (start.elapsed().as_secs_f64(), processor_seconds() - before);
+    println!(
+        "{encoding:?}: {} points built in {seconds:.1} s on {threads} threads, {processor:.1} s of processor",
+        slots.len()
+    );
     println!("memory beyond embeddings: {:.1} MB; {:?}", graph.memory_bytes() as f64 / 1e6, graph.check());
 
     let queries = read(queries);
@@ -71,4 +76,12 @@ fn main() {
 fn read(path: &str) -> Vec<f32> {
     let bytes = std::fs::read(path).expect("a readable file");
     bytes.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number)).collect()
+}
+
+/// The time that all threads had the processor, as Linux counts it.
+fn processor_seconds() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> = status.rsplit(')').next().expect("a status").split_whitespace().collect();
+    let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse::<f64>().expect("a number")).sum();
+    ticks / 100.0
 }

@@ -43,4 +43,7 @@ pub enum EmbeddingError {
         /// What there is.
         got: usize,
     },
+    /// An engine that the index does not have.
+    #[error("this index has no engine hnsw_rs; use auto, scan or hnsw")]
+    Engine,
 }

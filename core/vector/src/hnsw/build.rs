@@ -34,6 +34,7 @@ impl Graph {
         progress: &(impl Fn(Progress) -> ControlFlow<()> + Sync),
     ) -> Option<Self> {
         let mut graph = Self::new(options);
+        graph.make_room(slots.iter().map(|slot| slot.0 as usize + 1).max().unwrap_or(0));
         let mut rest = Vec::with_capacity(slots.len());
         for &slot in slots {
             if !graph.contains(slot) {
@@ -50,7 +51,10 @@ impl Graph {
             let mut scratch = Scratch::default();
             while !is_broken_off.load(Ordering::Relaxed) {
                 let start = next.fetch_add(SHARE, Ordering::Relaxed);
-                let Some(share) = rest.get(start..rest.len().min(start + SHARE)).filter(|share| !share.is_empty()) else { break };
+                let Some(share) = rest.get(start..rest.len().min(start + SHARE)).filter(|share| !share.is_empty())
+                else {
+                    break;
+                };
                 for &slot in share {
                     graph.connect(points, slot, &mut scratch);
                 }

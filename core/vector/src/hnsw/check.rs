@@ -116,7 +116,8 @@ impl Graph {
 
     fn check_tree(&self) -> Result<(), GraphFault> {
         let mut reached = vec![false; self.levels.len()];
-        let mut ahead: Vec<u32> = self.points().filter(|&slot| slot == self.root && self.parent(slot) == slot).collect();
+        let mut ahead: Vec<u32> =
+            self.points().filter(|&slot| slot == self.root && self.parent(slot) == slot).collect();
         while let Some(slot) = ahead.pop() {
             reached[slot as usize] = true;
             ahead.extend(self.children(slot));
@@ -143,8 +144,10 @@ impl Graph {
             for layer in 0..=self.level(slot) {
                 if self.wrong_edge(slot, layer).is_some() {
                     let mut seen = BTreeSet::new();
-                    let ids: Vec<u32> =
-                        self.neighbours(slot, layer).filter(|&to| self.may_name(slot, to, layer) && seen.insert(to)).collect();
+                    let ids: Vec<u32> = self
+                        .neighbours(slot, layer)
+                        .filter(|&to| self.may_name(slot, to, layer) && seen.insert(to))
+                        .collect();
                     let (lists, list) = self.list(slot, layer);
                     lists.write(list, &ids);
                 }

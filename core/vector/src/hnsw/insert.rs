@@ -85,7 +85,15 @@ impl Graph {
     }
 
     /// Adds an edge to a list, which is pruned if it is full; says whether a tree's edge found room.
-    pub(super) fn add_edge(&self, points: &impl Points, from: u32, to: u32, layer: u8, role: Role, scratch: &mut Scratch) -> bool {
+    pub(super) fn add_edge(
+        &self,
+        points: &impl Points,
+        from: u32,
+        to: u32,
+        layer: u8,
+        role: Role,
+        scratch: &mut Scratch,
+    ) -> bool {
         let _turn = self.turn(from);
         if role == Role::Tree {
             if self.children(from).count() >= self.connections {

@@ -11,6 +11,14 @@ pub(super) struct Lists {
     words: Vec<AtomicU32>,
 }
 
+/// Makes room for so many elements: an eighth more when it has to move, since doubling would leave up to half of a graph unused.
+pub(super) fn make_room<T>(kept: &mut Vec<T>, wanted: usize) {
+    if wanted > kept.capacity() {
+        let beyond = kept.capacity() / 8;
+        kept.reserve_exact((wanted + beyond).saturating_sub(kept.len()));
+    }
+}
+
 impl Lists {
     pub fn new(capacity: usize) -> Self {
         Self { stride: capacity + 1, words: Vec::new() }
@@ -29,6 +37,7 @@ impl Lists {
     /// Adds empty lists up to a number of them.
     pub fn grow(&mut self, lists: usize) {
         if lists > self.count() {
+            make_room(&mut self.words, lists * self.stride);
             self.words.resize_with(lists * self.stride, AtomicU32::default);
         }
     }

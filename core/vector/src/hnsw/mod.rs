@@ -39,7 +39,7 @@ use crate::index::IndexOptions;
 use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN, EF_CONSTRUCTION_MAX};
 use crate::slots::Slot;
 use levels::{ABSENT, TWIN, level_of};
-use lists::Lists;
+use lists::{Lists, make_room};
 use visited::Scratches;
 
 /// No point.
@@ -113,14 +113,21 @@ impl Graph {
 
     /// Returns the slots of the embeddings, ascending.
     pub fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
-        (0u32..).zip(&self.levels).filter(|(_, level)| level.load(Ordering::Relaxed) != ABSENT).map(|(slot, _)| Slot(slot))
+        (0u32..)
+            .zip(&self.levels)
+            .filter(|(_, level)| level.load(Ordering::Relaxed) != ABSENT)
+            .map(|(slot, _)| Slot(slot))
     }
 
     /// Returns the bytes of memory that the graph holds.
     pub fn memory_bytes(&self) -> usize {
         self.base.bytes()
             + self.upper.bytes()
-            + (self.upper_starts.capacity() + self.parents.capacity() + self.twins.capacity() + self.in_degrees.capacity()) * size_of::<u32>()
+            + (self.upper_starts.capacity()
+                + self.parents.capacity()
+                + self.twins.capacity()
+                + self.in_degrees.capacity())
+                * size_of::<u32>()
             + self.levels.capacity()
             + self.scratches.bytes()
     }
@@ -170,10 +177,14 @@ impl Graph {
         self.locks[slot as usize % LOCKS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room for a slot and gives it its level; it has no edge yet.
-    fn reserve(&mut self, slot: u32) {
-        let slots = slot as usize + 1;
+    /// Makes room for so many slots.
+    fn make_room(&mut self, slots: usize) {
         if self.levels.len() < slots {
+            make_room(&mut self.levels, slots);
+            make_room(&mut self.upper_starts, slots);
+            make_room(&mut self.parents, slots);
+            make_room(&mut self.twins, slots);
+            make_room(&mut self.in_degrees, slots);
             self.levels.resize_with(slots, || AtomicU8::new(ABSENT));
             self.upper_starts.resize(slots, NONE);
             self.parents.resize_with(slots, || AtomicU32::new(NONE));
@@ -181,6 +192,11 @@ impl Graph {
             self.in_degrees.resize_with(slots, AtomicU32::default);
             self.base.grow(slots);
         }
+    }
+
+    /// Makes room for a slot and gives it its level; it has no edge yet.
+    fn reserve(&mut self, slot: u32) {
+        self.make_room(slot as usize + 1);
         let level = level_of(self.seed, slot, self.connections);
         if level > 0 && self.upper_starts[slot as usize] == NONE {
             let start = self.upper.count();

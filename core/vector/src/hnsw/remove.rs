@@ -1,6 +1,6 @@
 //! Taking points out, with the lists that named them mended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
 
 use super::levels::{ABSENT, TWIN, level_of};
@@ -133,8 +133,8 @@ impl Graph {
             visited.insert(neighbour);
         }
         keys.clear();
-        let mut ahead = gone;
-        while let Some(absent) = ahead.pop() {
+        let mut ahead = VecDeque::from(gone);
+        while let Some(absent) = ahead.pop_front() {
             for beyond in self.neighbours(absent, layer) {
                 if keys.len() >= BEYOND_MAX || !visited.insert(beyond) {
                     continue;
@@ -143,7 +143,7 @@ impl Graph {
                     points.prefetch(beyond);
                     keys.push(key(0.0, beyond));
                 } else {
-                    ahead.push(beyond);
+                    ahead.push_back(beyond);
                 }
             }
         }

@@ -8,7 +8,13 @@ use super::pool::{distance, point};
 ///
 /// `sorted` holds keys by the distance to the point, the nearest first. What `is_kept` names is chosen whatever it is near to; there
 /// are no more of those than the limit.
-pub(super) fn choose<P: Points>(points: &P, sorted: &[u64], limit: usize, is_kept: impl Fn(u32) -> bool, chosen: &mut Vec<u64>) {
+pub(super) fn choose<P: Points>(
+    points: &P,
+    sorted: &[u64],
+    limit: usize,
+    is_kept: impl Fn(u32) -> bool,
+    chosen: &mut Vec<u64>,
+) {
     chosen.clear();
     let mut kept_ahead = sorted.iter().filter(|&&key| is_kept(point(key))).count();
     for &key in sorted {
@@ -27,6 +33,7 @@ pub(super) fn choose<P: Points>(points: &P, sorted: &[u64], limit: usize, is_kep
 pub(super) fn is_occluded<P: Points>(points: &P, key: u64, chosen: &[u64]) -> bool {
     let (candidate, far) = (point(key), distance(key));
     chosen.iter().any(|&near| {
-        points.between(point(near), candidate) < far || (near >> 32 == key >> 32 && points.are_equal(point(near), candidate))
+        points.between(point(near), candidate) < far
+            || (near >> 32 == key >> 32 && points.are_equal(point(near), candidate))
     })
 }

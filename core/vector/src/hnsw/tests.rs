@@ -115,7 +115,8 @@ fn keep_going(_: Progress) -> ControlFlow<()> {
 }
 
 fn built(points: &Plain, threads: usize) -> Graph {
-    let graph = Graph::build(points, &slots(0..points.count()), &options(), threads, &keep_going).expect("not broken off");
+    let graph =
+        Graph::build(points, &slots(0..points.count()), &options(), threads, &keep_going).expect("not broken off");
     assert_eq!(graph.check(), Ok(()));
     graph
 }
@@ -140,7 +141,10 @@ fn recall(graph: &Graph, points: &Plain, ef: usize) -> f64 {
 fn assert_all_find_themselves(graph: &Graph, points: &Plain) {
     for slot in graph.slots() {
         let answer = graph.search(&Asked(points, points.at(slot.0)), 20);
-        assert!(answer.first().is_some_and(|&first| points.at(first.0) == points.at(slot.0)), "{slot:?} found {answer:?}");
+        assert!(
+            answer.first().is_some_and(|&first| points.at(first.0) == points.at(slot.0)),
+            "{slot:?} found {answer:?}"
+        );
     }
 }
 

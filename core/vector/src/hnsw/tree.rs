@@ -16,7 +16,14 @@ const DEPTH_MAX: usize = 4096;
 impl Graph {
     /// Gives a new point its parent: the nearest that is in the tree and has room. Only points that are attached already serve, so
     /// that threads which insert at once make no circle.
-    pub(super) fn find_parent(&self, points: &impl Points, slot: u32, chosen: &[u32], others: &[u32], scratch: &mut Scratch) {
+    pub(super) fn find_parent(
+        &self,
+        points: &impl Points,
+        slot: u32,
+        chosen: &[u32],
+        others: &[u32],
+        scratch: &mut Scratch,
+    ) {
         for &parent in chosen.iter().chain(others) {
             if self.is_attached(parent) && self.add_edge(points, parent, slot, 0, Role::Tree, scratch) {
                 return;

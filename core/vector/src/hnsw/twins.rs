@@ -20,7 +20,9 @@ impl Graph {
         // What is equal is as far from it as it is from itself, to the bit; under the inner product others may be nearer.
         let own = key(points.between(slot, slot), 0) >> 32;
         let as_far = candidates.iter().skip_while(|&&key| key >> 32 < own).take_while(|&&key| key >> 32 == own);
-        let Some(equal) = as_far.map(|&key| point(key)).find(|&candidate| points.are_equal(slot, candidate)) else { return false };
+        let Some(equal) = as_far.map(|&key| point(key)).find(|&candidate| points.are_equal(slot, candidate)) else {
+            return false;
+        };
         self.set_level(slot, TWIN);
         let _turn = self.turn(equal);
         self.link(slot, self.next_twin(equal));

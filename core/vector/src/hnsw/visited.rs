@@ -61,7 +61,12 @@ impl Scratches {
     }
 
     pub fn bytes(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|scratch| scratch.visited.marks.capacity()).sum()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .map(|scratch| scratch.visited.marks.capacity())
+            .sum()
     }
 }
 
