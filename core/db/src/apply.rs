@@ -251,7 +251,11 @@ impl Replica {
                 let triggers = self.conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER)?;
                 self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
                 let reason = with_causes(&error);
-                let again = self.durably(run);
+                let again = self.durably(|replica| {
+                    let out = run(replica)?;
+                    crate::search::vector::note_unwatched_writes(&replica.conn)?;
+                    Ok(out)
+                });
                 if again.is_ok() {
                     self.triggers_left_out = Some(reason);
                 }

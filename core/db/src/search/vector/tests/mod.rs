@@ -1,0 +1,4 @@
+//! Tests of embeddings in SQL.
+
+mod functions;
+mod search;
