@@ -251,7 +251,12 @@ impl Replica {
                 let triggers = self.conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER)?;
                 self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
                 let reason = with_causes(&error);
-                let again = self.durably(run);
+                let again = self.durably(|replica| {
+                    let out = run(replica)?;
+                    // Those of the text indexes were among the triggers.
+                    crate::search::text::rebuild_all(&replica.conn)?;
+                    Ok(out)
+                });
                 if again.is_ok() {
                     self.triggers_left_out = Some(reason);
                 }

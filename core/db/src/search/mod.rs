@@ -1,0 +1,3 @@
+//! Search in SQL.
+
+pub mod text;
