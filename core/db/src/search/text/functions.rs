@@ -1,5 +1,5 @@
-//! The SQL functions: `kith_text`, `kith_untext`, `kith_fuzzy_index`, `kith_fuzzy_unindex`, and the table-valued `kith_search` and
-//! `kith_fuzzy`.
+//! The SQL functions: `kith_text`, `kith_untext`, `kith_fuzzy_index`, `kith_fuzzy_unindex`, and the table-valued `kith_search`,
+//! `kith_fuzzy` and `kith_hybrid`.
 
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
@@ -9,9 +9,10 @@ use super::error::TextError;
 use super::index::{Kind, Outcome, drop, make};
 use super::options::{IndexOptions, columns};
 use super::table::{self, Function};
-use super::{fuzzy, search};
+use super::{fuzzy, hybrid, search};
 
-static FUNCTIONS: [Function; 2] = [
+static FUNCTIONS: [Function; 3] = [
+    Function { name: c"kith_hybrid", columns: hybrid::COLUMNS, shown: 6, arguments: 5, run: hybrid::rows },
     Function { name: c"kith_search", columns: search::COLUMNS, shown: 4, arguments: 4, run: search::rows },
     Function {
         name: c"kith_fuzzy",

@@ -1,6 +1,7 @@
 //! Text search: FTS5 indexes that are made by one call and then kept by triggers, and the functions that ask them.
 //!
-//! `kith_text('notes', 'title,body')` makes the FTS5 table `notes_text`; `kith_search` asks it, `kith_fuzzy` finds misspelt values.
+//! `kith_text('notes', 'title,body')` makes the FTS5 table `notes_text`; `kith_search` asks it, `kith_fuzzy` finds
+//! misspelt values, `kith_hybrid` asks text and embeddings together.
 //!
 //! Invariants:
 //! 1. Whatever program writes the content table, by whatever statement, the index is right when the statement ends (`triggers.rs`).
@@ -14,6 +15,7 @@ mod error;
 mod filter;
 mod functions;
 mod fuzzy;
+mod hybrid;
 mod index;
 mod mark;
 mod options;

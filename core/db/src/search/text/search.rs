@@ -222,9 +222,10 @@ pub(super) fn rows(
     arguments: &super::table::Arguments,
     frequencies: &mut Frequencies,
 ) -> Result<Vec<super::table::Row>, TextError> {
-    let live = index_of(conn, &arguments.text(0, "the table's name")?)?;
+    let table = arguments.text(0, "the table's name")?;
     let text = arguments.text(1, "the text to look for")?;
     let limit = arguments.limit(2, RESULTS, RESULTS_MAX)?;
+    let live = index_of(conn, &table)?;
     let mut options = SearchOptions::parse(&live, arguments.optional_text(3, "the options")?.as_deref())?;
     for rowids in &arguments.rowids {
         options.filter.add_rowids(rowids);
