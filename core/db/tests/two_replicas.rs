@@ -417,7 +417,8 @@ fn embeddings_from_a_peer_are_found_as_soon_as_they_are_applied() {
     one.execute_batch("INSERT INTO docs VALUES(1, 'en', vec_f32('[0,0]')), (2, 'de', '[1,0]')").unwrap();
     one.sync_table("docs").unwrap();
     pull(&mut one, &mut two);
-    let create = "CREATE VIRTUAL TABLE doc_vectors USING kith_vector(content=docs, column=embedding, dims=2, metric=l2)";
+    let create =
+        "CREATE VIRTUAL TABLE doc_vectors USING kith_vector(content=docs, column=embedding, dims=2, metric=l2)";
     let near = "SELECT rowid || ' ' || distance FROM doc_vectors WHERE embedding MATCH '[0,0]' AND k = 10";
     for replica in [&mut one, &mut two] {
         replica.execute_batch(create).unwrap();
@@ -427,7 +428,8 @@ fn embeddings_from_a_peer_are_found_as_soon_as_they_are_applied() {
         let skipped: Vec<_> = report.skipped.into_iter().map(|(table, _)| table).collect();
         assert_eq!(skipped, ["doc_vectors", "doc_vectors_changes"]);
     }
-    one.execute_batch("UPDATE docs SET embedding = '[3,0]' WHERE id = 1; INSERT INTO docs VALUES(5, 'fr', '[2,0]')").unwrap();
+    one.execute_batch("UPDATE docs SET embedding = '[3,0]' WHERE id = 1; INSERT INTO docs VALUES(5, 'fr', '[2,0]')")
+        .unwrap();
     two.execute_batch("DELETE FROM docs WHERE id = 2; INSERT INTO docs VALUES(6, 'it', '[4,0]')").unwrap();
     settle(&mut one, &mut two);
     for replica in [&mut one, &mut two] {
