@@ -1,51 +1,65 @@
-// Types of the synchronous face, written by hand after the documentation of better-sqlite3.
+// Types of the synchronous face, written by hand after the documentation of better-sqlite3; a program that was written against
+// @types/better-sqlite3 compiles against them.
+
+/// <reference types="node" />
 
 export = Database;
 
-declare class Database {
-	constructor(filename?: string | Buffer, options?: Database.Options);
+declare const Database: Database.DatabaseConstructor;
+type Database = Database.Database;
 
-	readonly name: string;
-	readonly open: boolean;
-	readonly inTransaction: boolean;
-	readonly readonly: boolean;
-	readonly memory: boolean;
-
-	/** What goes beyond the drop-in: sync. */
-	readonly kith: Database.Kith;
-
-	prepare<Parameters extends unknown[] | {} = unknown[], Row = unknown>(
-		source: string,
-	): Parameters extends unknown[] ? Database.Statement<Parameters, Row> : Database.Statement<[Parameters], Row>;
-	transaction<Fn extends (...args: any[]) => unknown>(fn: Fn): Database.Transaction<Fn>;
-	pragma(source: string, options?: Database.PragmaOptions): unknown;
-	/** Returns how SQLite would run a statement; `QUERY PLAN …` returns its plan. */
-	explain<Row = unknown>(source: string): Row[];
-	backup(filename: string, options?: Database.BackupOptions): Promise<Database.BackupProgress>;
-	serialize(options?: Database.SerializeOptions): Buffer;
-	function(name: string, fn: (...args: any[]) => unknown): this;
-	function(name: string, options: Database.FunctionOptions, fn: (...args: any[]) => unknown): this;
-	aggregate<State>(name: string, options: Database.AggregateOptions<State>): this;
-	table(name: string, definition: Database.TableDefinition | ((...args: string[]) => Database.TableDefinition)): this;
-	loadExtension(path: string, entryPoint?: string): this;
-	exec(source: string): this;
-	close(): this;
-	defaultSafeIntegers(on?: boolean): this;
-	unsafeMode(on?: boolean): this;
+declare class SqliteErrorClass extends Error {
+	constructor(message: string, code: string);
+	/** SQLite's extended result code by its name, such as SQLITE_CONSTRAINT_UNIQUE. */
+	code: string;
 }
 
+// Only types are in it, so that the constructor beside it can be called without `new` too.
 declare namespace Database {
 	// With one list, what is not in it is not exported.
 	export {
-		Database, SqliteError, Options, RunResult, ColumnDefinition, Statement, Transaction, PragmaOptions, SerializeOptions,
-		BackupProgress, BackupOptions, FunctionOptions, AggregateOptions, TableDefinition,
+		Database, DatabaseConstructor, SqliteError, Options, RunResult, ColumnDefinition, Statement, Transaction, PragmaOptions,
+		SerializeOptions, BackupProgress, BackupMetadata, BackupOptions, FunctionOptions, RegistrationOptions, AggregateOptions,
+		TableDefinition,
 		KithStatus, KithMember, KithOpenOptions, KithInviteOptions, KithJoinOptions, KithWatchOptions, KithSession, KithPeerStatus,
 		KithPeerEvents, KithPeer, KithWatchCallback, Kith,
 	};
 
-	class SqliteError extends Error {
-		constructor(message: string, code: string);
-		code: string;
+	interface DatabaseConstructor {
+		new (filename?: string | Buffer, options?: Options): Database;
+		(filename?: string | Buffer, options?: Options): Database;
+		readonly prototype: Database;
+		readonly SqliteError: typeof SqliteErrorClass;
+	}
+
+	type SqliteError = SqliteErrorClass;
+
+	interface Database {
+		readonly name: string;
+		readonly open: boolean;
+		readonly inTransaction: boolean;
+		readonly readonly: boolean;
+		readonly memory: boolean;
+
+		/** What goes beyond the drop-in: sync. */
+		readonly kith: Kith;
+
+		prepare<Parameters extends unknown[] | {} = unknown[], Row = unknown>(source: string): Statement<Parameters, Row>;
+		transaction<Fn extends (...args: any[]) => unknown>(fn: Fn): Transaction<Fn>;
+		pragma(source: string, options?: PragmaOptions): unknown;
+		/** Returns how SQLite would run a statement; `QUERY PLAN …` returns its plan. */
+		explain<Row = unknown>(source: string): Row[];
+		backup(filename: string, options?: BackupOptions): Promise<BackupProgress>;
+		serialize(options?: SerializeOptions): Buffer;
+		function(name: string, fn: (...args: any[]) => unknown): this;
+		function(name: string, options: FunctionOptions, fn: (...args: any[]) => unknown): this;
+		aggregate<State>(name: string, options: AggregateOptions<State>): this;
+		table(name: string, definition: TableDefinition | ((...args: string[]) => TableDefinition)): this;
+		loadExtension(path: string, entryPoint?: string): this;
+		exec(source: string): this;
+		close(): this;
+		defaultSafeIntegers(on?: boolean): this;
+		unsafeMode(on?: boolean): this;
 	}
 
 	interface Options {
@@ -69,7 +83,12 @@ declare namespace Database {
 		type: string | null;
 	}
 
-	interface Statement<Parameters extends unknown[] = unknown[], Row = unknown> {
+	/** A statement; its parameters are a list of what its methods are called with, or the one object that holds them by name. */
+	type Statement<Parameters extends unknown[] | {} = unknown[], Row = unknown> = Parameters extends unknown[]
+		? PreparedStatement<Parameters, Row>
+		: PreparedStatement<[Parameters], Row>;
+
+	interface PreparedStatement<Parameters extends unknown[], Row> {
 		readonly database: Database;
 		readonly source: string;
 		readonly reader: boolean;
@@ -90,7 +109,7 @@ declare namespace Database {
 		toString(): string;
 	}
 
-	interface Transaction<Fn extends (...args: any[]) => unknown> {
+	interface Transaction<Fn extends (...args: any[]) => unknown = (...args: any[]) => unknown> {
 		(...params: Parameters<Fn>): ReturnType<Fn>;
 		readonly database: Database;
 		readonly default: Transaction<Fn>;
@@ -112,6 +131,9 @@ declare namespace Database {
 		remainingPages: number;
 	}
 
+	/** The name that @types/better-sqlite3 has for it. */
+	type BackupMetadata = BackupProgress;
+
 	interface BackupOptions {
 		attached?: string;
 		progress?: ((progress: BackupProgress) => number | undefined) | null;
@@ -123,6 +145,9 @@ declare namespace Database {
 		directOnly?: boolean;
 		safeIntegers?: boolean;
 	}
+
+	/** The name that @types/better-sqlite3 has for it. */
+	type RegistrationOptions = FunctionOptions;
 
 	interface AggregateOptions<State = any> extends FunctionOptions {
 		start?: State | (() => State);
@@ -136,7 +161,8 @@ declare namespace Database {
 		parameters?: string[];
 		safeIntegers?: boolean;
 		directOnly?: boolean;
-		rows: (...params: any[]) => Generator<unknown[] | Record<string, unknown>>;
+		/** Yields rows, as arrays or as objects by the columns' names. */
+		rows: (...params: any[]) => Generator;
 	}
 
 	/** What `db.kith.status()` returns; the rows are those of the tables kith_tables, kith_members and kith_peers. */

@@ -51,6 +51,19 @@ describe('plain databases', () => {
 	});
 });
 
+describe('what SQLite is compiled with, unlike the original\'s', () => {
+	it('matches blobs with LIKE', () => {
+		assert.equal(new Database(':memory:').prepare("SELECT x'6162' LIKE 'a%'").pluck().get(), 1);
+	});
+
+	it('has no UPDATE and DELETE with a LIMIT', () => {
+		const db = new Database(':memory:').exec('CREATE TABLE t(a)');
+		for (const sql of ['UPDATE t SET a = 1 LIMIT 1', 'DELETE FROM t LIMIT 1']) {
+			assert.throws(() => db.prepare(sql), { code: 'SQLITE_ERROR', message: 'near "LIMIT": syntax error' });
+		}
+	});
+});
+
 describe('replicas', () => {
 	for (const name of [':memory:', path.join(folder, 'replica.db')]) {
 		it(`${path.basename(name)} record the writes to synced tables`, () => {

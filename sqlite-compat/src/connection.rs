@@ -21,7 +21,7 @@ use rusqlite::{Connection, InterruptHandle, ffi};
 use crate::authorizer;
 use crate::error::SqliteError;
 use crate::open::{OpenOptions, open_backing, refused};
-use crate::session::{self, RawSession};
+use crate::session::{self, SharedRecording};
 use crate::statement::{Statement, Step};
 
 /// Sets what holds for all connections of the process: names that begin with `file:` are names, not addresses,
@@ -70,7 +70,7 @@ pub(crate) struct Shared {
     statements: RefCell<HashMap<u64, RawStatement>>,
     next_statement: Cell<u64>,
     has_extensions: Cell<bool>,
-    sessions: RefCell<Vec<RawSession>>,
+    sessions: RefCell<Vec<SharedRecording>>,
     /// The authorizer of a plain connection, in a box that stays where it is.
     authorizer: RefCell<Option<Box<Authorizer>>>,
 }
@@ -135,11 +135,11 @@ impl Shared {
         if code == ffi::SQLITE_OK { Ok(()) } else { Err(self.failure(code)) }
     }
 
-    pub(crate) fn add_session(&self, session: &RawSession) {
+    pub(crate) fn add_session(&self, session: &SharedRecording) {
         self.sessions.borrow_mut().push(Rc::clone(session));
     }
 
-    pub(crate) fn forget_session(&self, session: &RawSession) {
+    pub(crate) fn forget_session(&self, session: &SharedRecording) {
         self.sessions.borrow_mut().retain(|kept| !Rc::ptr_eq(kept, session));
     }
 
@@ -166,7 +166,7 @@ impl Shared {
         self.finalize_statements();
         for session in self.sessions.take() {
             // SAFETY: the connection is closed below.
-            unsafe { session::delete(&session) };
+            unsafe { session::end(&session, self.backing.borrow().as_ref()) };
         }
         self.db.set(ptr::null_mut());
         self.is_replica.set(false);

@@ -1,9 +1,9 @@
 //! SQLite's sessions: what was changed, as a changeset, and changesets applied.
 //!
 //! Invariants:
-//! 1. A session is never on a connection that captures: both would use the one preupdate hook, and SQLite takes the other's
-//!    data for its own. A replica refuses it.
-//! 2. A session is deleted before its connection is closed.
+//! 1. A session of SQLite's is never on a connection that captures: both would use the one preupdate hook, and SQLite takes the
+//!    other's data for its own. On a replica, capture records the changeset.
+//! 2. A session is ended before its connection is closed.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -13,31 +13,43 @@ use std::ptr;
 use std::rc::Rc;
 use std::slice;
 
+use kithdb_core::capture::{CaptureError, ChangesetFormat, ChangesetId};
 use rusqlite::ffi;
 
-use crate::connection::{Database, Shared};
+use crate::connection::{Backing, Database, Shared, closed};
 use crate::error::SqliteError;
 use crate::settings::c_name;
 
-/// The cell through which a session and its database both know the raw session; null once it is deleted.
-pub(crate) type RawSession = Rc<Cell<*mut ffi::sqlite3_session>>;
+/// What records a session.
+#[derive(Clone, Copy)]
+pub(crate) enum Recording {
+    /// SQLite.
+    Sqlite(*mut ffi::sqlite3_session),
+    /// The capture of a replica.
+    Captured(ChangesetId),
+}
 
-/// Deletes a session that was not yet.
+/// The cell through which a session and its database both know the recording; empty once it has ended.
+pub(crate) type SharedRecording = Rc<Cell<Option<Recording>>>;
+
+/// Ends a recording that has not ended yet.
 ///
 /// # Safety
-/// The connection that the session is on must be open.
-pub(crate) unsafe fn delete(session: &RawSession) {
-    let raw = session.replace(ptr::null_mut());
-    if !raw.is_null() {
+/// The connection that the recording is on must be open, and stand on `backing`.
+pub(crate) unsafe fn end(recording: &SharedRecording, backing: Option<&Backing>) {
+    match (recording.take(), backing) {
         // SAFETY: the session is not deleted, and its connection is open, as our caller promises.
-        unsafe { ffi::sqlite3session_delete(raw) };
+        (Some(Recording::Sqlite(raw)), _) => unsafe { ffi::sqlite3session_delete(raw) },
+        // It fails on another connection only.
+        (Some(Recording::Captured(id)), Some(Backing::Replica(replica))) => drop(replica.end_changeset(id)),
+        _ => {}
     }
 }
 
 /// Records what a connection changes, until it is dropped or its database closed.
 pub struct Session {
     shared: Rc<Shared>,
-    raw: RawSession,
+    recording: SharedRecording,
 }
 
 impl fmt::Debug for Session {
@@ -72,13 +84,16 @@ pub enum Applied {
 impl Database {
     /// Begins to record changes to a database of the connection, to one table or to all.
     pub fn create_session(&self, schema: &str, table: Option<&str>) -> Result<Session, SqliteError> {
+        let recording = Rc::new(Cell::new(Some(self.begin_recording(schema, table)?)));
+        self.shared.add_session(&recording);
+        Ok(Session { shared: Rc::clone(&self.shared), recording })
+    }
+
+    fn begin_recording(&self, schema: &str, table: Option<&str>) -> Result<Recording, SqliteError> {
         let db = self.db()?;
-        if self.is_replica() {
-            return Err(SqliteError::new(
-                ffi::SQLITE_ERROR,
-                "a database that belongs to a workspace has no sessions, for its changes are recorded already: \
-                 kith_changes lists them; for a changeset, copy the rows into a plain database",
-            ));
+        if let Some(Backing::Replica(replica)) = self.shared.backing().as_ref() {
+            let begun = replica.begin_changeset(schema, table);
+            return begun.map(Recording::Captured).map_err(|error| self.shared.capture_failure(&error));
         }
         let (schema, table) = (c_name(schema)?, table.map(c_name).transpose()?);
         let mut raw = ptr::null_mut();
@@ -91,9 +106,7 @@ impl Database {
                 return Err(self.shared.failure(code));
             }
         }
-        let raw = Rc::new(Cell::new(raw));
-        self.shared.add_session(&raw);
-        Ok(Session { shared: Rc::clone(&self.shared), raw })
+        Ok(Recording::Sqlite(raw))
     }
 
     /// Applies a changeset or patchset, in one transaction.
@@ -119,34 +132,44 @@ impl Database {
 impl Session {
     /// Tells whether the session still records.
     pub fn is_open(&self) -> bool {
-        !self.raw.get().is_null()
+        self.recording.get().is_some()
     }
 
     /// Ends the session; ending it again does nothing.
     pub fn close(&self) {
-        // SAFETY: its database deletes it before the connection is closed, so that one that is there is on an open connection.
-        unsafe { delete(&self.raw) };
-        self.shared.forget_session(&self.raw);
+        // SAFETY: its database ends it before the connection is closed, so that one that is there is on an open connection, and that
+        // is the one that the database stands on.
+        unsafe { end(&self.recording, self.shared.backing().as_ref()) };
+        self.shared.forget_session(&self.recording);
     }
 
     /// Returns the changes so far, with the values before them.
     pub fn changeset(&self) -> Result<Vec<u8>, SqliteError> {
-        self.take(ffi::sqlite3session_changeset)
+        self.take(ChangesetFormat::Changeset)
     }
 
     /// Returns the changes so far, without the values before them.
     pub fn patchset(&self) -> Result<Vec<u8>, SqliteError> {
-        self.take(ffi::sqlite3session_patchset)
+        self.take(ChangesetFormat::Patchset)
     }
 
-    fn take(
-        &self,
-        function: unsafe extern "C" fn(*mut ffi::sqlite3_session, *mut c_int, *mut *mut c_void) -> c_int,
-    ) -> Result<Vec<u8>, SqliteError> {
-        let raw = self.raw.get();
-        if raw.is_null() {
-            return Err(SqliteError::of_code(ffi::SQLITE_MISUSE));
+    fn take(&self, format: ChangesetFormat) -> Result<Vec<u8>, SqliteError> {
+        match self.recording.get() {
+            None => Err(SqliteError::of_code(ffi::SQLITE_MISUSE)),
+            Some(Recording::Sqlite(raw)) => self.take_from(raw, format),
+            Some(Recording::Captured(id)) => {
+                let backing = self.shared.backing();
+                let Some(Backing::Replica(replica)) = backing.as_ref() else { return Err(closed()) };
+                replica.changeset(id, format).map_err(|error| self.shared.capture_failure(&error))
+            }
         }
+    }
+
+    fn take_from(&self, raw: *mut ffi::sqlite3_session, format: ChangesetFormat) -> Result<Vec<u8>, SqliteError> {
+        let function = match format {
+            ChangesetFormat::Changeset => ffi::sqlite3session_changeset,
+            ChangesetFormat::Patchset => ffi::sqlite3session_patchset,
+        };
         let (mut len, mut start) = (0, ptr::null_mut());
         // SAFETY: the session is not deleted; the bytes are ours to free after they were copied.
         unsafe {
@@ -157,6 +180,21 @@ impl Session {
                 if start.is_null() { Vec::new() } else { slice::from_raw_parts(start.cast::<u8>(), len).to_vec() };
             ffi::sqlite3_free(start);
             Ok(bytes)
+        }
+    }
+}
+
+impl Shared {
+    /// Puts a failure of capture's in SQLite's words.
+    fn capture_failure(&self, error: &CaptureError) -> SqliteError {
+        match error {
+            CaptureError::Sqlite(rusqlite::Error::SqliteFailure(error, Some(message))) => {
+                SqliteError::new(error.extended_code, message.clone())
+            }
+            CaptureError::Sqlite(rusqlite::Error::SqliteFailure(error, None)) => {
+                SqliteError::of_code(error.extended_code)
+            }
+            other => SqliteError::new(ffi::SQLITE_ERROR, other.to_string()),
         }
     }
 }
@@ -179,67 +217,4 @@ unsafe extern "C" fn resolve(context: *mut c_void, kind: c_int, _: *mut ffi::sql
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::open::OpenOptions;
-
-    const TABLE: &str = "CREATE TABLE t(id INTEGER PRIMARY KEY, body TEXT)";
-
-    struct Answer(i32);
-
-    impl Conflicts for Answer {
-        fn wants(&mut self, _: &str) -> bool {
-            true
-        }
-
-        fn resolve(&mut self, _: i32) -> i32 {
-            self.0
-        }
-    }
-
-    fn memory(sql: &str) -> Database {
-        let database = Database::open(":memory:", &OpenOptions::default()).expect("opens");
-        database.execute_batch(sql).expect("runs");
-        database
-    }
-
-    #[test]
-    fn changeset_makes_the_same_rows_elsewhere() {
-        let (source, target) = (memory(TABLE), memory(TABLE));
-        let session = source.create_session("main", None).expect("begins");
-        source.execute_batch("INSERT INTO t VALUES(1, 'one')").expect("runs");
-        let changeset = session.changeset().expect("is made");
-        assert_eq!(target.apply_changeset(&changeset, &mut Answer(ffi::SQLITE_CHANGESET_ABORT)), Ok(Applied::Whole));
-        assert_eq!(target.total_changes(), 1);
-        let again = target.apply_changeset(&changeset, &mut Answer(ffi::SQLITE_CHANGESET_ABORT));
-        assert_eq!(again, Ok(Applied::Aborted));
-    }
-
-    #[test]
-    fn session_ends_with_its_database() {
-        let source = memory(TABLE);
-        let session = source.create_session("main", Some("t")).expect("begins");
-        source.close().expect("closes");
-        assert!(!session.is_open());
-        session.close();
-    }
-
-    #[test]
-    fn replica_has_no_sessions_but_takes_changesets() {
-        let source = memory(TABLE);
-        let session = source.create_session("main", None).expect("begins");
-        source.execute_batch("INSERT INTO t VALUES(1, 'one')").expect("runs");
-        let changeset = session.changeset().expect("is made");
-
-        let replica = memory("");
-        replica.found(":memory:", "laptop", &OpenOptions::default()).expect("the workspace is founded");
-        replica.execute_batch(&format!("{TABLE}; SELECT kith_sync('t')")).expect("runs");
-        let refused = replica.create_session("main", None).expect_err("refused");
-        assert!(refused.message.contains("has no sessions"), "{refused}");
-        assert_eq!(replica.apply_changeset(&changeset, &mut Answer(0)), Ok(Applied::Whole));
-        let (count, _) = replica.prepare("SELECT count(*) FROM kith__pending").expect("compiles");
-        let count = count.expect("there is a statement");
-        count.step().expect("runs");
-        assert_eq!(count.column(0), crate::ValueRef::Integer(1));
-    }
-}
+mod tests;

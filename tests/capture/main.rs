@@ -6,7 +6,9 @@
 //! 2. Invisible: statement by statement, results, extended codes, messages, `last_insert_rowid()`, `changes()`,
 //!    `total_changes()` and the transaction state are those of plain SQLite, and so are the tables at the end; but for what is
 //!    refused with a documented reason: schema changes of synced tables, and NULL in a PRIMARY KEY.
+//! 3. The same changesets: what capture records for a session is, byte for byte, what SQLite's session extension makes of the program.
 
+mod changesets;
 mod generate;
 mod program;
 mod run;
@@ -68,15 +70,16 @@ fn generated_programs_are_captured_and_undisturbed() {
         report(*seed, program, failure);
     }
     assert!(failures.is_empty(), "at least {} of {count} programs broke a law", failures.len());
-    let Tally { statements, failed, refused, as_with_triggers, rows } = total.into_inner().unwrap();
+    let Tally { statements, failed, refused, as_with_triggers, rows, changeset_bytes } = total.into_inner().unwrap();
     println!(
-        "{count} programs: {statements} statements compared ({failed} of them failed alike), {refused} refused as documented, {as_with_triggers} programs as with triggers, {rows} rows arrived, {:.1} s",
+        "{count} programs: {statements} statements compared ({failed} of them failed alike), {refused} refused as documented, {as_with_triggers} programs as with triggers, {rows} rows arrived, {changeset_bytes} bytes of changesets were the same, {:.1} s",
         started.elapsed().as_secs_f64()
     );
     assert!(
         as_with_triggers * 100 <= count.max(PROGRAMS),
         "synced tables differ from tables without triggers too often"
     );
+    assert!(changeset_bytes > count, "hardly anything was in changesets");
     assert!(refused > 0 || count < PROGRAMS, "the generator no longer writes what is refused");
 }
 
@@ -86,6 +89,7 @@ fn add(total: &mut Tally, tally: Tally) {
     total.refused += tally.refused;
     total.as_with_triggers += tally.as_with_triggers;
     total.rows += tally.rows;
+    total.changeset_bytes += tally.changeset_bytes;
 }
 
 fn report(seed: u64, program: &Program, failure: &Failure) {
@@ -109,8 +113,11 @@ fn programs_that_failed_before_pass() {
     paths.sort();
     for path in paths {
         let program: Program = std::fs::read_to_string(&path).unwrap().parse().unwrap();
-        if let Err(Failure { law, detail }) = check(&program, 1) {
-            panic!("{}: {law}: {detail}", path.display());
+        // Without and with sessions.
+        for seed in [1, 2] {
+            if let Err(Failure { law, detail }) = check(&program, seed) {
+                panic!("{}: {law}: {detail}", path.display());
+            }
         }
     }
 }

@@ -8,11 +8,14 @@ use kithdb_core::replica::Replica;
 use kithdb_tests::pair;
 use rusqlite::{Connection, ffi};
 
+use crate::changesets::Sessions;
 use crate::program::{Program, Step, Storage};
 use crate::statement::{Complaint, Row, Statement, run, write_blob};
 
 /// How often a transaction may be left open by COMMIT before it is rolled back.
 const COMMITS_MAX: usize = 2;
+/// Every how manieth program has its changesets compared: SQLite's session is a hook on its side too, which the others go without.
+const SESSIONS_EVERY: u64 = 2;
 
 /// What a program showed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,6 +30,8 @@ pub struct Tally {
     pub as_with_triggers: u64,
     /// Rows compared on the second replica.
     pub rows: u64,
+    /// Bytes of changesets and patchsets that were the same.
+    pub changeset_bytes: u64,
 }
 
 /// Where a program showed something wrong.
@@ -42,6 +47,7 @@ pub struct Failure {
 pub const SETUP: &str = "setup";
 const INVISIBLE: &str = "invisible";
 const EQUAL_TABLES: &str = "equal tables";
+const EQUAL_CHANGESETS: &str = "equal changesets";
 
 fn broken(law: &'static str, detail: impl Into<String>) -> Failure {
     Failure { law, detail: detail.into() }
@@ -177,6 +183,8 @@ fn is_rowid_open(step: &Step, seen: &Seen, expected: &Seen) -> bool {
 
 /// The connections of one run. The plain side goes on until the replica refuses what plain SQLite takes.
 struct Bench {
+    /// They go before `plain`.
+    sessions: Option<Sessions>,
     replica_side: Side,
     plain_side: Side,
     replica: Replica,
@@ -194,7 +202,7 @@ struct Bench {
 /// from plain SQLite it must not differ from plain SQLite with such triggers.
 pub fn check(program: &Program, seed: u64) -> Result<Tally, Failure> {
     match check_against(program, seed, false) {
-        Err(failure) if [INVISIBLE, EQUAL_TABLES].contains(&failure.law) => {
+        Err(failure) if [INVISIBLE, EQUAL_TABLES, EQUAL_CHANGESETS].contains(&failure.law) => {
             let tally = check_against(program, seed, true).map_err(|_| failure)?;
             Ok(Tally { as_with_triggers: 1, ..tally })
         }
@@ -209,6 +217,9 @@ fn check_against(program: &Program, seed: u64, with_triggers: bool) -> Result<Ta
     }
     if with_triggers {
         bench.add_triggers(program)?;
+    }
+    if seed.is_multiple_of(SESSIONS_EVERY) {
+        bench.begin_sessions(program)?;
     }
     for step in &program.steps {
         bench
@@ -255,6 +266,7 @@ impl Bench {
             reader,
             plain,
             is_compared: true,
+            sessions: None,
             tally: Tally::default(),
             _folder: folder,
         })
@@ -340,9 +352,23 @@ impl Bench {
                 pair::deliver(&mut self.replica, &mut self.reader).map_err(|detail| broken("delivery", detail))?;
                 self.compare_readers(program)
             }
-            Step::Seal | Step::Deliver => Ok(()),
+            Step::Seal | Step::Deliver => self.compare_changesets(),
             step => self.run(program, step),
         }
+    }
+
+    fn begin_sessions(&mut self, program: &Program) -> Result<(), Failure> {
+        let sessions = Sessions::begin(&self.replica, &self.plain, program.synced.first());
+        self.sessions = Some(sessions.map_err(|detail| broken(SETUP, detail))?);
+        Ok(())
+    }
+
+    fn compare_changesets(&mut self) -> Result<(), Failure> {
+        if let Some(sessions) = self.sessions.as_ref().filter(|_| self.is_compared) {
+            self.tally.changeset_bytes +=
+                sessions.compare(&self.replica).map_err(|detail| broken(EQUAL_CHANGESETS, detail))?;
+        }
+        Ok(())
     }
 
     fn other_is_busy(&self) -> bool {
@@ -431,6 +457,7 @@ impl Bench {
         }
         if self.is_compared {
             self.compare_with_plain()?;
+            self.compare_changesets()?;
         }
         pair::deliver(&mut self.replica, &mut self.reader).map_err(|detail| broken("delivery", detail))?;
         if self.is_compared {

@@ -21,6 +21,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         .run("examples in the documentation", || shell::run(workspace.cargo().args(["test", "--doc", "--workspace"])));
     stages.run("Node package", || {
         node::build(workspace, Profile::Debug)?;
+        node::types::run(workspace)?;
         node::conformance::ours(workspace)?;
         node::dist::test(workspace)
     });

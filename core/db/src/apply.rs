@@ -255,6 +255,7 @@ impl Replica {
                     let out = run(replica)?;
                     // Those of the text indexes were among the triggers.
                     crate::search::text::rebuild_all(&replica.conn)?;
+                    crate::search::vector::note_unwatched_writes(&replica.conn)?;
                     Ok(out)
                 });
                 if again.is_ok() {

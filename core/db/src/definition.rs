@@ -60,7 +60,8 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     folded.starts_with("sqlite_") || folded.starts_with("kith_")
 }
 
-fn parse_collation(name: &str) -> Option<Collation> {
+/// Knows the collations that every SQLite has.
+pub(crate) fn parse_collation(name: &str) -> Option<Collation> {
     match name.to_ascii_uppercase().as_str() {
         "BINARY" => Some(Collation::Binary),
         "NOCASE" => Some(Collation::NoCase),
@@ -96,6 +97,9 @@ pub(crate) fn read_table(conn: &Connection, name: &str) -> Result<LocalTable, Ta
     }
     if is_reserved(&stored_name) {
         return Err(TableError::Reserved { table: stored_name });
+    }
+    if crate::search::vector::is_own_table(conn, &stored_name)? {
+        return Err(TableError::Shadow { table: stored_name });
     }
     let sql: String = conn
         .prepare_cached("SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?1")?

@@ -28,7 +28,7 @@ pub mod repair;
 mod replay;
 pub mod replica;
 pub mod seal;
-mod search;
+pub mod search;
 pub mod setting;
 pub mod sources;
 mod storable;

@@ -504,4 +504,36 @@ fn what_belongs_to_a_text_index_is_not_the_users_to_change() {
     one.execute_batch("SELECT kith_untext('notes'); INSERT INTO notes VALUES('b', 'red', 0)").unwrap();
     let error = one.execute_batch("SELECT * FROM kith_search('notes', 'red')").unwrap_err().to_string();
     assert!(error.contains("run SELECT kith_text('notes', '…')"), "{error}");
+
+#[test]
+fn embeddings_from_a_peer_are_found_as_soon_as_they_are_applied() {
+    let (mut one, mut two) = pair();
+    one.execute_batch("CREATE TABLE docs(id INTEGER PRIMARY KEY, lang TEXT UNIQUE, embedding BLOB)").unwrap();
+    one.execute_batch("INSERT INTO docs VALUES(1, 'en', vec_f32('[0,0]')), (2, 'de', '[1,0]')").unwrap();
+    one.sync_table("docs").unwrap();
+    pull(&mut one, &mut two);
+    let create =
+        "CREATE VIRTUAL TABLE doc_vectors USING kith_vector(content=docs, column=embedding, dims=2, metric=l2)";
+    let near = "SELECT rowid || ' ' || distance FROM doc_vectors WHERE embedding MATCH '[0,0]' AND k = 10";
+    for replica in [&mut one, &mut two] {
+        replica.execute_batch(create).unwrap();
+        assert_eq!(dump(replica, near), ["1 0.0", "2 1.0"]);
+        let report = replica.sync_table("*").unwrap();
+        assert_eq!((report.already, report.synced), (vec!["docs".to_owned()], Vec::new()));
+        let skipped: Vec<_> = report.skipped.into_iter().map(|(table, _)| table).collect();
+        assert_eq!(skipped, ["doc_vectors", "doc_vectors_changes"]);
+    }
+    one.execute_batch("UPDATE docs SET embedding = '[3,0]' WHERE id = 1; INSERT INTO docs VALUES(5, 'fr', '[2,0]')")
+        .unwrap();
+    two.execute_batch("DELETE FROM docs WHERE id = 2; INSERT INTO docs VALUES(6, 'it', '[4,0]')").unwrap();
+    settle(&mut one, &mut two);
+    for replica in [&mut one, &mut two] {
+        assert_eq!(dump(replica, near), ["5 2.0", "1 3.0", "6 4.0"]);
+    }
+    // A trigger of the user's that stops a merge has the rows applied with triggers off, ours among them.
+    two.execute_batch("CREATE TRIGGER stop BEFORE INSERT ON docs BEGIN SELECT RAISE(ABORT, 'no'); END").unwrap();
+    one.execute_batch("INSERT INTO docs VALUES(7, 'es', '[1,0]')").unwrap();
+    pull(&mut one, &mut two);
+    assert_eq!(dump(&mut two, near), ["7 1.0", "5 2.0", "1 3.0", "6 4.0"]);
+    assert!(two.execute_batch("DELETE FROM doc_vectors_changes; DROP TABLE doc_vectors").is_ok());
 }

@@ -23,7 +23,27 @@ pub enum EmbeddingError {
         "the embedding is all zero and has no direction; use another metric than cosine, or no embedding for this row"
     )]
     Zero,
+    /// Numbers whose comparison would overflow.
+    #[error("the embedding's numbers are too large: the sum of their squares must be below 8e37")]
+    TooLarge,
     /// More slots than an index may have.
     #[error("the index is full: it has {} slots", crate::limits::SLOTS_MAX)]
     Full,
+    /// An index of no or too many dimensions.
+    #[error("an index has 1 to {} dimensions, not {got}", crate::limits::DIMENSIONS_MAX)]
+    DimensionsRange {
+        /// What was asked for.
+        got: usize,
+    },
+    /// Foreign memory that is shorter than the rows that it should hold.
+    #[error("the rows end at byte {expected} of foreign memory that has {got} bytes")]
+    ForeignTooShort {
+        /// Where they would end.
+        expected: usize,
+        /// What there is.
+        got: usize,
+    },
+    /// An engine that the index does not have.
+    #[error("this index has no engine hnsw_rs; use auto, scan or hnsw")]
+    Engine,
 }

@@ -53,16 +53,23 @@ impl SlotSet {
 
     /// Returns the slots in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.words.iter().zip(0u32..).flat_map(|(&bits, word)| {
-            let mut rest = bits;
-            std::iter::from_fn(move || {
-                (rest != 0).then(|| {
-                    let bit = rest.trailing_zeros();
-                    rest &= rest - 1;
-                    Slot(word * u64::BITS + bit)
-                })
-            })
-        })
+        self.words.iter().zip(0u32..).flat_map(|(&bits, word)| ones(bits).map(move |bit| Slot(word * u64::BITS + bit)))
+    }
+
+    /// Returns the bits in words of 64, the slot with the lowest number first and lowest; behind the last one all are zero.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// Returns the highest slot.
+    pub fn last(&self) -> Option<Slot> {
+        let word = self.words.iter().rposition(|&bits| bits != 0)?;
+        Some(Slot(word as u32 * u64::BITS + self.words[word].ilog2()))
+    }
+
+    /// Returns how many slots are in both sets.
+    pub fn common(&self, other: &Self) -> usize {
+        self.words.iter().zip(&other.words).map(|(left, right)| (left & right).count_ones() as usize).sum()
     }
 }
 
@@ -74,6 +81,17 @@ impl FromIterator<Slot> for SlotSet {
         }
         set
     }
+}
+
+/// Returns the numbers of the bits that are one, in ascending order.
+pub(crate) fn ones(mut bits: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        (bits != 0).then(|| {
+            let bit = bits.trailing_zeros();
+            bits &= bits - 1;
+            bit
+        })
+    })
 }
 
 fn place(slot: Slot) -> (usize, u64) {
@@ -90,6 +108,12 @@ mod tests {
 
     proptest! {
         #[test]
+        fn common_counts_the_slots_of_both(left in proptest::collection::btree_set(0u32..300, 0..60), right in proptest::collection::btree_set(0u32..500, 0..60)) {
+            let set = |numbers: &BTreeSet<u32>| numbers.iter().map(|&number| Slot(number)).collect::<SlotSet>();
+            prop_assert_eq!(set(&left).common(&set(&right)), left.intersection(&right).count());
+        }
+
+        #[test]
         fn set_holds_what_an_ordered_set_holds(steps in proptest::collection::vec((any::<bool>(), 0u32..300), 0..200)) {
             let (mut set, mut model) = (SlotSet::default(), BTreeSet::new());
             for (is_insert, number) in steps {
@@ -102,6 +126,7 @@ mod tests {
                 prop_assert_eq!(set.len(), model.len());
                 prop_assert_eq!(set.contains(slot), model.contains(&slot));
             }
+            prop_assert_eq!(set.last(), model.last().copied());
             prop_assert!(set.iter().eq(model.into_iter()));
         }
     }

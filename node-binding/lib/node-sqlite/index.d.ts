@@ -1,5 +1,7 @@
 // Types of the face of node:sqlite, written by hand after the documentation of Node 26.
 
+/// <reference types="node" />
+
 import MainDatabase = require('../index');
 
 /** What can be written. */
@@ -105,6 +107,14 @@ export interface StatementResult {
 	lastInsertRowid: number | bigint;
 }
 
+/** The names that @types/node has for them. */
+export type StatementColumnMetadata = StatementColumn;
+export type StatementResultingChanges = StatementResult;
+export type BackupProgressInfo = Parameters<NonNullable<BackupOptions['progress']>>[0];
+export interface DeserializeOptions {
+	dbName?: string;
+}
+
 export interface StatementIterator extends IterableIterator<Row> {
 	next(): IteratorResult<Row, null>;
 	return(): IteratorResult<Row, null>;
@@ -139,6 +149,7 @@ export class Database {
 	location(dbName?: string): string | null;
 	function(name: string, fn: SQLFunction): void;
 	function(name: string, options: FunctionOptions, fn: SQLFunction): void;
+	aggregate(name: string, options: AggregateOptions): void;
 	aggregate<State extends SQLInputValue | object>(name: string, options: AggregateOptions<State>): void;
 	createModule(name: string, options: ModuleOptions): void;
 	createSession(options?: CreateSessionOptions): Session;
@@ -148,7 +159,7 @@ export class Database {
 	enableLoadExtension(allow: boolean): void;
 	loadExtension(path: string, entryPoint?: string): void;
 	serialize(dbName?: string): Uint8Array;
-	deserialize(buffer: Uint8Array, options?: { dbName?: string }): void;
+	deserialize(buffer: Uint8Array, options?: DeserializeOptions): void;
 	[Symbol.dispose](): void;
 }
 

@@ -5,6 +5,7 @@ pub mod conformance;
 pub mod dist;
 pub mod originals;
 pub mod runtime;
+pub mod types;
 
 pub use runtime::has_headers;
 

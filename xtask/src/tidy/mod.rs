@@ -2,6 +2,7 @@
 //!
 //! Each rule is a function from a file's path and text to what it finds, so that a test can break it.
 
+mod compat;
 mod crates;
 mod links;
 mod source;
@@ -27,6 +28,9 @@ pub fn run(workspace: &Workspace) -> Result<()> {
             findings.extend(links::findings(path, &text, &paths));
         }
     }
+    let read = |path: &str| fs::read_to_string(workspace.root.join(path)).ok();
+    let compat = read(compat::DOCUMENT).with_context(|| format!("could not read {}", compat::DOCUMENT))?;
+    findings.extend(compat::findings(&compat, &paths, read));
     findings.extend(crates::findings(workspace)?);
     for finding in &findings {
         println!("{finding}");

@@ -41,6 +41,7 @@ pub(super) unsafe fn install(conn: &Connection, state: *const State) {
     let context = state.cast_mut().cast::<c_void>();
     // SAFETY: the handle is open, and the caller keeps `state` valid for as long as SQLite may call the hooks.
     unsafe {
+        let preupdate = if (*state).recorders.are_none() { preupdate } else { preupdate_with_recorders };
         ffi::sqlite3_preupdate_hook(conn.handle(), Some(preupdate), context);
         ffi::sqlite3_commit_hook(conn.handle(), Some(commit), context);
         ffi::sqlite3_rollback_hook(conn.handle(), Some(rollback), context);
@@ -70,6 +71,33 @@ unsafe extern "C" fn rollback(context: *mut c_void) {
     // The journal is borrowed here only if SQLite rolls back in the middle of a flush; xRollback follows and clears it.
     if let Ok(mut journal) = state.journal.try_borrow_mut() {
         journal.clear();
+    }
+}
+
+/// The hook while changesets are recorded.
+///
+/// # Safety
+/// To be called by SQLite with the context given in [`install`].
+unsafe extern "C" fn preupdate_with_recorders(
+    context: *mut c_void,
+    db: *mut ffi::sqlite3,
+    operation: c_int,
+    database: *const c_char,
+    table: *const c_char,
+    old_rowid: i64,
+    new_rowid: i64,
+) {
+    // SAFETY: the context is the state, which outlives the connection's hooks; both names are C strings; `db` is the connection that
+    // this is the hook of.
+    unsafe {
+        let state = &*context.cast::<State>();
+        if !state.is_ours() {
+            let (database, table) = (CStr::from_ptr(database), CStr::from_ptr(table));
+            // A recorder that panics is lost, and its changeset with it.
+            let record = || state.recorders.record(state, db, operation, database, table);
+            let _ = catch_unwind(AssertUnwindSafe(record));
+        }
+        preupdate(context, db, operation, database, table, old_rowid, new_rowid);
     }
 }
 
@@ -441,7 +469,7 @@ fn is_same(old: ValueRef<'_>, new: ValueRef<'_>) -> bool {
 /// # Safety
 /// `value` must be valid and unchanged for `'h`.
 #[inline]
-unsafe fn read_value<'h>(value: *mut ffi::sqlite3_value, utf16: bool) -> Result<ValueRef<'h>, Failure> {
+pub(super) unsafe fn read_value<'h>(value: *mut ffi::sqlite3_value, utf16: bool) -> Result<ValueRef<'h>, Failure> {
     // SAFETY: the value is valid; text and blob pointers belong to it and stay as long as it does.
     unsafe {
         Ok(match ffi::sqlite3_value_type(value) {

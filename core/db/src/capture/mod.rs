@@ -3,7 +3,7 @@
 //! SQLite's preupdate hook reports each row change into a journal (`hook.rs`). A virtual table that SQLite enlists in the same
 //! transaction (`vtab.rs`) keeps the journal in step with savepoints and failed statements and writes it out when SQLite is
 //! about to commit (`flush.rs`). What it does is invisible to the user's SQL (`counters.rs`), but for what the authorizer
-//! refuses (`authorizer.rs`).
+//! refuses (`authorizer.rs`). The same hook records changesets for whoever asks for them (`changesets/`).
 //!
 //! Invariants:
 //! 1. A transaction commits with all of its changes in `kith__pending`, or it does not commit.
@@ -13,6 +13,7 @@
 
 mod authorizer;
 mod buffer;
+mod changesets;
 mod counters;
 mod currency;
 mod flush;
@@ -33,6 +34,7 @@ use std::sync::{Arc, PoisonError};
 use rusqlite::{Connection, ffi};
 
 pub use authorizer::{Access, Authorizer};
+pub use changesets::{ChangesetFormat, ChangesetId};
 pub use state::CommitListener;
 
 use crate::follow::TablesVersion;

@@ -13,6 +13,7 @@ use rusqlite::{Connection, ffi};
 
 use super::Refusal;
 use super::authorizer::Authorizer;
+use super::changesets::Recorders;
 use super::counters::{Counters, real_counts};
 use super::currency::Currency;
 use super::journal::{Failure, Journal};
@@ -51,6 +52,7 @@ pub(super) struct State {
     pub(super) listener: Mutex<Option<CommitListener>>,
     /// The application's own authorizer; taken away before the connection is closed.
     pub(super) authorizer: RefCell<Option<Authorizer>>,
+    pub(super) recorders: Recorders,
 }
 
 impl State {
@@ -76,6 +78,7 @@ impl State {
             refusal: Mutex::new(None),
             listener: Mutex::new(None),
             authorizer: RefCell::default(),
+            recorders: Recorders::default(),
         }
     }
 
@@ -96,6 +99,15 @@ impl State {
         let result = run(conn);
         self.counters.end(conn, &saved);
         result
+    }
+
+    /// Asks the database something: unseen by the hook, let through by the authorizer.
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let inner = self.inner.borrow();
+        let closing = || rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_MISUSE), None);
+        let conn = inner.as_ref().ok_or_else(closing)?;
+        let _depth = Depth::enter(&self.internal);
+        ask(conn)
     }
 
     /// Returns what `changes()` shows.

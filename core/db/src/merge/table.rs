@@ -540,6 +540,7 @@ fn run(
         outcome => outcome,
     };
     if let Ok(1..) = outcome {
+        crate::search::vector::note_unwatched_writes(conn)?;
         note("trigger", &why)?;
     }
     settle(outcome)

@@ -1,3 +1,4 @@
-//! Search in SQL.
+//! Search inside SQL, on every connection.
 
 pub mod text;
+pub mod vector;

@@ -1,0 +1,209 @@
+//! The arguments of `CREATE VIRTUAL TABLE … USING kith_vector(…)`.
+
+use kithdb_vector::index::{Encoding, Engine, IndexOptions};
+use kithdb_vector::limits::DIMENSIONS_MAX;
+use kithdb_vector::metric::Metric;
+use rusqlite::vtab::parameter;
+
+/// Edges of a point (`m`), as in hnswlib and the paper.
+const CONNECTIONS: usize = 16;
+/// Candidates while a point is inserted (`ef_construction`), as in hnswlib.
+const EF_CONSTRUCTION: usize = 200;
+/// Most edges of a point; more has not been seen to help.
+const CONNECTIONS_MAX: usize = 256;
+/// Most candidates while a point is inserted.
+const EF_CONSTRUCTION_MAX: usize = 4096;
+/// The recall at 10 that searches aim at, in thousandths.
+const RECALL_PERMILLE: u32 = 950;
+/// Where the random layers begin; two builds of one table are alike.
+const SEED: u64 = 0x6b69_7468;
+
+/// The names of the hidden and shown columns beside the content's own.
+pub(super) const COLUMNS: [&str; 5] = ["key", "distance", "k", "ef", "command"];
+
+/// What a `kith_vector` table is made over, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Declaration {
+    /// The ordinary table that holds the embeddings.
+    pub(super) content: String,
+    /// Its column with them.
+    pub(super) column: String,
+    /// How the index is made.
+    pub(super) options: IndexOptions,
+    /// The part of the true nearest that a search is to find, in thousandths.
+    pub(super) recall_permille: u32,
+}
+
+/// Why the arguments are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DeclarationError {
+    #[error("kith_vector: argument {argument:?} is not of the form name=value")]
+    Form { argument: String },
+    #[error(
+        "kith_vector: unknown argument {name:?}; there are content, column, dims, metric, encoding, engine, recall, m and ef_construction"
+    )]
+    Unknown { name: String },
+    #[error("kith_vector: {name}= is missing, as in kith_vector(content=docs, column=embedding, dims=384)")]
+    Missing { name: &'static str },
+    #[error("kith_vector: {name}={value} is not possible; {expected}")]
+    Value { name: &'static str, value: String, expected: String },
+    #[error(
+        "kith_vector: a column named {column:?} cannot be indexed, since the virtual table has one of that name itself; rename it"
+    )]
+    ColumnName { column: String },
+}
+
+impl Declaration {
+    /// Reads the arguments.
+    pub(super) fn parse(arguments: &[&[u8]]) -> Result<Self, DeclarationError> {
+        let (mut content, mut column, mut dimensions) = (None, None, None);
+        let (mut metric, mut encoding, mut engine) = (Metric::Cosine, Encoding::Int8, Engine::Auto);
+        let (mut connections, mut ef_construction) = (CONNECTIONS, EF_CONSTRUCTION);
+        let mut recall_permille = RECALL_PERMILLE;
+        for argument in arguments {
+            let form = || DeclarationError::Form { argument: String::from_utf8_lossy(argument).trim().to_owned() };
+            let (name, value) = parameter(argument).map_err(|_| form())?;
+            let value = value.as_ref();
+            match name.to_ascii_lowercase().as_str() {
+                "content" => content = Some(value.to_owned()),
+                "column" => column = Some(value.to_owned()),
+                "dims" => dimensions = Some(number("dims", value, 1, DIMENSIONS_MAX)?),
+                "metric" => metric = metric_of(value)?,
+                "encoding" => encoding = encoding_of(value)?,
+                "engine" => engine = engine_of(value)?,
+                "recall" => recall_permille = recall(value)?,
+                "m" => connections = number("m", value, 2, CONNECTIONS_MAX)?,
+                "ef_construction" => {
+                    ef_construction = number("ef_construction", value, 1, EF_CONSTRUCTION_MAX)?;
+                }
+                _ => return Err(DeclarationError::Unknown { name: name.to_owned() }),
+            }
+        }
+        let column = column.ok_or(DeclarationError::Missing { name: "column" })?;
+        if COLUMNS.iter().any(|name| name.eq_ignore_ascii_case(&column)) {
+            return Err(DeclarationError::ColumnName { column });
+        }
+        Ok(Self {
+            content: content.ok_or(DeclarationError::Missing { name: "content" })?,
+            column,
+            options: IndexOptions {
+                dimensions: dimensions.ok_or(DeclarationError::Missing { name: "dims" })?,
+                metric,
+                encoding,
+                engine,
+                connections,
+                ef_construction,
+                seed: SEED,
+            },
+            recall_permille,
+        })
+    }
+}
+
+fn value_error(name: &'static str, value: &str, expected: impl Into<String>) -> DeclarationError {
+    DeclarationError::Value { name, value: value.to_owned(), expected: expected.into() }
+}
+
+fn number(name: &'static str, value: &str, least: usize, most: usize) -> Result<usize, DeclarationError> {
+    let number = value.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| value_error(name, value, format!("a whole number from {least} to {most} is expected")))
+}
+
+fn recall(value: &str) -> Result<u32, DeclarationError> {
+    let recall: Option<f64> = value.parse().ok().filter(|recall| (0.5..=1.0).contains(recall));
+    let recall = recall.ok_or_else(|| value_error("recall", value, "a number from 0.5 to 1 is expected"))?;
+    Ok((recall * 1000.0).round() as u32)
+}
+
+fn metric_of(value: &str) -> Result<Metric, DeclarationError> {
+    Ok(match value.to_ascii_lowercase().as_str() {
+        "cosine" => Metric::Cosine,
+        "l2" | "euclidean" => Metric::L2,
+        "ip" | "dot" => Metric::InnerProduct,
+        "l1" => Metric::L1,
+        "hamming" => Metric::Hamming,
+        _ => return Err(value_error("metric", value, "there are cosine, l2, ip, l1 and hamming")),
+    })
+}
+
+fn encoding_of(value: &str) -> Result<Encoding, DeclarationError> {
+    Ok(match value.to_ascii_lowercase().as_str() {
+        "f32" => Encoding::F32,
+        "f16" => Encoding::F16,
+        "int8" => Encoding::Int8,
+        "bit" => Encoding::Bit,
+        _ => return Err(value_error("encoding", value, "there are f32, f16, int8 and bit")),
+    })
+}
+
+fn engine_of(value: &str) -> Result<Engine, DeclarationError> {
+    Ok(match value.to_ascii_lowercase().as_str() {
+        "auto" => Engine::Auto,
+        "scan" => Engine::Scan,
+        "hnsw" => Engine::Hnsw,
+        _ => return Err(value_error("engine", value, "there are auto, scan and hnsw")),
+    })
+}
+
+/// Returns the word for a metric.
+pub(super) const fn metric_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Cosine => "cosine",
+        Metric::L2 => "l2",
+        Metric::InnerProduct => "ip",
+        Metric::L1 => "l1",
+        Metric::Hamming => "hamming",
+    }
+}
+
+/// Returns the word for an encoding.
+pub(super) const fn encoding_name(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::F32 => "f32",
+        Encoding::F16 => "f16",
+        Encoding::Int8 => "int8",
+        Encoding::Bit => "bit",
+    }
+}
+
+/// Returns the word for an engine.
+pub(super) const fn engine_name(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Auto => "auto",
+        Engine::Scan => "scan",
+        Engine::Hnsw => "hnsw",
+        Engine::HnswRs => "hnsw_rs",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Declaration, String> {
+        let arguments: Vec<&[u8]> = arguments.iter().map(|argument| argument.as_bytes()).collect();
+        Declaration::parse(&arguments).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn arguments_are_read_with_quotes_and_spaces() {
+        let declaration =
+            parse(&[" content = 'my docs' ", "column=\"e\"", "dims=3", "Metric=L2", "recall=0.99"]).unwrap();
+        assert_eq!((declaration.content.as_str(), declaration.column.as_str()), ("my docs", "e"));
+        assert_eq!((declaration.options.dimensions, declaration.options.metric), (3, Metric::L2));
+        assert_eq!(declaration.recall_permille, 990);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let base = ["content=d", "column=e", "dims=3"];
+        let with = |extra: &'static str| parse(&[&base[..], &[extra]].concat()).unwrap_err();
+        assert!(with("distance=3").contains("unknown argument \"distance\""));
+        assert!(with("flat").contains("name=value"));
+        assert!(with("dims=0").contains("from 1 to 8192"));
+        assert!(with("metric=near").contains("hamming"));
+        assert!(with("recall=2").contains("0.5 to 1"));
+        assert!(with("column=Key").contains("rename"));
+        assert!(parse(&base[..2]).unwrap_err().contains("dims= is missing"));
+    }
+}

@@ -1,0 +1,97 @@
+//! Rows in an index: their embeddings, their keys, and those that were left out.
+
+use std::collections::BTreeMap;
+
+use kithdb_vector::error::EmbeddingError;
+use kithdb_vector::index::{EmbeddingIndex, Query};
+use kithdb_vector::slots::{Slot, SlotSet};
+use kithdb_vector::tiered::TieredIndex;
+
+use super::content::Found;
+use super::keys::{Key, KeyMap};
+
+/// Left-out rows of which the reason is kept; of the others only the number.
+const REASONS_MAX: usize = 1000;
+
+/// See the module.
+pub(super) struct Rows {
+    index: TieredIndex,
+    keys: KeyMap,
+    refused: BTreeMap<Key, Option<String>>,
+}
+
+/// A row and how far it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Near {
+    pub(super) key: Key,
+    pub(super) distance: f32,
+}
+
+impl Rows {
+    pub(super) fn new(index: TieredIndex) -> Self {
+        Self { index, keys: KeyMap::default(), refused: BTreeMap::new() }
+    }
+
+    /// Makes the index hold what a row holds now.
+    pub(super) fn put(&mut self, key: &Key, found: Found) {
+        self.refused.remove(key);
+        let refusal = match found {
+            Found::Nothing => {
+                self.remove(key);
+                return;
+            }
+            Found::Embedding(embedding) => {
+                let slot = self.keys.claim(key);
+                match self.index.insert(slot, &embedding) {
+                    Ok(()) => return,
+                    Err(error) => error.to_string(),
+                }
+            }
+            Found::Refused(reason) => reason,
+        };
+        self.remove(key);
+        let reason = (self.refused.len() < REASONS_MAX).then_some(refusal);
+        self.refused.insert(key.clone(), reason);
+    }
+
+    /// Takes a row out.
+    pub(super) fn remove(&mut self, key: &Key) {
+        if let Some(slot) = self.keys.release(key) {
+            self.index.remove(slot);
+        }
+    }
+
+    /// Says whether a row is in the index.
+    pub(super) fn slot(&self, key: &Key) -> Option<Slot> {
+        self.keys.slot(key)
+    }
+
+    /// Returns the slots of all rows but some.
+    pub(super) fn all_but(&self, left_out: &SlotSet) -> SlotSet {
+        self.keys.used().filter(|slot| !left_out.contains(*slot)).collect()
+    }
+
+    /// Returns the rows nearest to a query.
+    pub(super) fn search(&self, query: &Query<'_>) -> Result<Vec<Near>, EmbeddingError> {
+        let near = |slot: Slot, distance| self.keys.key(slot).map(|key| Near { key: key.clone(), distance });
+        let answers = self.index.search(query)?;
+        Ok(answers.into_iter().filter_map(|answer| near(answer.slot, answer.distance)).collect())
+    }
+
+    pub(super) const fn index(&self) -> &TieredIndex {
+        &self.index
+    }
+
+    pub(super) const fn index_mut(&mut self) -> &mut TieredIndex {
+        &mut self.index
+    }
+
+    /// Returns the rows that were left out, with the reasons as far as they are kept.
+    pub(super) const fn refused(&self) -> &BTreeMap<Key, Option<String>> {
+        &self.refused
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.index.memory_bytes() + self.keys.memory_bytes()
+    }
+}

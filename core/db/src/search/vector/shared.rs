@@ -1,0 +1,154 @@
+//! The index of a `kith_vector` table, which all connections of this process to one file share.
+//!
+//! Invariants:
+//! 1. It holds what the content table held at one committed place in its changes, whoever brought it there.
+//! 2. It can be thrown away at any time: the table has all that it was made from.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+
+use kithdb_vector::tiered::TieredIndex;
+use rusqlite::Connection;
+
+use super::changes::{self, Change, Mark};
+use super::content::Content;
+use super::declaration::Declaration;
+use super::keys::Key;
+use super::rows::Rows;
+
+/// Changes that are kept after they were applied, for readers that began before them.
+const RECENT_MAX: usize = 16_384;
+
+/// An index as it stands.
+pub(super) struct State {
+    pub(super) rows: Rows,
+    /// The last change that it knows.
+    pub(super) applied: Mark,
+    /// The last of the applied changes, after the place that the first reading began at.
+    recent: VecDeque<Change>,
+}
+
+impl State {
+    /// Reads the whole table into an empty index.
+    pub(super) fn load(conn: &Connection, name: &str, content: &Content, index: TieredIndex) -> rusqlite::Result<Self> {
+        let mut rows = Rows::new(index);
+        content.each(conn, |key, found| {
+            if let Some(key) = key {
+                rows.put(&key, found);
+            }
+            Ok(())
+        })?;
+        let applied = changes::last(conn, name)?;
+        Ok(Self { rows, applied, recent: VecDeque::from([Change { mark: applied, key: None }]) })
+    }
+
+    /// Takes over changed rows; false if that takes reading the whole table.
+    pub(super) fn advance(
+        &mut self,
+        conn: &Connection,
+        content: &Content,
+        tail: Vec<Change>,
+    ) -> rusqlite::Result<bool> {
+        if tail.iter().any(|change| change.key.is_none()) {
+            return Ok(false);
+        }
+        let keys: HashSet<&Key> = tail.iter().filter_map(|change| change.key.as_ref()).collect();
+        for key in keys {
+            let found = content.find(conn, key)?;
+            self.rows.put(key, found);
+        }
+        if let Some(last) = tail.last() {
+            self.applied = last.mark;
+        }
+        let surplus = (self.recent.len() + tail.len()).saturating_sub(RECENT_MAX);
+        self.recent.drain(..surplus.min(self.recent.len()));
+        self.recent.extend(tail.into_iter().rev().take(RECENT_MAX).rev());
+        Ok(true)
+    }
+
+    /// Returns the keys of the rows changed after a place; `None` if that is too long ago, or in another file.
+    pub(super) fn changed_after(&self, mark: Mark) -> Option<impl Iterator<Item = &Key>> {
+        let place = self.recent.partition_point(|change| change.mark.sequence < mark.sequence);
+        let is_known = self.recent.get(place).is_some_and(|change| change.mark == mark);
+        is_known.then(|| self.recent.range(place + 1..).filter_map(|change| change.key.as_ref()))
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Shared {
+    state: RwLock<Option<State>>,
+    /// How the last search was done.
+    choice: Mutex<&'static str>,
+    /// What the thread in the background is doing.
+    pub(super) work: Work,
+}
+
+/// The work of the background.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) is_running: AtomicBool,
+    /// Embeddings in the graph that is being built.
+    pub(super) done: AtomicUsize,
+    /// Embeddings that it will have; 0 when none is being built.
+    pub(super) total: AtomicUsize,
+}
+
+/// Which index is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Name {
+    file: PathBuf,
+    table: String,
+}
+
+type Known = HashMap<Name, Vec<(Declaration, Weak<Shared>)>>;
+
+static KNOWN: OnceLock<Mutex<Known>> = OnceLock::new();
+
+fn known() -> MutexGuard<'static, Known> {
+    KNOWN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Finds the index of a table, or begins it; a database without a file shares it with nobody.
+    pub(super) fn of(conn: &Connection, table: &str, declaration: &Declaration) -> Arc<Self> {
+        let file = conn.path().filter(|path| !path.is_empty()).map(PathBuf::from);
+        let Some(file) = file else { return Arc::<Self>::default() };
+        // The file may be a link to the one that another connection has opened.
+        let file = file.canonicalize().unwrap_or(file);
+        let name = Name { file, table: table.to_ascii_lowercase() };
+        let mut known = known();
+        known.retain(|_, list| {
+            list.retain(|(_, index)| index.strong_count() > 0);
+            !list.is_empty()
+        });
+        let list = known.entry(name).or_default();
+        if let Some(index) = list.iter().find(|(known, _)| known == declaration).and_then(|(_, index)| index.upgrade())
+        {
+            return index;
+        }
+        let index = Arc::<Self>::default();
+        list.push((declaration.clone(), Arc::downgrade(&index)));
+        index
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Option<State>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Option<State>> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how a search was done.
+    pub(super) fn note_choice(&self, choice: &'static str) {
+        *self.choice.lock().unwrap_or_else(PoisonError::into_inner) = choice;
+    }
+
+    /// Says how the last search was done; empty if there was none.
+    pub(super) fn choice(&self) -> &'static str {
+        *self.choice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

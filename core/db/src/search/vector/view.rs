@@ -1,0 +1,411 @@
+//! One connection's view of a `kith_vector` table: the shared index, with what this connection's snapshot says otherwise.
+//!
+//! Invariants:
+//! 1. Answers are those of the snapshot that the statement reads: the index moves on committed rows only, what is not committed or
+//!    not seen any more lies over it, and every answer is looked up in the table.
+//! 2. When there is no index that fits the snapshot, the table itself is read.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
+
+use kithdb_vector::error::EmbeddingError;
+use kithdb_vector::index::{EmbeddingIndex, Query};
+use kithdb_vector::tiered::TieredIndex;
+use rusqlite::{Connection, TransactionState};
+
+use super::changes::{self, Change, Mark, Tail};
+use super::content::{Content, ContentError, Identity};
+use super::declaration::Declaration;
+use super::engine;
+use super::keys::{Key, KeyHash};
+use super::overlay::Overlay;
+use super::rows::{Near, Rows};
+use super::shared::{Shared, State};
+
+/// Up to so many hidden rows the index is asked for more instead of being given all others as a filter.
+const HIDDEN_MAX: usize = 64;
+/// Candidates of a walk where nothing else is said.
+const EF: usize = 100;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) embedding: Vec<f32>,
+    pub(super) count: usize,
+    pub(super) ef: Option<usize>,
+    pub(super) filter: Option<Filter>,
+}
+
+/// The rows that may be answered.
+#[derive(Debug, Clone)]
+pub(super) enum Filter {
+    Keys(Vec<Key>),
+    Rowids(Vec<i64>),
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(super) struct Hit {
+    pub(super) key: Key,
+    pub(super) identity: Identity,
+    pub(super) distance: Option<f32>,
+}
+
+/// Why a table cannot be searched.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SearchError {
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    #[error("kith_vector: the query: {0}")]
+    Query(EmbeddingError),
+    #[error("kith_vector: {0}")]
+    Index(EmbeddingError),
+    #[error("kith_vector: table {table:?} is gone, in which changes are noted; drop {name:?} and create it again")]
+    NoChanges { name: String, table: String },
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// The content table as it was at a version of the schema.
+struct Known {
+    schema: i64,
+    content: Rc<Content>,
+    is_watched: bool,
+}
+
+/// What a question is put to.
+struct Base<'s> {
+    rows: &'s Rows,
+    overlay: Option<&'s Overlay>,
+    /// The committed place that `rows` is at, if it is the shared index and nothing lies over it.
+    clean: Option<Mark>,
+}
+
+/// Figures for `kith_vector_stats`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Figures {
+    pub(super) indexed: usize,
+    pub(super) refused: Vec<(Key, Option<String>)>,
+    pub(super) pending: usize,
+    /// Whether a graph is searched.
+    pub(super) has_graph: bool,
+    /// Rows that the graph does not know yet.
+    pub(super) behind: usize,
+    pub(super) memory_bytes: usize,
+    pub(super) is_watched: bool,
+    pub(super) applied: i64,
+}
+
+/// See the module.
+pub(super) struct View {
+    conn: Connection,
+    pub(super) name: String,
+    pub(super) declaration: Declaration,
+    pub(super) shared: Arc<Shared>,
+    known: Option<Known>,
+    overlay: Option<Overlay>,
+    /// An index of this connection's own, for a snapshot that the shared one does not fit.
+    own: Option<State>,
+}
+
+impl View {
+    pub(super) fn new(conn: Connection, name: String, declaration: Declaration, shared: Arc<Shared>) -> Self {
+        Self { conn, name, declaration, shared, known: None, overlay: None, own: None }
+    }
+
+    pub(super) const fn conn(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// Returns the content table as it is now, and whether its changes are noted.
+    pub(super) fn content(&mut self) -> Result<(Rc<Content>, bool), SearchError> {
+        let schema: i64 = self.conn.prepare_cached("PRAGMA main.schema_version")?.query_row([], |row| row.get(0))?;
+        if let Some(known) = self.known.as_ref().filter(|known| known.schema == schema) {
+            return Ok((Rc::clone(&known.content), known.is_watched));
+        }
+        let content = Rc::new(Content::read(&self.conn, &self.declaration)?);
+        let table = changes::table_name(&self.name);
+        if !self.conn.table_exists(Some("main"), table.as_str())? {
+            return Err(SearchError::NoChanges { name: self.name.clone(), table });
+        }
+        let is_watched = changes::are_triggers_there(&self.conn, &self.name, &self.declaration.content)?;
+        self.known = Some(Known { schema, content: Rc::clone(&content), is_watched });
+        Ok((content, is_watched))
+    }
+
+    /// Puts a question to the rows as this connection's snapshot has them.
+    fn ask<T>(
+        &mut self,
+        question: impl FnOnce(&Connection, &Content, &Base<'_>) -> Result<T, SearchError>,
+    ) -> Result<T, SearchError> {
+        let (content, is_watched) = self.content()?;
+        if !is_watched {
+            self.own = None;
+        }
+        let is_committed = is_watched && self.conn.transaction_state(Some("main"))? != TransactionState::Write;
+        let shared = Arc::clone(&self.shared);
+        if is_watched {
+            let state = shared.read();
+            if let Some(state) = state.as_ref()
+                && self.fits(&content, state, is_committed)?
+            {
+                self.own = None;
+                let overlay = self.overlay.as_ref();
+                let clean = overlay.is_none().then_some(state.applied);
+                return question(&self.conn, &content, &Base { rows: &state.rows, overlay, clean });
+            }
+        }
+        if is_committed
+            && let Some(state) = self.move_on(&content, &shared)?
+            && let Some(state) = state.as_ref()
+        {
+            (self.own, self.overlay) = (None, None);
+            engine::work(&shared, state);
+            let base = Base { rows: &state.rows, overlay: None, clean: Some(state.applied) };
+            return question(&self.conn, &content, &base);
+        }
+        self.overlay = None;
+        let own = self.own_state(&content)?;
+        let answer = question(&self.conn, &content, &Base { rows: &own.rows, overlay: None, clean: None });
+        self.own = Some(own);
+        answer
+    }
+
+    /// Lays what this snapshot has otherwise over an index; false if the index must be moved, or does not fit at all.
+    fn fits(&mut self, content: &Content, state: &State, is_committed: bool) -> Result<bool, SearchError> {
+        let kept = self.overlay.take().filter(|overlay| {
+            overlay.base == state.applied && (!is_committed || overlay.last.sequence < state.applied.sequence)
+        });
+        if let Some(mut overlay) = kept
+            && let Tail::Follows(new) = changes::tail(&self.conn, &self.name, content, overlay.last)?
+            && (new.is_empty() || !is_committed)
+            && self.lay(content, state, &mut overlay, &new)?
+        {
+            self.overlay = Some(overlay);
+            return Ok(true);
+        }
+        let exact = engine::make_exact(&self.declaration.options).map_err(SearchError::Index)?;
+        match changes::tail(&self.conn, &self.name, content, state.applied)? {
+            Tail::Follows(new) if new.is_empty() => Ok(true),
+            Tail::Follows(new) if !is_committed => {
+                let mut overlay = Overlay::new(Rows::new(exact), state.applied, state.applied);
+                let fits = self.lay(content, state, &mut overlay, &new)?;
+                self.overlay = fits.then_some(overlay);
+                Ok(fits)
+            }
+            Tail::Older(mark) => {
+                let Some(keys) = state.changed_after(mark) else { return Ok(false) };
+                let mut overlay = Overlay::new(Rows::new(exact), state.applied, mark);
+                overlay.add(&self.conn, content, &state.rows, keys)?;
+                self.overlay = Some(overlay);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn lay(&self, content: &Content, state: &State, overlay: &mut Overlay, new: &[Change]) -> rusqlite::Result<bool> {
+        if new.iter().any(|change| change.key.is_none()) {
+            return Ok(false);
+        }
+        overlay.add(&self.conn, content, &state.rows, new.iter().filter_map(|change| change.key.as_ref()))?;
+        if let Some(last) = new.last() {
+            overlay.last = last.mark;
+        }
+        Ok(true)
+    }
+
+    /// Brings the shared index to this snapshot, which is committed; `None` if the snapshot is older than the index.
+    fn move_on<'s>(
+        &self,
+        content: &Content,
+        shared: &'s Shared,
+    ) -> Result<Option<RwLockReadGuard<'s, Option<State>>>, SearchError> {
+        let mut guard = shared.write();
+        let is_done = match guard.as_mut() {
+            None => false,
+            Some(state) => match changes::tail(&self.conn, &self.name, content, state.applied)? {
+                Tail::Follows(new) => state.advance(&self.conn, content, new)?,
+                // Another connection may have moved it in between. A snapshot taken just now is the newest there is.
+                Tail::Older(_) if !self.conn.is_autocommit() => return Ok(None),
+                Tail::Older(_) | Tail::Unknown => false,
+            },
+        };
+        if !is_done {
+            *guard = None;
+            let index = TieredIndex::new(self.declaration.options.clone()).map_err(SearchError::Index)?;
+            *guard = Some(State::load(&self.conn, &self.name, content, index)?);
+        }
+        Ok(Some(RwLockWriteGuard::downgrade(guard)))
+    }
+
+    /// Brings the index of this connection's own to this snapshot.
+    fn own_state(&mut self, content: &Content) -> Result<State, SearchError> {
+        if let Some(mut own) = self.own.take()
+            && let Tail::Follows(new) = changes::tail(&self.conn, &self.name, content, own.applied)?
+            && own.advance(&self.conn, content, new)?
+        {
+            return Ok(own);
+        }
+        let index = engine::make_scan(&self.declaration.options).map_err(SearchError::Index)?;
+        Ok(State::load(&self.conn, &self.name, content, index)?)
+    }
+
+    /// Finds the rows nearest to an embedding, nearest first.
+    pub(super) fn search(&mut self, request: &Request) -> Result<Vec<Hit>, SearchError> {
+        let (hits, ghosts, clean) = self.ask(|conn, content, base| {
+            let filter = request.filter.as_ref().map(|filter| keys_of(conn, content, filter)).transpose()?;
+            let (mut ghosts, mut gone) = (Vec::new(), HashSet::<Key, KeyHash>::default());
+            loop {
+                let wanted = request.count + gone.len();
+                let found = nearest(base, request, filter.as_deref(), wanted).map_err(SearchError::Query)?;
+                let is_all = found.len() < wanted;
+                let mut hits = Vec::with_capacity(request.count);
+                let before = gone.len();
+                for near in found {
+                    if hits.len() == request.count {
+                        break;
+                    }
+                    if gone.contains(&near.key) {
+                        continue;
+                    }
+                    match content.identify(conn, &near.key)? {
+                        Some(identity) => hits.push(Hit { key: near.key, identity, distance: Some(near.distance) }),
+                        // Displaced by a REPLACE, of which no trigger is told.
+                        None => {
+                            ghosts.push(near.key.clone());
+                            gone.insert(near.key);
+                        }
+                    }
+                }
+                if is_all || hits.len() == request.count || gone.len() == before {
+                    return Ok((hits, ghosts, base.clean));
+                }
+            }
+        })?;
+        if let Some(clean) = clean.filter(|_| !ghosts.is_empty()) {
+            self.forget(clean, &ghosts);
+        }
+        Ok(hits)
+    }
+
+    /// Takes rows out of the index that were gone at a place in the changes.
+    fn forget(&self, mark: Mark, keys: &[Key]) {
+        let mut guard = self.shared.write();
+        if let Some(state) = guard.as_mut().filter(|state| state.applied == mark) {
+            for key in keys {
+                state.rows.remove(key);
+            }
+        }
+    }
+
+    /// Lists the rows that have an embedding, or those of the filter that have.
+    pub(super) fn list(&mut self, filter: Option<&Filter>) -> Result<Vec<Hit>, SearchError> {
+        self.ask(|conn, content, base| {
+            let keys = match filter {
+                Some(filter) => keys_of(conn, content, filter)?,
+                None => content.keys(conn)?,
+            };
+            let mut hits = Vec::with_capacity(keys.len());
+            for key in keys {
+                let is_there = match base.overlay.filter(|overlay| overlay.contains(&key)) {
+                    Some(overlay) => overlay.rows.slot(&key).is_some(),
+                    None => base.rows.slot(&key).is_some(),
+                };
+                if is_there && let Some(identity) = content.identify(conn, &key)? {
+                    hits.push(Hit { key, identity, distance: None });
+                }
+            }
+            Ok(hits)
+        })
+    }
+
+    /// Returns the figures as they are for this snapshot.
+    pub(super) fn figures(&mut self) -> Result<Figures, SearchError> {
+        let (_, is_watched) = self.content()?;
+        self.ask(|_, _, base| {
+            let overlay = base.overlay;
+            let hidden = |key: &Key| overlay.is_some_and(|overlay| overlay.contains(key));
+            let mut refused: Vec<_> = base
+                .rows
+                .refused()
+                .iter()
+                .filter(|(key, _)| !hidden(key))
+                .map(|(key, why)| (key.clone(), why.clone()))
+                .collect();
+            refused.extend(
+                overlay.iter().flat_map(|overlay| overlay.rows.refused()).map(|(key, why)| (key.clone(), why.clone())),
+            );
+            let over = overlay.map_or(0, |overlay| overlay.rows.index().len());
+            Ok(Figures {
+                indexed: base.rows.index().len() - overlay.map_or(0, |overlay| overlay.hidden.len()) + over,
+                refused,
+                pending: overlay.map_or(0, Overlay::len),
+                has_graph: base.rows.index().graph().is_some(),
+                behind: base.rows.index().pending(),
+                memory_bytes: base.rows.memory_bytes() + overlay.map_or(0, |overlay| overlay.rows.memory_bytes()),
+                is_watched,
+                applied: base.clean.map_or(0, |mark| mark.sequence),
+            })
+        })
+    }
+
+    /// Watches the content table again, if it was made anew, and has everything read from it again.
+    pub(super) fn rebuild(&mut self) -> Result<(), SearchError> {
+        let content = Content::read(&self.conn, &self.declaration)?;
+        if !changes::are_triggers_there(&self.conn, &self.name, &self.declaration.content)? {
+            changes::create_triggers(&self.conn, &self.name, &self.declaration, &content)?;
+        }
+        changes::note_all(&self.conn, &self.name)?;
+        self.known = None;
+        Ok(())
+    }
+
+    /// Forgets everything that was made from the table.
+    pub(super) fn reset(&mut self) {
+        (self.known, self.overlay, self.own) = (None, None, None);
+        *self.shared.write() = None;
+    }
+}
+
+fn keys_of(conn: &Connection, content: &Content, filter: &Filter) -> rusqlite::Result<Vec<Key>> {
+    match filter {
+        Filter::Keys(keys) => Ok(keys.clone()),
+        Filter::Rowids(rowids) => {
+            rowids.iter().filter_map(|&rowid| content.key_of_rowid(conn, rowid).transpose()).collect()
+        }
+    }
+}
+
+fn nearest(
+    base: &Base<'_>,
+    request: &Request,
+    filter: Option<&[Key]>,
+    wanted: usize,
+) -> Result<Vec<Near>, EmbeddingError> {
+    let hidden = base.overlay.map(|overlay| &overlay.hidden).filter(|hidden| !hidden.is_empty());
+    let mut count = wanted;
+    let allowed = match (filter, hidden) {
+        (Some(keys), _) => {
+            let is_hidden = |slot: &_| hidden.is_some_and(|hidden| hidden.contains(*slot));
+            Some(keys.iter().filter_map(|key| base.rows.slot(key)).filter(|slot| !is_hidden(slot)).collect())
+        }
+        (None, Some(hidden)) if hidden.len() > HIDDEN_MAX => Some(base.rows.all_but(hidden)),
+        (None, Some(hidden)) => {
+            count += hidden.len();
+            None
+        }
+        (None, None) => None,
+    };
+    let query = |count, allowed| Query { embedding: &request.embedding, count, ef: request.ef.unwrap_or(EF), allowed };
+    let mut found = base.rows.search(&query(count, allowed.as_ref()))?;
+    if let Some(overlay) = base.overlay {
+        found.retain(|near| !overlay.contains(&near.key));
+        let allowed = filter.map(|keys| keys.iter().filter_map(|key| overlay.rows.slot(key)).collect());
+        found.extend(overlay.rows.search(&query(wanted, allowed.as_ref()))?);
+        found.sort_by(|left, right| left.distance.total_cmp(&right.distance));
+    }
+    found.truncate(wanted);
+    Ok(found)
+}

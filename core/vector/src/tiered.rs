@@ -1,0 +1,271 @@
+//! The index that scans while there are few embeddings and walks a graph when there are many.
+//!
+//! Invariants:
+//! 1. The store alone says what is in the index. The graph may be behind: `pending` names every slot where the two differ, and a
+//!    search compares those exactly. So no answer waits for the graph, and a lost graph loses nothing.
+//! 2. While a build is out, `changed` names every slot that changed since its copy of the store was made.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Weak};
+
+use crate::codes::PreparedQuery;
+use crate::error::EmbeddingError;
+use crate::hnsw::{Graph, Progress, Question};
+use crate::index::{EmbeddingIndex, Engine, IndexOptions, Neighbour, Query};
+use crate::limits::{BUILD_FROM, GRAPH_FROM};
+use crate::scan::{rank, rescored, scan};
+use crate::slots::{Slot, SlotSet};
+use crate::store::EmbeddingStore;
+
+/// Embeddings whose scan costs as much as one candidate of a walk: measured with 8-bit codes of 384 dimensions, where a walk took
+/// 0.7 us for each and a scan 20 ns for each embedding.
+const SCANNED_PER_CANDIDATE: usize = 32;
+
+/// An index of embeddings that picks its way of searching by their number.
+///
+/// Inserts and removes change the store at once and leave the graph behind; [`catch_up`](Self::catch_up) brings it forward, a few slots
+/// at a time, and a [`build_job`](Self::build_job) makes it on another thread. Answers are complete all the while: what the graph does
+/// not know yet is compared exactly, which costs more the more there is of it.
+pub struct TieredIndex {
+    options: IndexOptions,
+    store: EmbeddingStore,
+    graph: Option<Graph>,
+    pending: SlotSet,
+    build: Option<Build>,
+}
+
+/// A build that is out.
+struct Build {
+    token: Weak<()>,
+    changed: SlotSet,
+}
+
+/// A copy of the store as it was, from which a graph is built without the index.
+pub struct BuildJob {
+    token: Arc<()>,
+    options: IndexOptions,
+    store: EmbeddingStore,
+}
+
+/// A graph to [`install`](TieredIndex::install).
+pub struct BuiltGraph {
+    token: Arc<()>,
+    graph: Graph,
+}
+
+impl BuildJob {
+    /// Builds the graph on so many threads; `None` if the callback broke it off.
+    pub fn run(&self, threads: usize, progress: &(impl Fn(Progress) -> ControlFlow<()> + Sync)) -> Option<BuiltGraph> {
+        let slots: Vec<Slot> = self.store.occupied().iter().collect();
+        let graph = Graph::build(&self.store, &slots, &self.options, threads, progress)?;
+        Some(BuiltGraph { token: Arc::clone(&self.token), graph })
+    }
+
+    /// Returns how many embeddings the graph will have.
+    pub fn len(&self) -> usize {
+        self.store.len()
+    }
+
+    /// Says whether the graph will have none.
+    pub fn is_empty(&self) -> bool {
+        self.store.is_empty()
+    }
+}
+
+impl TieredIndex {
+    /// Makes an empty index.
+    ///
+    /// # Errors
+    /// The number of dimensions is out of range, or the engine is not one of this index.
+    pub fn new(options: IndexOptions) -> Result<Self, EmbeddingError> {
+        let store = EmbeddingStore::new(&options)?;
+        Self::with_store(options, store)
+    }
+
+    /// Makes an index over what a store holds; a graph is yet to be built.
+    ///
+    /// # Errors
+    /// The engine is not one of this index.
+    pub fn with_store(options: IndexOptions, store: EmbeddingStore) -> Result<Self, EmbeddingError> {
+        if options.engine == Engine::HnswRs {
+            return Err(EmbeddingError::Engine);
+        }
+        let pending = SlotSet::default();
+        let mut index = Self { options, store, graph: None, pending, build: None };
+        if index.options.engine == Engine::Hnsw {
+            index.pending = index.store.occupied().clone();
+            index.graph = Some(Graph::new(&index.options));
+        }
+        Ok(index)
+    }
+
+    /// Makes an index over a store and a graph that was saved with it. Where the graph holds other slots than the store, it is taken
+    /// to be behind.
+    ///
+    /// # Errors
+    /// The engine is not one of this index.
+    pub fn with_graph(options: IndexOptions, store: EmbeddingStore, graph: Graph) -> Result<Self, EmbeddingError> {
+        let mut index = Self::with_store(options, store)?;
+        if index.options.engine != Engine::Scan {
+            let occupied = index.store.occupied();
+            let missing = occupied.iter().filter(|&slot| !graph.contains(slot));
+            index.pending = missing.chain(graph.slots().filter(|&slot| !occupied.contains(slot))).collect();
+            index.graph = Some(graph);
+        }
+        Ok(index)
+    }
+
+    /// Returns the embeddings.
+    pub fn store(&self) -> &EmbeddingStore {
+        &self.store
+    }
+
+    /// Returns the graph, if there is one.
+    pub fn graph(&self) -> Option<&Graph> {
+        self.graph.as_ref()
+    }
+
+    /// Returns how many slots the graph is behind.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Says whether a graph should be built now: there are many embeddings and none, or most are not in it.
+    pub fn is_build_due(&self) -> bool {
+        let is_large = match self.options.engine {
+            Engine::Auto => self.len() >= GRAPH_FROM,
+            Engine::Hnsw => self.len() >= BUILD_FROM,
+            Engine::Scan | Engine::HnswRs => false,
+        };
+        let is_out = self.build.as_ref().is_some_and(|build| build.token.strong_count() > 0);
+        is_large && !is_out && self.graph.as_ref().is_none_or(|graph| self.pending.len() > graph.len() / 2)
+    }
+
+    /// Returns what is needed to build the graph, if that is due and no other build is out. A job that is dropped is out no more.
+    pub fn build_job(&mut self) -> Option<BuildJob> {
+        self.is_build_due().then(|| {
+            let token = Arc::new(());
+            self.build = Some(Build { token: Arc::downgrade(&token), changed: SlotSet::default() });
+            BuildJob { token, options: self.options.clone(), store: self.store.clone() }
+        })
+    }
+
+    /// Takes a graph that was built; says whether it was that of the build which is out. What changed since is pending.
+    pub fn install(&mut self, built: BuiltGraph) -> bool {
+        let is_ours = self.build.as_ref().is_some_and(|build| build.token.ptr_eq(&Arc::downgrade(&built.token)));
+        if let Some(build) = self.build.take_if(|_| is_ours) {
+            self.graph = Some(built.graph);
+            self.pending = build.changed;
+        }
+        is_ours
+    }
+
+    /// Brings up to so many pending slots into the graph; returns how many are pending then. Each takes about as long as a few searches.
+    pub fn catch_up(&mut self, limit: usize) -> usize {
+        if let Some(graph) = &mut self.graph {
+            let slots: Vec<Slot> = self.pending.iter().take(limit).collect();
+            graph.remove(&self.store, &slots);
+            for slot in slots {
+                if self.store.occupied().contains(slot) {
+                    graph.insert(&self.store, slot);
+                }
+                self.pending.remove(slot);
+            }
+        }
+        self.pending.len()
+    }
+
+    /// Remembers that a slot changed.
+    fn note(&mut self, slot: Slot) {
+        if self.graph.is_some() {
+            self.pending.insert(slot);
+        }
+        if let Some(build) = &mut self.build {
+            build.changed.insert(slot);
+        }
+    }
+
+    /// Asks the graph; `None` if there is none, or a scan costs less.
+    fn walk(&self, prepared: &PreparedQuery, query: &Query<'_>, present: usize) -> Option<Vec<Neighbour>> {
+        let graph = self.graph.as_ref()?;
+        let ef = query.ef.max(query.count);
+        // A filter that lets one in `n` pass makes the walk `n` times longer.
+        let stretch = self.len().div_ceil(present.max(1));
+        let walked =
+            ef.saturating_mul(SCANNED_PER_CANDIDATE).saturating_mul(stretch).saturating_add(self.pending.len());
+        if walked > present {
+            return None;
+        }
+        let target = Question { store: &self.store, query: prepared };
+        let occupied = self.store.occupied();
+        let mut slots = if query.allowed.is_none() && self.pending.is_empty() {
+            graph.search(&target, ef)
+        } else {
+            let is_allowed = |slot| {
+                occupied.contains(slot)
+                    && !self.pending.contains(slot)
+                    && query.allowed.is_none_or(|allowed| allowed.contains(slot))
+            };
+            graph.search_allowed(&target, ef, is_allowed, present)?
+        };
+        slots.truncate(rescored(&self.store, query.count));
+        let mut answer = rank(&self.store, prepared, slots, query.count);
+        if !self.pending.is_empty() {
+            let pending: SlotSet = self
+                .pending
+                .iter()
+                .filter(|&slot| query.allowed.is_none_or(|allowed| allowed.contains(slot)))
+                .collect();
+            answer.extend(scan(&self.store, prepared, query.count, Some(&pending)));
+            answer.sort_by(|left, right| left.distance.total_cmp(&right.distance).then(left.slot.cmp(&right.slot)));
+            answer.truncate(query.count);
+        }
+        Some(answer)
+    }
+}
+
+impl EmbeddingIndex for TieredIndex {
+    fn options(&self) -> &IndexOptions {
+        &self.options
+    }
+
+    fn len(&self) -> usize {
+        self.store.len()
+    }
+
+    fn insert(&mut self, slot: Slot, embedding: &[f32]) -> Result<(), EmbeddingError> {
+        self.store.insert(slot, embedding)?;
+        self.note(slot);
+        Ok(())
+    }
+
+    fn remove(&mut self, slot: Slot) -> bool {
+        let was_there = self.store.remove(slot);
+        if was_there {
+            self.note(slot);
+            // Half, so that a count which goes up and down does not build again and again.
+            if self.options.engine == Engine::Auto && self.len() < GRAPH_FROM / 2 {
+                self.graph = None;
+                self.pending = SlotSet::default();
+            }
+        }
+        was_there
+    }
+
+    fn embedding(&self, slot: Slot) -> Option<Vec<f32>> {
+        self.store.embedding(slot)
+    }
+
+    fn search(&self, query: &Query<'_>) -> Result<Vec<Neighbour>, EmbeddingError> {
+        let prepared = self.store.prepare(query.embedding)?;
+        let present = query.allowed.map_or(self.len(), |allowed| allowed.common(self.store.occupied()));
+        let wanted = query.count.min(present);
+        let walked = self.walk(&prepared, query, present).filter(|answer| answer.len() == wanted);
+        Ok(walked.unwrap_or_else(|| scan(&self.store, &prepared, query.count, query.allowed)))
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let graph = self.graph.as_ref().map_or(0, Graph::memory_bytes);
+        self.store.memory_bytes() + graph + size_of_val(self.pending.words())
+    }
+}
