@@ -226,6 +226,10 @@ pub struct Search {
     /// Find values of this column that are written much like the text.
     #[arg(long, value_name = "COLUMN")]
     pub fuzzy: Option<String>,
+
+    /// Rank by text and embedding together; for embeddings that kith_embed made.
+    #[arg(long, conflicts_with = "fuzzy")]
+    pub hybrid: bool,
 }
 
 /// The role a ticket gives.

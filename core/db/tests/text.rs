@@ -11,7 +11,10 @@ const TABLES: [(&str, &str); 4] = [
     ("CREATE TABLE t(id INTEGER PRIMARY KEY, u INT UNIQUE, v TEXT, a TEXT, b TEXT)", "id"),
     ("CREATE TABLE t(id TEXT COLLATE NOCASE PRIMARY KEY, u INT UNIQUE, v TEXT, a TEXT, b TEXT)", "id"),
     ("CREATE TABLE t(id INT, v TEXT, u INT, a TEXT, b TEXT, PRIMARY KEY(v, id)) WITHOUT ROWID", "v || '/' || id"),
-    ("CREATE TABLE t(id INT PRIMARY KEY, u INT, v TEXT, a TEXT, b TEXT); CREATE UNIQUE INDEX i ON t(abs(u) DESC, v) WHERE u > 1", "id"),
+    (
+        "CREATE TABLE t(id INT PRIMARY KEY, u INT, v TEXT, a TEXT, b TEXT); CREATE UNIQUE INDEX i ON t(abs(u) DESC, v) WHERE u > 1",
+        "id",
+    ),
 ];
 const WORDS: [&str; 6] = ["red wine", "Red red Rose", "wine", "", "the long grey coat of red wool", "rosé 12 1.0"];
 
@@ -39,11 +42,13 @@ fn list(conn: &Connection, sql: &str) -> Vec<String> {
 /// Every place of every word, and the scores of a query, must be those of an index built by hand from the table as it is.
 #[track_caller]
 fn check(conn: &Connection, key: &str) {
-    let has_rowid: bool = !one::<bool>(conn, "SELECT EXISTS(SELECT 1 FROM sqlite_schema WHERE name = 'kith_text_1_keys')");
+    let has_rowid: bool =
+        !one::<bool>(conn, "SELECT EXISTS(SELECT 1 FROM sqlite_schema WHERE name = 'kith_text_1_keys')");
     let index_key = if has_rowid {
         "v.doc".to_owned()
     } else {
-        let columns = list(conn, "SELECT name FROM pragma_table_info('kith_text_1_keys') WHERE name LIKE 'k%'").join(" || '/' || ");
+        let columns = list(conn, "SELECT name FROM pragma_table_info('kith_text_1_keys') WHERE name LIKE 'k%'")
+            .join(" || '/' || ");
         format!("(SELECT {columns} FROM kith_text_1_keys WHERE docid = v.doc)")
     };
     conn.execute_batch(&format!(
@@ -59,7 +64,9 @@ fn check(conn: &Connection, key: &str) {
     .unwrap();
     let found = list(
         conn,
-        &format!("SELECT term || ' ' || lower({index_key}) || ' ' || col || ' ' || offset FROM temp.words v ORDER BY 1"),
+        &format!(
+            "SELECT term || ' ' || lower({index_key}) || ' ' || col || ' ' || offset FROM temp.words v ORDER BY 1"
+        ),
     );
     let expected = list(
         conn,
@@ -214,7 +221,10 @@ fn another_program_may_write_and_vacuum() {
         let _ = std::fs::remove_file(&path);
         let conn = open(&path);
         conn.execute_batch(sql).unwrap();
-        conn.execute_batch("INSERT INTO t(id, u, v, a, b) VALUES(1, 1, 'x', 'red wine', 'x'); SELECT kith_text('t', 'a,b')").unwrap();
+        conn.execute_batch(
+            "INSERT INTO t(id, u, v, a, b) VALUES(1, 1, 'x', 'red wine', 'x'); SELECT kith_text('t', 'a,b')",
+        )
+        .unwrap();
         // Plain SQLite, without anything of ours.
         let other = Connection::open(&path).unwrap();
         for turn in 0..60_u8 {
@@ -225,7 +235,9 @@ fn another_program_may_write_and_vacuum() {
         // A file may be attached under any name.
         let third = Connection::open_in_memory().unwrap();
         third.execute("ATTACH ?1 AS elsewhere", [path.to_str().unwrap()]).unwrap();
-        third.execute_batch("INSERT OR REPLACE INTO elsewhere.t(id, u, v, a, b) VALUES(1, 3, 'x', 'red coat', NULL)").unwrap();
+        third
+            .execute_batch("INSERT OR REPLACE INTO elsewhere.t(id, u, v, a, b) VALUES(1, 3, 'x', 'red coat', NULL)")
+            .unwrap();
         check(&conn, key);
     }
 }
@@ -233,7 +245,10 @@ fn another_program_may_write_and_vacuum() {
 #[test]
 fn calling_again_changes_nothing_and_other_arguments_rebuild() {
     let conn = memory();
-    conn.execute_batch("CREATE TABLE n(id TEXT PRIMARY KEY, title TEXT, body TEXT); INSERT INTO n VALUES('k', 'Running', 'x')").unwrap();
+    conn.execute_batch(
+        "CREATE TABLE n(id TEXT PRIMARY KEY, title TEXT, body TEXT); INSERT INTO n VALUES('k', 'Running', 'x')",
+    )
+    .unwrap();
     let text = |sql: &str| one::<String>(&conn, sql);
     assert_eq!(text("SELECT kith_text('n', 'title, body')"), r#"{"index":"n_text","outcome":"created","rows":1}"#);
     assert_eq!(text("SELECT kith_text('N', 'TITLE,body')"), r#"{"index":"n_text","outcome":"unchanged","rows":0}"#);
@@ -247,7 +262,10 @@ fn calling_again_changes_nothing_and_other_arguments_rebuild() {
     // FTS5's own syntax, on its own table.
     assert_eq!(text("SELECT count(*) || '' FROM n_text WHERE n_text MATCH 'title : runs NOT walks'"), "1");
     assert_eq!(text("SELECT kith_untext('n')"), "n_text");
-    assert_eq!(list(&conn, "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite%' ORDER BY 1"), ["kith_text_indexes", "n"]);
+    assert_eq!(
+        list(&conn, "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite%' ORDER BY 1"),
+        ["kith_text_indexes", "n"]
+    );
 }
 
 #[track_caller]
@@ -271,10 +289,22 @@ fn errors_name_the_thing_and_the_remedy() {
     refused(&conn, "SELECT kith_text('n', 'body')", "the name \"n_text\" is taken");
     refused(&conn, "SELECT kith_text('n', 'body', '{\"stem\":1}')", "kith_text has no option \"stem\"");
     refused(&conn, "SELECT kith_untext('n')", "\"n\" has no such index");
-    assert_eq!(one::<i64>(&conn, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'kith%'"), 0, "a failure leaves nothing");
+    assert_eq!(
+        one::<i64>(&conn, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'kith%'"),
+        0,
+        "a failure leaves nothing"
+    );
     conn.execute_batch("SELECT kith_text('n', 'body', '{\"name\":\"n_words\"}')").unwrap();
-    refused(&conn, "SELECT * FROM kith_search('n', 'x', 1, '{\"columns\":[\"id\"]}')", "column \"id\" is not in the text index \"n_words\"");
-    refused(&conn, "SELECT * FROM kith_search('n', 'x', 1, '{\"where\":{\"lang\":1}}')", "table \"n\" has no column \"lang\"");
+    refused(
+        &conn,
+        "SELECT * FROM kith_search('n', 'x', 1, '{\"columns\":[\"id\"]}')",
+        "column \"id\" is not in the text index \"n_words\"",
+    );
+    refused(
+        &conn,
+        "SELECT * FROM kith_search('n', 'x', 1, '{\"where\":{\"lang\":1}}')",
+        "table \"n\" has no column \"lang\"",
+    );
     refused(&conn, "SELECT * FROM kith_search('n', 'x', 1, '{\"where\":{\"id\":{\"; DROP\":1}}}')", "comparisons are");
 }
 
@@ -291,7 +321,11 @@ fn changes_of_the_table_are_followed_or_named() {
     refused(&conn, "SELECT * FROM kith_search('n', 'red')", "there is no table \"n\"");
     assert!(conn.execute_batch("ALTER TABLE notes DROP COLUMN title").is_err(), "an indexed column is in use");
     conn.execute_batch("ALTER TABLE notes RENAME COLUMN title TO heading").unwrap();
-    refused(&conn, "SELECT * FROM kith_search('notes', 'red')", "no longer fits table \"notes\", which was changed since; run SELECT kith_text('notes', 'title,body')");
+    refused(
+        &conn,
+        "SELECT * FROM kith_search('notes', 'red')",
+        "no longer fits table \"notes\", which was changed since; run SELECT kith_text('notes', 'title,body')",
+    );
     conn.execute_batch("SELECT kith_text('notes', 'heading,body')").unwrap();
     assert_eq!(one::<i64>(&conn, "SELECT count(*) FROM kith_search('notes', 'red')"), 2);
     // As migration tools make a table anew.
@@ -320,12 +354,18 @@ fn filters_hold_before_ranking() {
     let keys = |sql: &str| list(&conn, sql).into_iter().collect::<BTreeSet<_>>();
     let english: BTreeSet<String> = ["k50", "k100", "k150", "k200"].map(str::to_owned).into();
     assert_eq!(keys("SELECT key FROM kith_search('n', 'wine', 4, '{\"where\":{\"lang\":\"en\"}}')"), english);
-    assert_eq!(keys("SELECT key FROM kith_search('n', 'wine', 4) WHERE rowid IN (SELECT rowid FROM n WHERE lang = 'en')"), english);
+    assert_eq!(
+        keys("SELECT key FROM kith_search('n', 'wine', 4) WHERE rowid IN (SELECT rowid FROM n WHERE lang = 'en')"),
+        english
+    );
     let options = "{\"where\":{\"lang\":[\"en\",null],\"year\":{\">=\":100,\"<\":200}}}";
     assert_eq!(keys(&format!("SELECT key FROM kith_search('n', 'wine', 4, '{options}')")).len(), 2);
     assert_eq!(keys("SELECT key FROM kith_search('n', 'wine', 4, '{\"where\":{\"lang\":\"x'' OR 1 --\"}}')").len(), 0);
     // The rowid joins the table.
-    assert_eq!(keys("SELECT n.id FROM kith_search('n', '117') s JOIN n ON n.rowid = s.rowid"), ["k117".to_owned()].into());
+    assert_eq!(
+        keys("SELECT n.id FROM kith_search('n', '117') s JOIN n ON n.rowid = s.rowid"),
+        ["k117".to_owned()].into()
+    );
 }
 
 #[test]
@@ -338,7 +378,10 @@ fn very_frequent_words_are_left_out_of_any_of() {
     )
     .unwrap();
     let count = |text: &str, options: &str| {
-        conn.query_row("SELECT count(*) FROM kith_search('n', ?1, 100, ?2)", [text, options], |row| row.get::<_, i64>(0)).unwrap()
+        conn.query_row("SELECT count(*) FROM kith_search('n', ?1, 100, ?2)", [text, options], |row| {
+            row.get::<_, i64>(0)
+        })
+        .unwrap()
     };
     assert_eq!(count("usual odd", "{}"), 1);
     assert_eq!(count("usual", "{}"), 100, "alone it is what was asked for");
@@ -358,7 +401,8 @@ fn misspelt_names_are_found_with_and_without_index() {
     )
     .unwrap();
     let ask = |text: &str, options: &str| {
-        let mut statement = conn.prepare("SELECT key || printf(' %.2f', score) FROM kith_fuzzy('people', 'name', ?1, 2, ?2)").unwrap();
+        let mut statement =
+            conn.prepare("SELECT key || printf(' %.2f', score) FROM kith_fuzzy('people', 'name', ?1, 2, ?2)").unwrap();
         let rows = statement.query_map([text, options], |row| row.get::<_, String>(0)).unwrap();
         rows.collect::<rusqlite::Result<Vec<_>>>().unwrap()
     };
@@ -369,7 +413,54 @@ fn misspelt_names_are_found_with_and_without_index() {
         assert_eq!(ask("li", "{}"), ["e 1.00"]);
         conn.execute_batch("SELECT kith_fuzzy_index('people', 'name'); UPDATE people SET name = name").unwrap();
     }
-    conn.execute_batch("UPDATE people SET name = 'Joan Smith' WHERE id = 'c'; DELETE FROM people WHERE id = 'a'").unwrap();
+    conn.execute_batch("UPDATE people SET name = 'Joan Smith' WHERE id = 'c'; DELETE FROM people WHERE id = 'a'")
+        .unwrap();
     assert_eq!(ask("john smith", "{}"), ["c 0.80", "b 0.64"]);
     conn.execute_batch("SELECT kith_fuzzy_unindex('people', 'name')").unwrap();
+}
+
+#[test]
+fn hybrid_fuses_text_and_embedding_by_rank() {
+    let conn = memory();
+    conn.execute_batch(
+        "CREATE TABLE docs(id TEXT PRIMARY KEY, lang TEXT, body TEXT, embedding BLOB);
+         INSERT INTO docs(id, lang, body) VALUES('a', 'en', 'red wine'), ('b', 'en', 'a gardener'), ('c', 'de', 'gardening with wine'), ('d', 'en', 'stone');
+         UPDATE docs SET embedding = kith_embed(body);
+         CREATE VIRTUAL TABLE doc_embeddings USING kith_vector(content=docs, column=embedding, dims=384);
+         SELECT kith_text('docs', 'body')",
+    )
+    .unwrap();
+    let ask = |text: &str, options: &str| {
+        let sql = "SELECT key || printf(' %.6f %s %s', score, text_rank, embedding_rank) FROM kith_hybrid('docs', ?1, kith_embed(?1), 3, ?2)";
+        let mut statement = conn.prepare(sql).unwrap();
+        let rows = statement.query_map([text, options], |row| row.get::<_, String>(0)).unwrap();
+        rows.collect::<rusqlite::Result<Vec<_>>>().unwrap()
+    };
+    // Both arms say c first; of the others only the embedding knows.
+    let found = ask("gardening", "{}");
+    assert_eq!(found[0], format!("c {:.6} 1 1", 2.0 / 61.0));
+    assert_eq!(found[1], format!("b {:.6}  2", 1.0 / 62.0));
+    assert_eq!(ask("gardening", "{\"weights\":{\"embedding\":0.5},\"rrf_k\":9}")[0], format!("c {:.6} 1 1", 0.15));
+    // Who is filtered out takes nobody's place.
+    let english = ask("gardening", "{\"where\":{\"lang\":\"en\"}}");
+    assert_eq!(english[0], format!("b {:.6}  1", 1.0 / 61.0));
+    assert!(english.iter().all(|row| !row.starts_with('c')));
+    let sql = "SELECT key FROM kith_hybrid('docs', 'wine', NULL, 3) WHERE rowid IN (SELECT rowid FROM docs WHERE lang = 'de')";
+    assert_eq!(list(&conn, sql), ["c"]);
+    // The rowid joins the table.
+    let sql = "SELECT d.id FROM kith_hybrid('docs', NULL, kith_embed('stone'), 1) h JOIN docs d ON d.rowid = h.rowid";
+    assert_eq!(list(&conn, sql), ["d"]);
+    refused(&conn, "SELECT * FROM kith_hybrid('docs', NULL, NULL)", "asked with a text, an embedding, or both");
+    refused(&conn, "SELECT * FROM kith_hybrid('docs', 'x', vec_f32('[1,2]'))", "384");
+    refused(
+        &conn,
+        "SELECT kith_embed('x', 'word2vec')",
+        "there is no embedding model \"word2vec\"; there is lexical-1",
+    );
+    conn.execute_batch("DROP TABLE doc_embeddings").unwrap();
+    refused(
+        &conn,
+        "SELECT * FROM kith_hybrid('docs', 'x', kith_embed('x'))",
+        "run CREATE VIRTUAL TABLE \"docs_embeddings\" USING kith_vector(content=docs,",
+    );
 }

@@ -434,12 +434,19 @@ fn text_index_follows_what_peers_write() {
     one.execute_batch("INSERT INTO notes VALUES('a', 'red wine', 0), ('b', 'white wine', 0)").unwrap();
     settle(&mut one, &mut two);
     for replica in [&mut one, &mut two] {
-        assert_eq!(text(replica, "SELECT kith_text('notes', 'body')"), r#"{"index":"notes_text","outcome":"created","rows":2}"#);
+        assert_eq!(
+            text(replica, "SELECT kith_text('notes', 'body')"),
+            r#"{"index":"notes_text","outcome":"created","rows":2}"#
+        );
     }
-    one.execute_batch("UPDATE notes SET body = 'now red' WHERE id = 'b'; INSERT OR REPLACE INTO notes VALUES('a', 'white', 1)").unwrap();
+    one.execute_batch(
+        "UPDATE notes SET body = 'now red' WHERE id = 'b'; INSERT OR REPLACE INTO notes VALUES('a', 'white', 1)",
+    )
+    .unwrap();
     two.execute_batch("INSERT INTO notes VALUES('c', 'red', 1); UPDATE notes SET done = 3 WHERE id = 'b'").unwrap();
     check(&mut one, &mut two, FOUND, &["b", "c"]);
-    two.execute_batch("UPDATE notes SET id = 'd', body = 'red too' WHERE id = 'b'; DELETE FROM notes WHERE id = 'c'").unwrap();
+    two.execute_batch("UPDATE notes SET id = 'd', body = 'red too' WHERE id = 'b'; DELETE FROM notes WHERE id = 'c'")
+        .unwrap();
     one.execute_batch("UPDATE notes SET body = 'the red one' WHERE id = 'b'").unwrap();
     settle(&mut one, &mut two);
     for replica in [&mut one, &mut two] {
@@ -478,7 +485,8 @@ fn damaged_text_index_is_made_anew_by_a_merge() {
     let (mut one, mut two) = notes();
     one.execute_batch("INSERT INTO notes VALUES('a', 'red wine', 0)").unwrap();
     settle(&mut one, &mut two);
-    two.execute_batch("SELECT kith_text('notes', 'body'); UPDATE notes_text_data SET block = x'ff00' WHERE id > 1").unwrap();
+    two.execute_batch("SELECT kith_text('notes', 'body'); UPDATE notes_text_data SET block = x'ff00' WHERE id > 1")
+        .unwrap();
     one.execute_batch("UPDATE notes SET body = 'still red'").unwrap();
     settle(&mut one, &mut two);
     check_index(&mut two);
@@ -490,8 +498,11 @@ fn what_belongs_to_a_text_index_is_not_the_users_to_change() {
     let (mut one, _two) = notes();
     one.execute_batch("SELECT kith_text('notes', 'body'); INSERT INTO notes VALUES('a', 'red', 0)").unwrap();
     for sql in [
-        "DELETE FROM kith_text_1_keys", "INSERT INTO kith_text_1_old(docid) VALUES(1)", "DROP TABLE kith_text_indexes",
-        "DROP TRIGGER kith_text_1_ai", "UPDATE kith_text_indexes SET fts = 'x'",
+        "DELETE FROM kith_text_1_keys",
+        "INSERT INTO kith_text_1_old(docid) VALUES(1)",
+        "DROP TABLE kith_text_indexes",
+        "DROP TRIGGER kith_text_1_ai",
+        "UPDATE kith_text_indexes SET fts = 'x'",
         "CREATE TRIGGER t AFTER INSERT ON kith_text_1_keys BEGIN SELECT 1; END",
     ] {
         let error = one.execute_batch(sql).unwrap_err().to_string();
@@ -504,6 +515,7 @@ fn what_belongs_to_a_text_index_is_not_the_users_to_change() {
     one.execute_batch("SELECT kith_untext('notes'); INSERT INTO notes VALUES('b', 'red', 0)").unwrap();
     let error = one.execute_batch("SELECT * FROM kith_search('notes', 'red')").unwrap_err().to_string();
     assert!(error.contains("run SELECT kith_text('notes', '…')"), "{error}");
+}
 
 #[test]
 fn embeddings_from_a_peer_are_found_as_soon_as_they_are_applied() {

@@ -23,6 +23,14 @@ fn statement(arguments: &Search, json: bool) -> (&'static str, Vec<Value>) {
         };
         return (sql, vec![table, Value::Text(column.clone()), text, limit]);
     }
+    if arguments.hybrid {
+        let sql = if json {
+            "SELECT key, score, text_rank, text_score, embedding_rank, distance FROM kith_hybrid(?1, ?2, kith_embed(?2), ?3)"
+        } else {
+            "SELECT key, printf('%.4f', score) AS score, text_rank, embedding_rank FROM kith_hybrid(?1, ?2, kith_embed(?2), ?3)"
+        };
+        return (sql, vec![table, text, limit]);
+    }
     let sql = if json {
         "SELECT key, score, snippet, highlight FROM kith_search(?1, ?2, ?3)"
     } else {

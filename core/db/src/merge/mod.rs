@@ -64,7 +64,9 @@ impl MergeError {
             Self::RolledBackByTrigger => true,
             Self::Sqlite(error) => {
                 use rusqlite::ffi::{SQLITE_CORRUPT_VTAB, SQLITE_ERROR};
-                error.sqlite_error().is_some_and(|error| matches!(error.extended_code, SQLITE_ERROR | SQLITE_CORRUPT_VTAB))
+                error
+                    .sqlite_error()
+                    .is_some_and(|error| matches!(error.extended_code, SQLITE_ERROR | SQLITE_CORRUPT_VTAB))
             }
             _ => false,
         }

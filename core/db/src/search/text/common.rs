@@ -30,7 +30,12 @@ pub(super) struct Frequencies {
 
 impl Frequencies {
     /// Returns the clauses that are worth looking for; all of them, if none is.
-    pub(super) fn worth(&mut self, conn: &Connection, fts: &str, clauses: Vec<Clause>) -> rusqlite::Result<Vec<Clause>> {
+    pub(super) fn worth(
+        &mut self,
+        conn: &Connection,
+        fts: &str,
+        clauses: Vec<Clause>,
+    ) -> rusqlite::Result<Vec<Clause>> {
         let is_word = |clause: &Clause| !clause.is_phrase && !clause.is_prefix;
         if clauses.len() < 2 {
             return Ok(clauses);
@@ -45,13 +50,7 @@ impl Frequencies {
         Ok(if kept.is_empty() { clauses } else { kept })
     }
 
-    fn is_frequent(
-        &mut self,
-        conn: &Connection,
-        fts: &str,
-        clause: &Clause,
-        documents: i64,
-    ) -> rusqlite::Result<bool> {
+    fn is_frequent(&mut self, conn: &Connection, fts: &str, clause: &Clause, documents: i64) -> rusqlite::Result<bool> {
         if documents < DOCUMENTS_MIN {
             return Ok(false);
         }

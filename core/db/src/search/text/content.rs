@@ -78,7 +78,9 @@ impl Content {
             .prepare_cached(&format!("PRAGMA main.table_list({})", quote(name)))?
             .query_row([], |row| Ok((row.get("name")?, row.get("type")?, row.get("wr")?)))
             .optional()?;
-        let Some((table, kind, without_rowid)) = found else { return Err(TextError::NoTable { table: name.to_owned() }) };
+        let Some((table, kind, without_rowid)) = found else {
+            return Err(TextError::NoTable { table: name.to_owned() });
+        };
         if kind != "table" || is_reserved(&table) {
             return Err(TextError::NotATable { table });
         }
@@ -211,7 +213,8 @@ fn split_index(sql: &str) -> (Vec<String>, Option<String>) {
         place += 1;
     }
     let rest = rest.map_or("", |place| sql[place..].trim());
-    let condition = rest.get(..5).filter(|word| word.eq_ignore_ascii_case("where")).map(|_| rest[5..].trim().to_owned());
+    let condition =
+        rest.get(..5).filter(|word| word.eq_ignore_ascii_case("where")).map(|_| rest[5..].trim().to_owned());
     (terms, condition)
 }
 

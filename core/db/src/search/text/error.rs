@@ -52,7 +52,11 @@ pub enum TextError {
         command: String,
     },
     /// The table was made anew, or its columns were renamed, since it was indexed.
-    #[error("the text index {} no longer fits table {}, which was changed since; run {command}", quote(index), quote(table))]
+    #[error(
+        "the text index {} no longer fits table {}, which was changed since; run {command}",
+        quote(index),
+        quote(table)
+    )]
     Outdated {
         /// The FTS5 table.
         index: String,

@@ -16,8 +16,16 @@ pub(crate) struct Filter {
     rowids: Vec<String>,
 }
 
-const COMPARISONS: [(&str, &str); 8] =
-    [("=", "IS"), ("<>", "IS NOT"), ("!=", "IS NOT"), ("<", "<"), ("<=", "<="), (">", ">"), (">=", ">="), ("like", "LIKE")];
+const COMPARISONS: [(&str, &str); 8] = [
+    ("=", "IS"),
+    ("<>", "IS NOT"),
+    ("!=", "IS NOT"),
+    ("<", "<"),
+    ("<=", "<="),
+    (">", ">"),
+    (">=", ">="),
+    ("like", "LIKE"),
+];
 
 impl Filter {
     /// Adds what the option `where` says: `{"lang":"en","year":{">=":2000},"kind":["a","b"]}`.
@@ -36,7 +44,11 @@ impl Filter {
                     for value in list {
                         any.push(format!("{column} IS {}", self.bind(value).ok_or_else(malformed)?));
                     }
-                    self.conditions.push(if any.is_empty() { "0".to_owned() } else { format!("({})", any.join(" OR ")) });
+                    self.conditions.push(if any.is_empty() {
+                        "0".to_owned()
+                    } else {
+                        format!("({})", any.join(" OR "))
+                    });
                 }
                 Json::Object(comparisons) => {
                     for (operator, value) in comparisons as &Map<String, Json> {

@@ -88,8 +88,11 @@ fn run(change: Change, context: &Context<'_>, conn: &Connection) -> Result<Strin
     match change {
         Change::Text => {
             let names = if context.len() > 1 { columns(&text(context, 1, "the columns")?) } else { Vec::new() };
-            let options =
-                if context.len() > 2 { IndexOptions::parse(&text(context, 2, "the options")?)? } else { IndexOptions::default() };
+            let options = if context.len() > 2 {
+                IndexOptions::parse(&text(context, 2, "the options")?)?
+            } else {
+                IndexOptions::default()
+            };
             make(conn, Kind::Text, &table, &names, &options).map(report)
         }
         Change::FuzzyIndex => {

@@ -42,7 +42,8 @@ struct Options {
     index: Option<String>,
 }
 
-const KNOWN: &str = "where, weights ({\"text\":1,\"embedding\":1}), rrf_k, pool, match, and index (the kith_vector table)";
+const KNOWN: &str =
+    "where, weights ({\"text\":1,\"embedding\":1}), rrf_k, pool, match, and index (the kith_vector table)";
 
 fn parse(content: &Content, json: Option<&str>, limit: i64) -> Result<Options, TextError> {
     let mut options = Options {
@@ -153,10 +154,7 @@ fn nearest(
             }
         };
         let conditions = filter.to_sql(&column, &mut values);
-        among = format!(
-            " AND {name} IN (SELECT {column} FROM main.{} t WHERE 1{conditions})",
-            quote(&content.table)
-        );
+        among = format!(" AND {name} IN (SELECT {column} FROM main.{} t WHERE 1{conditions})", quote(&content.table));
     }
     let sql = format!(
         "SELECT rowid, key, distance FROM main.{} WHERE {} MATCH ? AND k = ?{among} ORDER BY distance",
@@ -194,7 +192,9 @@ pub(super) fn rows(
         let live = search::index_of(conn, &content.table)?;
         options.text.filter = options.filter.clone();
         let clauses = search::clauses(conn, &live, &text, options.text.all, frequencies)?;
-        for (place, hit) in search::search(conn, &live, &clauses, &options.text, options.pool, false)?.into_iter().enumerate() {
+        for (place, hit) in
+            search::search(conn, &live, &clauses, &options.text, options.pool, false)?.into_iter().enumerate()
+        {
             let rank = place as i64 + 1;
             let row = fused.entry(identity(&content, hit.rowid, &hit.key)).or_default();
             row.rowid = hit.rowid;
@@ -222,7 +222,8 @@ pub(super) fn rows(
         let rank = |arm: Option<(i64, f64)>| arm.map_or(i64::MAX, |(rank, _)| rank);
         (rank(row.text).min(rank(row.embedding)), row.rowid)
     };
-    fused.sort_by(|left, right| right.score.total_cmp(&left.score).then_with(|| best_rank(left).cmp(&best_rank(right))));
+    fused
+        .sort_by(|left, right| right.score.total_cmp(&left.score).then_with(|| best_rank(left).cmp(&best_rank(right))));
     fused.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(fused.into_iter().map(to_row).collect())
 }

@@ -129,7 +129,8 @@ fn is_of(index: &Index, table: &str) -> bool {
 
 /// Finds the index of a table; of a column, if it is for `kith_fuzzy`.
 fn find(conn: &Connection, kind: Kind, table: &str, column: Option<&str>) -> rusqlite::Result<Option<Index>> {
-    let is_on = |index: &Index| column.is_none_or(|column| index.columns.iter().any(|has| has.eq_ignore_ascii_case(column)));
+    let is_on =
+        |index: &Index| column.is_none_or(|column| index.columns.iter().any(|has| has.eq_ignore_ascii_case(column)));
     Ok(list(conn)?.into_iter().find(|index| index.kind == kind && is_of(index, table) && is_on(index)))
 }
 
@@ -244,8 +245,11 @@ fn create(conn: &Connection, index: &mut Index, content: Content) -> Result<i64,
         copies.join(", ")
     ))?;
     if let Key::Columns(columns) = &content.key {
-        let definitions: Vec<String> =
-            columns.iter().enumerate().map(|(place, column)| format!("k{place} {} NOT NULL", column.definition)).collect();
+        let definitions: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| format!("k{place} {} NOT NULL", column.definition))
+            .collect();
         let keys: Vec<String> = (0..columns.len()).map(|place| format!("k{place}")).collect();
         conn.execute_batch(&format!(
             "CREATE TABLE main.{}(docid INTEGER PRIMARY KEY, {}, UNIQUE({}))",
@@ -298,7 +302,9 @@ fn remove(conn: &Connection, index: &Index) -> rusqlite::Result<()> {
 /// Returns, for a table that is written without triggers, the statements that keep its indexes right around the write of one row;
 /// the key is bound to `?1`, `?2` and so on, in the order of the primary key.
 pub(crate) fn writes_around(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Around>> {
-    let of_table = list(conn)?.into_iter().filter(|index| index.kept.as_deref().is_some_and(|kept| kept.eq_ignore_ascii_case(table)));
+    let of_table = list(conn)?
+        .into_iter()
+        .filter(|index| index.kept.as_deref().is_some_and(|kept| kept.eq_ignore_ascii_case(table)));
     let mut out = Vec::new();
     for index in of_table {
         match Content::read(conn, table) {

@@ -61,8 +61,7 @@ impl<'a> Marker<'a> {
         for hit in hits {
             insert.execute(rusqlite::params_from_iter(&hit.texts))?;
         }
-        let highlights: Vec<String> =
-            (0..count).map(|place| format!("highlight({fts}, {place}, ?2, ?3)")).collect();
+        let highlights: Vec<String> = (0..count).map(|place| format!("highlight({fts}, {place}, ?2, ?3)")).collect();
         let sql = format!(
             "SELECT rowid, snippet({fts}, -1, ?2, ?3, '…', ?4), {} FROM {fts} WHERE {fts} MATCH ?1",
             highlights.join(", ")

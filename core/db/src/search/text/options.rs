@@ -88,7 +88,10 @@ mod tests {
     #[test]
     fn options_are_read_and_others_refused() {
         let read = IndexOptions::parse(r#"{"tokenizer":"porter ascii","prefix":[2,3],"name":"n"}"#).unwrap();
-        assert_eq!((read.tokenizer.as_str(), read.prefix.as_str(), read.name.as_deref()), ("porter ascii", "2 3", Some("n")));
+        assert_eq!(
+            (read.tokenizer.as_str(), read.prefix.as_str(), read.name.as_deref()),
+            ("porter ascii", "2 3", Some("n"))
+        );
         assert_eq!(IndexOptions::parse(r#"{"prefix":2}"#).unwrap().prefix, "2");
         for bad in ["[]", "x", r#"{"prefix":0}"#, r#"{"prefix":"2"}"#, r#"{"stem":true}"#, r#"{"tokenizer":""}"#] {
             assert!(IndexOptions::parse(bad).is_err(), "{bad}");

@@ -9,7 +9,7 @@ use super::content::Key;
 use super::error::TextError;
 use super::filter::Filter;
 use super::index::{Kind, Live, command, find_live};
-use super::mark::{Marks, Marker};
+use super::mark::{Marker, Marks};
 use super::options::{object, unknown};
 use super::query::{Clause, expression, in_columns, parse};
 use crate::storage::quote;
@@ -105,10 +105,8 @@ impl SearchOptions {
 
 /// Finds the text index of a table, or says how to make one.
 pub(super) fn index_of(conn: &Connection, table: &str) -> Result<Live, TextError> {
-    find_live(conn, Kind::Text, table, None)?.ok_or_else(|| TextError::NoIndex {
-        table: table.to_owned(),
-        command: command(Kind::Text, table, &[]),
-    })
+    find_live(conn, Kind::Text, table, None)?
+        .ok_or_else(|| TextError::NoIndex { table: table.to_owned(), command: command(Kind::Text, table, &[]) })
 }
 
 /// Reads what a person typed, without the words that nearly every document has.

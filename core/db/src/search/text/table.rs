@@ -4,15 +4,13 @@
 //! those, instead of SQLite throwing away most of what was found; SQLite checks them again all the same.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex};
 use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
+use std::sync::{Arc, Mutex};
 
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{Type, Value, ValueRef};
-use rusqlite::vtab::{
-    Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConnection, VTabCursor,
-};
+use rusqlite::vtab::{Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConnection, VTabCursor};
 use rusqlite::{Connection, Error, ffi};
 
 use super::common::Frequencies;
@@ -56,7 +54,9 @@ impl Arguments {
             Some(Value::Text(text)) => Ok(Some(text.clone())),
             Some(Value::Integer(number)) => Ok(Some(number.to_string())),
             Some(Value::Real(number)) => Ok(Some(number.to_string())),
-            Some(_) => Err(TextError::argument(format!("argument {} of {} is {what}, as text", place + 1, self.function))),
+            Some(_) => {
+                Err(TextError::argument(format!("argument {} of {} is {what}, as text", place + 1, self.function)))
+            }
         }
     }
 

@@ -121,7 +121,8 @@ impl Keeper<'_> {
     /// Tells in SQL whether `t` has the key given.
     fn has_key(&self, from: From) -> String {
         let parts = self.content.key.names();
-        let equal = |(place, name): (usize, &&str)| format!("t.{} = {}", quote(name), self.key_value(from, place, name));
+        let equal =
+            |(place, name): (usize, &&str)| format!("t.{} = {}", quote(name), self.key_value(from, place, name));
         parts.iter().enumerate().map(equal).collect::<Vec<_>>().join(" AND ")
     }
 
@@ -197,7 +198,9 @@ impl Keeper<'_> {
             self.copied_columns()
         )];
         if let Key::Columns(_) = &self.content.key {
-            out.push(format!("DELETE FROM {schema}{keys} WHERE docid IN (SELECT docid FROM {schema}{old} WHERE {gone})"));
+            out.push(format!(
+                "DELETE FROM {schema}{keys} WHERE docid IN (SELECT docid FROM {schema}{old} WHERE {gone})"
+            ));
         }
         out.push(format!("DELETE FROM {schema}{old} WHERE {due}"));
         if let Some(from) = written {
