@@ -73,6 +73,13 @@ pub enum Command {
     #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith sql notes.db \"SELECT kith_sync('notes')\"")]
     Sql(Sql),
 
+    /// Find the rows of a table that fit a text best.
+    ///
+    /// `SELECT kith_text('notes', 'title,body')` makes the index first. Words in double quotes are a
+    /// phrase, `begin*` finds every word that begins so.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith search notes.db notes \"red wine\" -k 5")]
+    Search(Search),
+
     /// Make a ticket that lets one device join.
     ///
     /// The ticket is a secret until it is used or expires: who has it can join, once.
@@ -137,6 +144,7 @@ impl Command {
         match self {
             Self::Init(arguments) => Some(&arguments.file),
             Self::Sql(arguments) => Some(&arguments.file),
+            Self::Search(arguments) => Some(&arguments.file),
             Self::Invite(arguments) => Some(&arguments.file),
             Self::Join(arguments) => Some(&arguments.file),
             Self::Sync(arguments) => Some(&arguments.file),
@@ -196,6 +204,32 @@ pub struct Sql {
     /// How rows are printed; --json is the same as --mode json.
     #[arg(long, value_enum, default_value_t = Mode::Table)]
     pub mode: Mode,
+}
+
+/// `kith search`.
+#[derive(Debug, Args)]
+pub struct Search {
+    /// The database file.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+
+    /// The table.
+    pub table: String,
+
+    /// What to look for.
+    pub text: String,
+
+    /// How many rows at most.
+    #[arg(short = 'k', long, value_name = "N", default_value_t = 10)]
+    pub rows: u32,
+
+    /// Find values of this column that are written much like the text.
+    #[arg(long, value_name = "COLUMN")]
+    pub fuzzy: Option<String>,
+
+    /// Rank by text and embedding together; for embeddings that kith_embed made.
+    #[arg(long, conflicts_with = "fuzzy")]
+    pub hybrid: bool,
 }
 
 /// The role a ticket gives.

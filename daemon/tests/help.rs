@@ -4,9 +4,10 @@ mod common;
 
 use common::Place;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "init",
     "sql",
+    "search",
     "invite",
     "join",
     "members",

@@ -110,3 +110,31 @@ fn reader_that_goes_away_is_no_failure() {
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn search_prints_what_fits_best_or_how_to_make_an_index() {
+    let place = Place::new();
+    place.init_notes("a.db");
+    let no_index = place.fails(&["search", "a.db", "notes", "wine"]);
+    assert_eq!(no_index, "error: \"notes\" has no text index; run SELECT kith_text('notes', '…')");
+    place.ok(&[
+        "sql",
+        "a.db",
+        "INSERT INTO notes VALUES('x', 'red wine', 0), ('y', 'red or white', 0); SELECT kith_text('notes', 'body')",
+    ]);
+    let found = place.ok(&["search", "a.db", "notes", "red wine"]);
+    let lines: Vec<&str> = found.lines().collect();
+    assert!(
+        lines[0].contains("snippet") && found.contains("[red] [wine]") && found.contains("[red] or white"),
+        "{found}"
+    );
+    assert!(found.find("[red] [wine]") < found.find("[red] or white"), "{found}");
+    let found = place.json(&["search", "a.db", "notes", "red", "-k", "1"]);
+    assert_eq!(found.as_array().map(Vec::len), Some(1));
+    assert_eq!(found[0]["key"], "x");
+    let found = place.json(&["search", "a.db", "notes", "red whine", "--fuzzy", "body"]);
+    assert_eq!((&found[0]["key"], &found[0]["distance"]), (&"x".into(), &1.into()));
+    assert!(place.ok(&["search", "a.db", "notes", "\"("]).starts_with("no row fits"));
+    let error = place.fails(&["search", "a.db", "notes", "wine", "--hybrid"]);
+    assert!(error.contains("\"notes\" has no index of embeddings; run CREATE VIRTUAL TABLE"), "{error}");
+}

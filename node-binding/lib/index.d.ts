@@ -304,6 +304,75 @@ declare namespace Database {
 	/** Called with the rows, or if the query failed with `undefined` and the error. */
 	type KithWatchCallback<Row> = (rows: Row[] | undefined, error?: Error) => unknown;
 
+	/**
+	 * Conditions on the columns of the table: a value, a list of values, or comparisons with `=`, `<>`, `<`, `<=`, `>`, `>=`, `like`.
+	 * A row that does not satisfy all of them is not found.
+	 */
+	type KithWhere = Record<string, KithWhereValue | KithWhereValue[] | Record<string, KithWhereValue>>;
+	type KithWhereValue = string | number | boolean | null;
+
+	interface KithTextSearchOptions {
+		/** How many rows at most; 10 unless given. */
+		limit?: number;
+		/** Whether any of the words will do (the default, ranked) or all must be there. */
+		match?: 'any' | 'all';
+		/** The indexed columns that are looked in. */
+		columns?: string[];
+		/** What a word counts in each column; 1 where nothing is said. */
+		weights?: Record<string, number>;
+		where?: KithWhere;
+		/** What is put before and after each word that fits; `[` and `]` unless given. The text around it is not escaped. */
+		before?: string;
+		after?: string;
+		/** About how many words a snippet has; 16 unless given. */
+		words?: number;
+	}
+	interface KithTextHit {
+		/** The primary key's value; a JSON array of its values, as text, where it has several columns. */
+		key: unknown;
+		/** BM25; greater is better. */
+		score: number;
+		snippet: string | null;
+		/** Each indexed column with what fits marked. */
+		highlight: Record<string, string | null>;
+	}
+	interface KithFuzzySearchOptions {
+		/** The column whose values are compared with the text. */
+		fuzzy: string;
+		limit?: number;
+		/** What is less like the text than this, from 0 to 1, is left out; 0.4 unless given. */
+		min?: number;
+		where?: KithWhere;
+	}
+	interface KithFuzzyHit {
+		key: unknown;
+		value: unknown;
+		/** From 0 to 1. */
+		score: number;
+		/** How many characters were inserted, deleted, replaced, or swapped with their neighbour. */
+		distance: number;
+	}
+	interface KithHybridSearchOptions {
+		embedding: Float32Array | number[] | Buffer;
+		limit?: number;
+		weights?: { text?: number; embedding?: number };
+		where?: KithWhere;
+		/** How many rows of each ranking are fused. */
+		pool?: number;
+		match?: 'any' | 'all';
+		/** The kith_vector table, where the table has several. */
+		index?: string;
+	}
+	interface KithHybridHit {
+		key: unknown;
+		/** The sum of weight / (60 + rank) over both rankings. */
+		score: number;
+		text_rank: number | null;
+		text_score: number | null;
+		embedding_rank: number | null;
+		distance: number | null;
+	}
+
 	interface Kith {
 		/** Whether the database belongs to a workspace. */
 		readonly isReplica: boolean;
@@ -315,6 +384,12 @@ declare namespace Database {
 		unsync(table: string): void;
 		/** Tells what this database is to the workspace. */
 		status(): KithStatus;
+		/** Returns the rows of a table that fit a text best, by the index that `SELECT kith_text(table, columns)` made. */
+		search(table: string, text: string, options?: KithTextSearchOptions): KithTextHit[];
+		/** Returns the rows whose value of a column is written most like the text. */
+		search(table: string, text: string, options: KithFuzzySearchOptions): KithFuzzyHit[];
+		/** Returns the rows that fit text and embedding best together; needs a text index and a kith_vector table. */
+		search(table: string, text: string | null, options: KithHybridSearchOptions): KithHybridHit[];
 		/** Lists the devices of the workspace: the rows of kith_members. */
 		members(): KithMember[];
 		/** Lists the replicas that this file has synced with: the rows of kith_peers. */

@@ -6,6 +6,7 @@ const Live = require('./kith/live');
 const { mailboxOf } = require('./kith/mailbox');
 const { readExpires, readOptions } = require('./kith/options');
 const Peer = require('./kith/peer');
+const { searchStatement, toRow } = require('./kith/search');
 
 const OPEN = {
 	listen: 'place', mdns: 'boolean', gossip: 'boolean', peers: 'strings', dialPastPeers: 'boolean',
@@ -60,6 +61,13 @@ class Kith {
 	unsync(table) {
 		checkString(table, 'first');
 		this.#value('SELECT kith_unsync(?)', [table]);
+	}
+
+	/** Returns the rows of a table that fit a text best: by its text index, by how a column is written, or by text and embedding. */
+	search(table, text, options = {}) {
+		checkString(table, 'first');
+		const { sql, given } = searchStatement(table, text, options);
+		return this.#database.prepare(sql).safeIntegers(false).all(...given).map(toRow);
 	}
 
 	/** Lists the devices of the workspace. */

@@ -31,7 +31,12 @@ impl Sessions {
     pub fn begin(replica: &Replica, plain: &Connection, table: Option<&String>) -> Result<Self, String> {
         let one = table.map(|table| ("main", Some(table.to_uppercase())));
         let begin = |(schema, table): (&str, Option<String>)| begin(replica, plain, schema, table);
-        [("main", None), ("temp", None), ("side", None)].into_iter().chain(one).map(begin).collect::<Result<_, _>>().map(Self)
+        [("main", None), ("temp", None), ("side", None)]
+            .into_iter()
+            .chain(one)
+            .map(begin)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Compares what was recorded so far; returns how many bytes that is.

@@ -253,6 +253,8 @@ impl Replica {
                 let reason = with_causes(&error);
                 let again = self.durably(|replica| {
                     let out = run(replica)?;
+                    // Those of the text indexes were among the triggers.
+                    crate::search::text::rebuild_all(&replica.conn)?;
                     crate::search::vector::note_unwatched_writes(&replica.conn)?;
                     Ok(out)
                 });

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Error};
 use crate::define;
 use crate::error::SyncTableError;
 use crate::follow::Follow;
+use crate::search::text::{self, Change};
 
 /// What our connections say yes to, so that the triggers for other programs stay silent.
 const CAPTURE_OPTION: &str = "KITH_CAPTURE";
@@ -40,7 +41,27 @@ pub(crate) fn register(conn: &Connection, follow: &Follow) -> rusqlite::Result<(
             shared.reload(conn).map_err(user_error)?;
             Ok(table)
         })
-    })
+    })?;
+    register_text(conn, follow)
+}
+
+/// Registers what makes and drops text indexes: a schema change of ours, which capture and the authorizer let pass.
+fn register_text(conn: &Connection, follow: &Follow) -> rusqlite::Result<()> {
+    for (change, name, counts) in Change::ALL {
+        for &count in counts {
+            let shared = follow.share();
+            conn.create_scalar_function(name, count, text::flags(), move |context| {
+                with_connection(context, |conn| {
+                    let _quiet = shared.capture.internal(conn);
+                    let report = text::call(change, context, conn)?;
+                    // The new triggers may be the first that this connection has to run.
+                    shared.reload(conn).map_err(user_error)?;
+                    Ok(report)
+                })
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn table_argument(context: &Context<'_>) -> rusqlite::Result<String> {

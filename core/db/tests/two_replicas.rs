@@ -410,6 +410,113 @@ fn triggers_that_stop_a_merge_are_left_out_and_it_is_told() {
     assert_eq!(two.take_triggers_left_out(), None);
 }
 
+fn text(replica: &mut Replica, sql: &str) -> String {
+    dump(replica, sql).join(" ")
+}
+
+const FOUND: &str = "SELECT key FROM kith_search('notes', 'red') ORDER BY key";
+
+/// The index must be whole, and find what the rows say.
+#[track_caller]
+fn check_index(replica: &mut Replica) {
+    replica.execute_batch("INSERT INTO notes_text(notes_text) VALUES('integrity-check')").unwrap();
+    let expected = "SELECT id FROM notes WHERE ' ' || body || ' ' LIKE '% red %' ORDER BY id";
+    assert_eq!(dump(replica, FOUND), dump(replica, expected));
+    let counts = "SELECT (SELECT count(*) FROM notes) || ' ' || (SELECT count(*) FROM notes_text_docsize)";
+    let counts = text(replica, counts);
+    let (rows, indexed) = counts.split_once(' ').unwrap();
+    assert_eq!(rows, indexed);
+}
+
+#[test]
+fn text_index_follows_what_peers_write() {
+    let (mut one, mut two) = notes();
+    one.execute_batch("INSERT INTO notes VALUES('a', 'red wine', 0), ('b', 'white wine', 0)").unwrap();
+    settle(&mut one, &mut two);
+    for replica in [&mut one, &mut two] {
+        assert_eq!(
+            text(replica, "SELECT kith_text('notes', 'body')"),
+            r#"{"index":"notes_text","outcome":"created","rows":2}"#
+        );
+    }
+    one.execute_batch(
+        "UPDATE notes SET body = 'now red' WHERE id = 'b'; INSERT OR REPLACE INTO notes VALUES('a', 'white', 1)",
+    )
+    .unwrap();
+    two.execute_batch("INSERT INTO notes VALUES('c', 'red', 1); UPDATE notes SET done = 3 WHERE id = 'b'").unwrap();
+    check(&mut one, &mut two, FOUND, &["b", "c"]);
+    two.execute_batch("UPDATE notes SET id = 'd', body = 'red too' WHERE id = 'b'; DELETE FROM notes WHERE id = 'c'")
+        .unwrap();
+    one.execute_batch("UPDATE notes SET body = 'the red one' WHERE id = 'b'").unwrap();
+    settle(&mut one, &mut two);
+    for replica in [&mut one, &mut two] {
+        check_index(replica);
+        replica.execute_batch("VACUUM").unwrap();
+        check_index(replica);
+        assert_eq!(text(replica, "SELECT json_extract(kith_sync('*'), '$.synced')"), "[]", "an index is never synced");
+    }
+}
+
+#[test]
+fn text_index_is_right_when_triggers_of_the_applications_stop_a_merge() {
+    let (mut one, mut two) = notes();
+    one.execute_batch("INSERT INTO notes VALUES('a', 'red wine', 0), ('b', 'white', 0)").unwrap();
+    settle(&mut one, &mut two);
+    two.execute_batch(
+        "SELECT kith_text('notes', 'body');
+         CREATE TRIGGER stop BEFORE UPDATE ON notes WHEN new.done = 1 BEGIN SELECT RAISE(ABORT, 'no'); END;
+         CREATE TRIGGER stop_insert BEFORE INSERT ON notes WHEN new.done = 1 BEGIN SELECT RAISE(ABORT, 'no'); END;
+         CREATE TRIGGER roll BEFORE INSERT ON notes WHEN new.done = 2 BEGIN SELECT RAISE(ROLLBACK, 'never'); END",
+    )
+    .unwrap();
+    one.execute_batch("UPDATE notes SET body = 'white now', done = 1 WHERE id = 'a'; UPDATE notes SET body = 'red', done = 1 WHERE id = 'b'; INSERT INTO notes VALUES('c', 'red', 1)").unwrap();
+    settle(&mut one, &mut two);
+    check_index(&mut two);
+    assert_eq!(dump(&mut two, FOUND), ["b", "c"]);
+    one.execute_batch("INSERT INTO notes VALUES('d', 'red', 2); UPDATE notes SET body = 'grey', done = 0 WHERE id = 'b'; DELETE FROM notes WHERE id = 'c'").unwrap();
+    settle(&mut one, &mut two);
+    assert!(two.take_triggers_left_out().is_some());
+    check_index(&mut two);
+    assert_eq!(dump(&mut two, FOUND), ["d"]);
+}
+
+#[test]
+fn damaged_text_index_is_made_anew_by_a_merge() {
+    let (mut one, mut two) = notes();
+    one.execute_batch("INSERT INTO notes VALUES('a', 'red wine', 0)").unwrap();
+    settle(&mut one, &mut two);
+    two.execute_batch("SELECT kith_text('notes', 'body'); UPDATE notes_text_data SET block = x'ff00' WHERE id > 1")
+        .unwrap();
+    one.execute_batch("UPDATE notes SET body = 'still red'").unwrap();
+    settle(&mut one, &mut two);
+    check_index(&mut two);
+    assert_eq!(dump(&mut two, FOUND), ["a"]);
+}
+
+#[test]
+fn what_belongs_to_a_text_index_is_not_the_users_to_change() {
+    let (mut one, _two) = notes();
+    one.execute_batch("SELECT kith_text('notes', 'body'); INSERT INTO notes VALUES('a', 'red', 0)").unwrap();
+    for sql in [
+        "DELETE FROM kith_text_1_keys",
+        "INSERT INTO kith_text_1_old(docid) VALUES(1)",
+        "DROP TABLE kith_text_indexes",
+        "DROP TRIGGER kith_text_1_ai",
+        "UPDATE kith_text_indexes SET fts = 'x'",
+        "CREATE TRIGGER t AFTER INSERT ON kith_text_1_keys BEGIN SELECT 1; END",
+    ] {
+        let error = one.execute_batch(sql).unwrap_err().to_string();
+        assert!(error.contains("belongs to KithDB"), "{sql}: {error}");
+    }
+    assert_eq!(one.changes(), 1, "what triggers of ours write is not counted");
+    check_index(&mut one);
+    one.execute_batch("BEGIN; UPDATE notes SET body = 'blue'; SELECT kith_untext('notes'); ROLLBACK").unwrap();
+    check_index(&mut one);
+    one.execute_batch("SELECT kith_untext('notes'); INSERT INTO notes VALUES('b', 'red', 0)").unwrap();
+    let error = one.execute_batch("SELECT * FROM kith_search('notes', 'red')").unwrap_err().to_string();
+    assert!(error.contains("run SELECT kith_text('notes', '…')"), "{error}");
+}
+
 #[test]
 fn embeddings_from_a_peer_are_found_as_soon_as_they_are_applied() {
     let (mut one, mut two) = pair();
@@ -417,7 +524,8 @@ fn embeddings_from_a_peer_are_found_as_soon_as_they_are_applied() {
     one.execute_batch("INSERT INTO docs VALUES(1, 'en', vec_f32('[0,0]')), (2, 'de', '[1,0]')").unwrap();
     one.sync_table("docs").unwrap();
     pull(&mut one, &mut two);
-    let create = "CREATE VIRTUAL TABLE doc_vectors USING kith_vector(content=docs, column=embedding, dims=2, metric=l2)";
+    let create =
+        "CREATE VIRTUAL TABLE doc_vectors USING kith_vector(content=docs, column=embedding, dims=2, metric=l2)";
     let near = "SELECT rowid || ' ' || distance FROM doc_vectors WHERE embedding MATCH '[0,0]' AND k = 10";
     for replica in [&mut one, &mut two] {
         replica.execute_batch(create).unwrap();
@@ -427,7 +535,8 @@ fn embeddings_from_a_peer_are_found_as_soon_as_they_are_applied() {
         let skipped: Vec<_> = report.skipped.into_iter().map(|(table, _)| table).collect();
         assert_eq!(skipped, ["doc_vectors", "doc_vectors_changes"]);
     }
-    one.execute_batch("UPDATE docs SET embedding = '[3,0]' WHERE id = 1; INSERT INTO docs VALUES(5, 'fr', '[2,0]')").unwrap();
+    one.execute_batch("UPDATE docs SET embedding = '[3,0]' WHERE id = 1; INSERT INTO docs VALUES(5, 'fr', '[2,0]')")
+        .unwrap();
     two.execute_batch("DELETE FROM docs WHERE id = 2; INSERT INTO docs VALUES(6, 'it', '[4,0]')").unwrap();
     settle(&mut one, &mut two);
     for replica in [&mut one, &mut two] {

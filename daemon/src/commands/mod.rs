@@ -7,6 +7,7 @@ mod init;
 mod inspect;
 mod invite;
 mod join;
+mod search;
 mod sql;
 mod sync;
 mod verify;
@@ -26,6 +27,7 @@ pub fn run(command: Command, output: Output) -> Result<ExitCode> {
     match command {
         Command::Init(arguments) => init::run(&arguments, output),
         Command::Sql(arguments) => sql::run(&arguments, output),
+        Command::Search(arguments) => search::run(&arguments, output),
         Command::Invite(arguments) => invite::run(&arguments, output),
         Command::Join(arguments) => join::run(&arguments, output),
         Command::Members(arguments) => inspect::members(&arguments.file, output),

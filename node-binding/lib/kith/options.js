@@ -15,6 +15,12 @@ const kinds = {
 		(Number.isInteger(value) && value > 0 && value < 65536),
 	role: (value) => value === 'writer' || value === 'owner',
 	moment: () => true,
+	count: (value) => Number.isInteger(value) && value > 0,
+	share: (value) => typeof value === 'number' && value >= 0 && value <= 1,
+	object: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+	embedding: (value) => value instanceof Float32Array || Buffer.isBuffer(value) ||
+		(Array.isArray(value) && value.every((one) => typeof one === 'number')),
+	match: (value) => value === 'any' || value === 'all',
 };
 const described = {
 	boolean: 'a boolean',
@@ -23,6 +29,11 @@ const described = {
 	milliseconds: 'a number of milliseconds',
 	place: 'a boolean, "loopback", a port, an address, or an array of addresses',
 	role: '"writer" or "owner"',
+	count: 'a whole number above 0',
+	share: 'a number from 0 to 1',
+	object: 'an object',
+	embedding: 'a Float32Array, an array of numbers, or a Buffer of 32-bit floats',
+	match: '"any" or "all"',
 };
 
 /** Checks the options of a method against those it knows, and returns a copy of those that are given. */

@@ -1,8 +1,14 @@
 //! Keeps the user's triggers from writing twice: what they write to synced tables arrives as data of its own.
 //!
+//! Triggers of ours that keep a search index write to no synced table: they run unguarded, and what is written without triggers is
+//! told to the index another way.
+//!
 //! While remote writes are applied, each synced table has a TEMP BEFORE trigger that lets the one write through that apply makes and
 //! ignores what triggers nest inside it. Writes of triggers to tables that are not synced happen as they would anywhere.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -11,7 +17,9 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, params};
 
 use super::MergeError;
+use super::table::from_key;
 use crate::registry::Registry;
+use crate::search::text::{Around, writes_around};
 use crate::storage::quote;
 
 const OFF: i64 = -1;
@@ -22,6 +30,9 @@ pub(crate) struct Guard<'c> {
     conn: &'c Connection,
     writes: Arc<AtomicI64>,
     guarded: Vec<u32>,
+    names: HashMap<u32, String>,
+    /// What stands in for the triggers of search indexes, by table, once it was needed.
+    arounds: RefCell<HashMap<u32, Rc<Vec<Around>>>>,
     /// Whether triggers were switched off, to be switched on again.
     switched_off: bool,
 }
@@ -39,21 +50,30 @@ impl Drop for Guard<'_> {
 impl<'c> Guard<'c> {
     /// Makes a guard that guards nothing.
     pub(crate) fn none(conn: &'c Connection) -> Self {
-        Self { conn, writes: Arc::new(AtomicI64::new(OFF)), guarded: Vec::new(), switched_off: false }
+        Self {
+            conn,
+            writes: Arc::new(AtomicI64::new(OFF)),
+            guarded: Vec::new(),
+            names: HashMap::new(),
+            arounds: RefCell::default(),
+            switched_off: false,
+        }
     }
 
     /// Puts the guard in place if the user has triggers.
     pub(crate) fn install(conn: &'c Connection, registry: &Registry) -> rusqlite::Result<Self> {
         let mut guard = Self::none(conn);
-        let has_triggers: bool = conn
-            .prepare_cached(
-                "SELECT EXISTS(SELECT 1 FROM main.sqlite_master WHERE type = 'trigger' AND name NOT LIKE 'kith\\_\\_%' ESCAPE '\\')
-                   OR EXISTS(SELECT 1 FROM temp.sqlite_master WHERE type = 'trigger' AND name NOT LIKE 'kith\\_\\_%' ESCAPE '\\')",
-            )?
-            .query_row([], |row| row.get(0))?;
-        if !has_triggers {
-            // Only our own triggers are left, which note the writes of other programs: having none makes SQLite's work lighter.
-            if conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER)? {
+        let exists = |condition: &str| -> rusqlite::Result<bool> {
+            conn.prepare_cached(&format!(
+                "SELECT EXISTS(SELECT 1 FROM main.sqlite_master WHERE type = 'trigger' AND {condition})
+                   OR EXISTS(SELECT 1 FROM temp.sqlite_master WHERE type = 'trigger' AND {condition})",
+            ))?
+            .query_row([], |row| row.get(0))
+        };
+        if !exists("name NOT LIKE 'kith\\_%' ESCAPE '\\'")? {
+            // Triggers that note the writes of other programs have nothing to do here: having none makes SQLite's work lighter.
+            let has_indexes = exists("name NOT LIKE 'kith\\_\\_%' ESCAPE '\\'")?;
+            if !has_indexes && conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER)? {
                 conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
                 guard.switched_off = true;
             }
@@ -79,6 +99,7 @@ impl<'c> Guard<'c> {
                 ))?;
             }
             guard.guarded.push(table.num);
+            guard.names.insert(table.num, table.name.clone());
         }
         Ok(guard)
     }
@@ -118,6 +139,40 @@ impl<'c> Guard<'c> {
         let out = run();
         self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, before)?;
         Ok(out)
+    }
+
+    /// Runs one write of a row with every trigger switched off, and has the search indexes of its table follow.
+    pub(crate) fn without_triggers_on<T>(
+        &self,
+        table: u32,
+        key: &[u8],
+        run: impl FnOnce() -> T,
+    ) -> Result<T, MergeError> {
+        let arounds = self.arounds_of(table)?;
+        if arounds.is_empty() {
+            return Ok(self.without_triggers(run)?);
+        }
+        let key = from_key(key)?;
+        for around in arounds.iter() {
+            around.before(self.conn, &key)?;
+        }
+        let out = self.without_triggers(run)?;
+        for around in arounds.iter() {
+            around.after(self.conn, &key)?;
+        }
+        Ok(out)
+    }
+
+    fn arounds_of(&self, table: u32) -> rusqlite::Result<Rc<Vec<Around>>> {
+        if let Some(known) = self.arounds.borrow().get(&table) {
+            return Ok(Rc::clone(known));
+        }
+        let found = match self.names.get(&table) {
+            Some(name) => Rc::new(writes_around(self.conn, name)?),
+            None => Rc::default(),
+        };
+        self.arounds.borrow_mut().insert(table, Rc::clone(&found));
+        Ok(found)
     }
 
     /// Takes the guard away.

@@ -57,13 +57,16 @@ pub enum MergeError {
 }
 
 impl MergeError {
-    /// Tells whether a trigger of the user's may be to blame: it rolled back, or it does not compile, as when a table it writes to is
-    /// not there.
+    /// Tells whether a trigger may be to blame: it rolled back, or it does not compile, as when a table it writes to is not there, or
+    /// the search index that it keeps is damaged.
     pub(crate) fn may_be_a_triggers(&self) -> bool {
         match self {
             Self::RolledBackByTrigger => true,
             Self::Sqlite(error) => {
-                error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_ERROR)
+                use rusqlite::ffi::{SQLITE_CORRUPT_VTAB, SQLITE_ERROR};
+                error
+                    .sqlite_error()
+                    .is_some_and(|error| matches!(error.extended_code, SQLITE_ERROR | SQLITE_CORRUPT_VTAB))
             }
             _ => false,
         }

@@ -86,6 +86,22 @@ pub(crate) fn from_sql(value: SqlRef<'_>) -> ValueRef<'_> {
     }
 }
 
+/// Decodes a key into SQL values, in the order of the primary key.
+pub(super) fn from_key(key: &[u8]) -> Result<Vec<rusqlite::types::Value>, MergeError> {
+    let mut reader = Reader::new(key);
+    let mut out = Vec::new();
+    while !reader.is_empty() {
+        out.push(match ValueRef::decode(&mut reader)? {
+            ValueRef::Null => rusqlite::types::Value::Null,
+            ValueRef::Integer(value) | ValueRef::Reference(value, _) => value.into(),
+            ValueRef::Real(value) => value.into(),
+            ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned().into(),
+            ValueRef::Blob(bytes) => bytes.to_vec().into(),
+        });
+    }
+    Ok(out)
+}
+
 /// Returns the integer of an auto-numbered table's key.
 fn integer_key(key: &[u8]) -> Result<i64, MergeError> {
     match ValueRef::decode_all(key)? {
@@ -513,9 +529,9 @@ fn run(
         Err(error) => return Err(error.into()),
     };
     // What failed may have been a write of a trigger: only what fails without any keeps the row out.
-    let outcome = match guard.without_triggers(|| statement.raw_execute())? {
+    let outcome = match guard.without_triggers_on(table, key, || statement.raw_execute())? {
         Err(rusqlite::Error::SqliteFailure(error, message)) if error.extended_code == ffi::SQLITE_CONSTRAINT_CHECK => {
-            let again = without_checks(conn, || guard.without_triggers(|| statement.raw_execute()))??;
+            let again = without_checks(conn, || guard.without_triggers_on(table, key, || statement.raw_execute()))??;
             if again.is_ok() {
                 note("check", message.as_deref().unwrap_or("CHECK constraint failed"))?;
             }

@@ -1,3 +1,5 @@
 //! Search inside SQL, on every connection.
 
+pub mod embed;
+pub mod text;
 pub mod vector;

@@ -141,8 +141,7 @@ fn engine_of(value: &str) -> Result<Engine, DeclarationError> {
         "auto" => Engine::Auto,
         "scan" => Engine::Scan,
         "hnsw" => Engine::Hnsw,
-        "hnsw_rs" => Engine::HnswRs,
-        _ => return Err(value_error("engine", value, "there are auto, scan, hnsw and hnsw_rs")),
+        _ => return Err(value_error("engine", value, "there are auto, scan and hnsw")),
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kithdb_vector::error::EmbeddingError;
 use kithdb_vector::index::{EmbeddingIndex, Query};
 use kithdb_vector::slots::{Slot, SlotSet};
+use kithdb_vector::tiered::TieredIndex;
 
 use super::content::Found;
 use super::keys::{Key, KeyMap};
@@ -14,7 +15,7 @@ const REASONS_MAX: usize = 1000;
 
 /// See the module.
 pub(super) struct Rows {
-    index: Box<dyn EmbeddingIndex>,
+    index: TieredIndex,
     keys: KeyMap,
     refused: BTreeMap<Key, Option<String>>,
 }
@@ -27,7 +28,7 @@ pub(super) struct Near {
 }
 
 impl Rows {
-    pub(super) fn new(index: Box<dyn EmbeddingIndex>) -> Self {
+    pub(super) fn new(index: TieredIndex) -> Self {
         Self { index, keys: KeyMap::default(), refused: BTreeMap::new() }
     }
 
@@ -77,8 +78,12 @@ impl Rows {
         Ok(answers.into_iter().filter_map(|answer| near(answer.slot, answer.distance)).collect())
     }
 
-    pub(super) fn index(&self) -> &dyn EmbeddingIndex {
-        self.index.as_ref()
+    pub(super) const fn index(&self) -> &TieredIndex {
+        &self.index
+    }
+
+    pub(super) const fn index_mut(&mut self) -> &mut TieredIndex {
+        &mut self.index
     }
 
     /// Returns the rows that were left out, with the reasons as far as they are kept.

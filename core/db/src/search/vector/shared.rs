@@ -6,9 +6,10 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
-use kithdb_vector::index::EmbeddingIndex;
+use kithdb_vector::tiered::TieredIndex;
 use rusqlite::Connection;
 
 use super::changes::{self, Change, Mark};
@@ -31,12 +32,7 @@ pub(super) struct State {
 
 impl State {
     /// Reads the whole table into an empty index.
-    pub(super) fn load(
-        conn: &Connection,
-        name: &str,
-        content: &Content,
-        index: Box<dyn EmbeddingIndex>,
-    ) -> rusqlite::Result<Self> {
+    pub(super) fn load(conn: &Connection, name: &str, content: &Content, index: TieredIndex) -> rusqlite::Result<Self> {
         let mut rows = Rows::new(index);
         content.each(conn, |key, found| {
             if let Some(key) = key {
@@ -81,9 +77,23 @@ impl State {
 }
 
 /// See the module.
+#[derive(Default)]
 pub(super) struct Shared {
-    pub(super) state: RwLock<Option<State>>,
-    pub(super) last_choice: Mutex<&'static str>,
+    state: RwLock<Option<State>>,
+    /// How the last search was done.
+    choice: Mutex<&'static str>,
+    /// What the thread in the background is doing.
+    pub(super) work: Work,
+}
+
+/// The work of the background.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) is_running: AtomicBool,
+    /// Embeddings in the graph that is being built.
+    pub(super) done: AtomicUsize,
+    /// Embeddings that it will have; 0 when none is being built.
+    pub(super) total: AtomicUsize,
 }
 
 /// Which index is meant.
@@ -102,14 +112,10 @@ fn known() -> MutexGuard<'static, Known> {
 }
 
 impl Shared {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { state: RwLock::new(None), last_choice: Mutex::new("none") })
-    }
-
     /// Finds the index of a table, or begins it; a database without a file shares it with nobody.
     pub(super) fn of(conn: &Connection, table: &str, declaration: &Declaration) -> Arc<Self> {
         let file = conn.path().filter(|path| !path.is_empty()).map(PathBuf::from);
-        let Some(file) = file else { return Self::new() };
+        let Some(file) = file else { return Arc::<Self>::default() };
         // The file may be a link to the one that another connection has opened.
         let file = file.canonicalize().unwrap_or(file);
         let name = Name { file, table: table.to_ascii_lowercase() };
@@ -123,13 +129,26 @@ impl Shared {
         {
             return index;
         }
-        let index = Self::new();
+        let index = Arc::<Self>::default();
         list.push((declaration.clone(), Arc::downgrade(&index)));
         index
     }
 
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Option<State>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Option<State>> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes how a search was done.
     pub(super) fn note_choice(&self, choice: &'static str) {
-        *self.last_choice.lock().unwrap_or_else(PoisonError::into_inner) = choice;
+        *self.choice.lock().unwrap_or_else(PoisonError::into_inner) = choice;
+    }
+
+    /// Says how the last search was done; empty if there was none.
+    pub(super) fn choice(&self) -> &'static str {
+        *self.choice.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

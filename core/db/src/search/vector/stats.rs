@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_int};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use rusqlite::types::Value;
 use rusqlite::vtab::{Context, Filters, IndexInfo, Module, VTab, VTabConnection, VTabCursor};
@@ -17,7 +18,7 @@ use crate::storage::quote;
 const REFUSED_MAX: usize = 100;
 
 const COLUMNS: &CStr = c"CREATE TABLE x(name TEXT, content TEXT, column_name TEXT, dimensions INTEGER, metric TEXT, encoding TEXT,
-  engine TEXT, recall REAL, tier TEXT, indexed INTEGER, refused INTEGER, refused_rows TEXT, pending INTEGER, applied INTEGER,
+  engine TEXT, recall REAL, tier TEXT, progress REAL, behind INTEGER, indexed INTEGER, refused INTEGER, refused_rows TEXT, pending INTEGER, applied INTEGER,
   last_choice TEXT, memory_bytes INTEGER, problem TEXT)";
 
 /// Registers the table.
@@ -57,7 +58,8 @@ impl Stats {
                 }
                 Err(reason) => (Figures::default(), Some(reason.to_string())),
             };
-            let choice = *shared.last_choice.lock().unwrap_or_else(PoisonError::into_inner);
+            let (done, total) = (shared.work.done.load(Relaxed), shared.work.total.load(Relaxed));
+            let progress = (total > 0).then(|| done as f64 / total as f64);
             let options = &declaration.options;
             rows.push(vec![
                 Value::Text(name),
@@ -68,13 +70,15 @@ impl Stats {
                 Value::Text(encoding_name(options.encoding).to_owned()),
                 Value::Text(engine_name(options.engine).to_owned()),
                 Value::Real(f64::from(declaration.recall_permille) / 1000.0),
-                Value::Text("scan".to_owned()),
+                Value::Text(if figures.has_graph { "hnsw" } else { "scan" }.to_owned()),
+                progress.map_or(Value::Null, Value::Real),
+                Value::Integer(figures.behind as i64),
                 Value::Integer(figures.indexed as i64),
                 Value::Integer(figures.refused.len() as i64),
                 Value::Text(refused(&figures)),
                 Value::Integer(figures.pending as i64),
                 Value::Integer(figures.applied),
-                Value::Text(choice.to_owned()),
+                Value::Text(shared.choice().to_owned()),
                 Value::Integer(figures.memory_bytes as i64),
                 problem.map_or(Value::Null, Value::Text),
             ]);

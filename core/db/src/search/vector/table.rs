@@ -304,7 +304,8 @@ fn plan(info: &mut IndexInfo) -> rusqlite::Result<bool> {
         });
         let mut usage = info.constraint_usage(index);
         usage.set_argv_index(words.len() as c_int);
-        usage.set_omit(matches!(place, 0 | 1 | 4));
+        // LIMIT and OFFSET are SQLite's to apply.
+        usage.set_omit(!matches!(place, 2 | 3));
     }
     let is_narrow = chosen[5].is_some() || chosen[6].is_some();
     if is_search {

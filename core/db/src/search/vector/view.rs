@@ -7,10 +7,11 @@
 
 use std::collections::HashSet;
 use std::rc::Rc;
-use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
 
 use kithdb_vector::error::EmbeddingError;
-use kithdb_vector::index::Query;
+use kithdb_vector::index::{EmbeddingIndex, Query};
+use kithdb_vector::tiered::TieredIndex;
 use rusqlite::{Connection, TransactionState};
 
 use super::changes::{self, Change, Mark, Tail};
@@ -87,6 +88,10 @@ pub(super) struct Figures {
     pub(super) indexed: usize,
     pub(super) refused: Vec<(Key, Option<String>)>,
     pub(super) pending: usize,
+    /// Whether a graph is searched.
+    pub(super) has_graph: bool,
+    /// Rows that the graph does not know yet.
+    pub(super) behind: usize,
     pub(super) memory_bytes: usize,
     pub(super) is_watched: bool,
     pub(super) applied: i64,
@@ -141,7 +146,7 @@ impl View {
         let is_committed = is_watched && self.conn.transaction_state(Some("main"))? != TransactionState::Write;
         let shared = Arc::clone(&self.shared);
         if is_watched {
-            let state = shared.state.read().unwrap_or_else(PoisonError::into_inner);
+            let state = shared.read();
             if let Some(state) = state.as_ref()
                 && self.fits(&content, state, is_committed)?
             {
@@ -156,6 +161,7 @@ impl View {
             && let Some(state) = state.as_ref()
         {
             (self.own, self.overlay) = (None, None);
+            engine::work(&shared, state);
             let base = Base { rows: &state.rows, overlay: None, clean: Some(state.applied) };
             return question(&self.conn, &content, &base);
         }
@@ -216,7 +222,7 @@ impl View {
         content: &Content,
         shared: &'s Shared,
     ) -> Result<Option<RwLockReadGuard<'s, Option<State>>>, SearchError> {
-        let mut guard = shared.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = shared.write();
         let is_done = match guard.as_mut() {
             None => false,
             Some(state) => match changes::tail(&self.conn, &self.name, content, state.applied)? {
@@ -228,7 +234,7 @@ impl View {
         };
         if !is_done {
             *guard = None;
-            let index = engine::make(&self.declaration.options).map_err(SearchError::Index)?;
+            let index = TieredIndex::new(self.declaration.options.clone()).map_err(SearchError::Index)?;
             *guard = Some(State::load(&self.conn, &self.name, content, index)?);
         }
         Ok(Some(RwLockWriteGuard::downgrade(guard)))
@@ -286,7 +292,7 @@ impl View {
 
     /// Takes rows out of the index that were gone at a place in the changes.
     fn forget(&self, mark: Mark, keys: &[Key]) {
-        let mut guard = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.shared.write();
         if let Some(state) = guard.as_mut().filter(|state| state.applied == mark) {
             for key in keys {
                 state.rows.remove(key);
@@ -336,6 +342,8 @@ impl View {
                 indexed: base.rows.index().len() - overlay.map_or(0, |overlay| overlay.hidden.len()) + over,
                 refused,
                 pending: overlay.map_or(0, Overlay::len),
+                has_graph: base.rows.index().graph().is_some(),
+                behind: base.rows.index().pending(),
                 memory_bytes: base.rows.memory_bytes() + overlay.map_or(0, |overlay| overlay.rows.memory_bytes()),
                 is_watched,
                 applied: base.clean.map_or(0, |mark| mark.sequence),
@@ -357,7 +365,7 @@ impl View {
     /// Forgets everything that was made from the table.
     pub(super) fn reset(&mut self) {
         (self.known, self.overlay, self.own) = (None, None, None);
-        *self.shared.state.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.shared.write() = None;
     }
 }
 

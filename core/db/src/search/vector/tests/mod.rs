@@ -1,4 +1,5 @@
 //! Tests of embeddings in SQL.
 
 mod functions;
+mod random;
 mod search;

@@ -1,0 +1,277 @@
+//! A table-valued function over the connection it is called on: its rows are found when a query begins.
+//!
+//! `rowid IN (…)` and `key IN (…)` in the statement's WHERE are handed to the search whole, so that it looks for the best rows among
+//! those, instead of SQLite throwing away most of what was found; SQLite checks them again all the same.
+
+use std::borrow::Cow;
+use std::ffi::{CStr, c_int};
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::types::{Type, Value, ValueRef};
+use rusqlite::vtab::{Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConnection, VTabCursor};
+use rusqlite::{Connection, Error, ffi};
+
+use super::common::Frequencies;
+use super::error::TextError;
+
+/// One row of the result.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) rowid: i64,
+    /// The columns before the hidden ones.
+    pub(super) values: Vec<Value>,
+}
+
+/// What the function was called with.
+#[derive(Debug)]
+pub(super) struct Arguments {
+    function: &'static str,
+    values: Vec<Option<Value>>,
+    /// Each list that the rowid must be in.
+    pub(super) rowids: Vec<Vec<i64>>,
+    /// Which columns the statement reads, as bits.
+    pub(super) used: u64,
+}
+
+impl Arguments {
+    pub(super) fn value(&self, place: usize) -> Option<&Value> {
+        self.values.get(place).and_then(Option::as_ref).filter(|value| **value != Value::Null)
+    }
+
+    /// Returns an argument that must be there.
+    pub(super) fn text(&self, place: usize, what: &str) -> Result<String, TextError> {
+        match self.optional_text(place, what)? {
+            Some(text) => Ok(text),
+            None => Err(TextError::argument(format!("argument {} of {} is {what}, as text", place + 1, self.function))),
+        }
+    }
+
+    pub(super) fn optional_text(&self, place: usize, what: &str) -> Result<Option<String>, TextError> {
+        match self.value(place) {
+            None => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(text.clone())),
+            Some(Value::Integer(number)) => Ok(Some(number.to_string())),
+            Some(Value::Real(number)) => Ok(Some(number.to_string())),
+            Some(_) => {
+                Err(TextError::argument(format!("argument {} of {} is {what}, as text", place + 1, self.function)))
+            }
+        }
+    }
+
+    /// Returns how many rows are wanted.
+    pub(super) fn limit(&self, place: usize, default: i64, max: i64) -> Result<i64, TextError> {
+        match self.value(place) {
+            None => Ok(default),
+            Some(Value::Integer(limit)) if (1..=max).contains(limit) => Ok(*limit),
+            // JavaScript has but one kind of number.
+            Some(Value::Real(limit)) if limit.fract() == 0.0 && (1.0..=max as f64).contains(limit) => Ok(*limit as i64),
+            Some(_) => Err(TextError::argument(format!(
+                "argument {} of {} is how many rows to return, from 1 to {max}",
+                place + 1,
+                self.function
+            ))),
+        }
+    }
+}
+
+/// A table-valued function.
+pub(super) struct Function {
+    pub(super) name: &'static CStr,
+    /// Its columns; the hidden ones, which come last, are the arguments.
+    pub(super) columns: &'static CStr,
+    /// How many columns are not hidden.
+    pub(super) shown: usize,
+    /// How many arguments there may be.
+    pub(super) arguments: usize,
+    pub(super) run: fn(&Connection, &Arguments, &mut Frequencies) -> Result<Vec<Row>, TextError>,
+}
+
+type Aux = (&'static Function, Arc<Mutex<Frequencies>>);
+
+/// Adds functions to a connection.
+pub(super) fn register(conn: &Connection, functions: &'static [Function]) -> rusqlite::Result<()> {
+    const MODULE: Module<'_, Table> = Module::eponymous_only_module();
+    let frequencies = Arc::new(Mutex::new(Frequencies::default()));
+    for function in functions {
+        conn.create_module(function.name, &MODULE, Some((function, Arc::clone(&frequencies))))?;
+    }
+    Ok(())
+}
+
+fn module_error(error: impl std::fmt::Display) -> Error {
+    Error::ModuleError(error.to_string())
+}
+
+#[repr(C)]
+struct Table {
+    /// Must be first: SQLite sees only this.
+    base: ffi::sqlite3_vtab,
+    db: *mut ffi::sqlite3,
+    function: &'static Function,
+    frequencies: Arc<Mutex<Frequencies>>,
+}
+
+/// Stands in the plan for a list of rowids; arguments stand there as digits.
+const ROWIDS: char = 'r';
+
+// SAFETY: `repr(C)` with the base first, as the trait asks.
+unsafe impl<'vtab> VTab<'vtab> for Table {
+    type Aux = Aux;
+    type Cursor = Cursor<'vtab>;
+
+    fn connect(
+        db: &mut VTabConnection,
+        aux: Option<&Self::Aux>,
+        _module: &[u8],
+        _database: &[u8],
+        _table: &[u8],
+        _arguments: &[&[u8]],
+    ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
+        let (function, frequencies) = aux.ok_or(Error::InvalidQuery)?;
+        // SAFETY: the table lives no longer than the connection that it is registered on.
+        let db = unsafe { db.handle() };
+        let base = ffi::sqlite3_vtab::default();
+        Ok((Cow::Borrowed(function.columns), Self { base, db, function, frequencies: Arc::clone(frequencies) }))
+    }
+
+    fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
+        let mut plan = String::new();
+        let mut taken = Vec::new();
+        let constraints: Vec<(c_int, bool, bool)> = info
+            .constraints()
+            .map(|constraint| {
+                let is_equal = constraint.operator() == IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ;
+                (constraint.column(), is_equal, constraint.is_usable())
+            })
+            .collect();
+        let mut is_narrowed = false;
+        for (place, (column, is_equal, is_usable)) in constraints.into_iter().enumerate() {
+            if !is_equal {
+                continue;
+            }
+            let argument = usize::try_from(column).ok().and_then(|column| column.checked_sub(self.function.shown));
+            match argument {
+                // An argument that comes from a table that this plan has further in.
+                Some(_) if !is_usable => return Ok(false),
+                Some(argument) => {
+                    plan.push(char::from(b'0' + u8::try_from(argument).unwrap_or(9)));
+                    taken.push((place, true));
+                }
+                None if column == -1 && is_usable && info.is_in_constraint(place)? => {
+                    info.set_in_constraint(place, true)?;
+                    plan.push(ROWIDS);
+                    taken.push((place, false));
+                    is_narrowed = true;
+                }
+                None => {}
+            }
+        }
+        for (index, (place, omit)) in taken.into_iter().enumerate() {
+            let mut usage = info.constraint_usage(place);
+            usage.set_argv_index(index as c_int + 1);
+            usage.set_omit(omit);
+        }
+        info.set_idx_str(&plan);
+        info.set_idx_num((info.col_used() & 0x7fff_ffff) as c_int);
+        info.set_estimated_cost(if is_narrowed { 1e5 } else { 2e5 });
+        info.set_estimated_rows(10);
+        Ok(true)
+    }
+
+    fn open(&'vtab mut self) -> rusqlite::Result<Cursor<'vtab>> {
+        Ok(Cursor {
+            base: ffi::sqlite3_vtab_cursor::default(),
+            db: self.db,
+            function: self.function,
+            frequencies: Arc::clone(&self.frequencies),
+            arguments: Vec::new(),
+            rows: Vec::new(),
+            row: 0,
+            table: PhantomData,
+        })
+    }
+}
+
+#[repr(C)]
+struct Cursor<'vtab> {
+    /// Must be first: SQLite sees only this.
+    base: ffi::sqlite3_vtab_cursor,
+    db: *mut ffi::sqlite3,
+    function: &'static Function,
+    frequencies: Arc<Mutex<Frequencies>>,
+    arguments: Vec<Option<Value>>,
+    rows: Vec<Row>,
+    row: usize,
+    table: PhantomData<&'vtab Table>,
+}
+
+fn owned(value: ValueRef<'_>) -> Value {
+    match value.data_type() {
+        // Text that is not UTF-8 is read as far as it can be.
+        Type::Text => Value::Text(String::from_utf8_lossy(value.as_bytes().unwrap_or_default()).into_owned()),
+        _ => value.try_into().unwrap_or(Value::Null),
+    }
+}
+
+// SAFETY: `repr(C)` with the base first, as the trait asks.
+unsafe impl VTabCursor for Cursor<'_> {
+    fn filter(&mut self, used: c_int, plan: Option<&str>, filters: &Filters<'_>) -> rusqlite::Result<()> {
+        self.arguments = vec![None; self.function.arguments];
+        let mut rowids = Vec::new();
+        for (place, (kind, value)) in plan.unwrap_or_default().chars().zip(filters.iter()).enumerate() {
+            if kind == ROWIDS {
+                let mut list = Vec::new();
+                let mut values = filters.in_values(place)?;
+                while let Some(value) = values.next()? {
+                    if let ValueRef::Integer(rowid) = value {
+                        list.push(rowid);
+                    }
+                }
+                rowids.push(list);
+            } else if let Some(slot) = kind.to_digit(10).and_then(|digit| self.arguments.get_mut(digit as usize)) {
+                *slot = Some(owned(value));
+            }
+        }
+        let arguments = Arguments {
+            function: self.function.name.to_str().unwrap_or_default(),
+            values: std::mem::take(&mut self.arguments),
+            rowids,
+            used: u64::from(used.cast_unsigned()),
+        };
+        // SAFETY: the cursor lives no longer than the connection; this borrowed handle is not closed when dropped.
+        let conn = unsafe { Connection::from_handle(self.db) }?;
+        // A search that another one's argument runs finds the memory in use and goes without.
+        let mut own = Frequencies::default();
+        let mut shared = self.frequencies.try_lock();
+        let frequencies = shared.as_deref_mut().unwrap_or(&mut own);
+        let found = (self.function.run)(&conn, &arguments, frequencies).map_err(module_error);
+        self.arguments = arguments.values;
+        self.rows = found?;
+        self.row = 0;
+        Ok(())
+    }
+
+    fn next(&mut self) -> rusqlite::Result<()> {
+        self.row += 1;
+        Ok(())
+    }
+
+    fn eof(&self) -> bool {
+        self.row >= self.rows.len()
+    }
+
+    fn column(&self, context: &mut Context, index: c_int) -> rusqlite::Result<()> {
+        let index = usize::try_from(index).unwrap_or(0);
+        let value = match index.checked_sub(self.function.shown) {
+            Some(argument) => self.arguments.get(argument).and_then(Option::as_ref),
+            None => self.rows.get(self.row).and_then(|row| row.values.get(index)),
+        };
+        context.set_result(value.unwrap_or(&Value::Null))
+    }
+
+    fn rowid(&self) -> rusqlite::Result<i64> {
+        Ok(self.rows.get(self.row).map_or(0, |row| row.rowid))
+    }
+}

@@ -1,0 +1,57 @@
+'use strict';
+// db.kith.search: which of the table-valued functions is asked, and with what.
+
+const { checkString } = require('../check');
+const { readOptions } = require('./options');
+
+const TEXT = {
+	limit: 'count', match: 'match', columns: 'strings', weights: 'object', where: 'object', before: 'string', after: 'string',
+	words: 'count',
+};
+const FUZZY = { limit: 'count', fuzzy: 'string', min: 'share', where: 'object' };
+const HYBRID = {
+	limit: 'count', embedding: 'embedding', weights: 'object', where: 'object', pool: 'count', match: 'match', index: 'string',
+};
+
+const LIMIT = 10;
+
+/** Returns the statement of a search and what is bound to it. */
+function searchStatement(table, text, options) {
+	const { fuzzy, embedding } = options ?? {};
+	if (fuzzy !== undefined) {
+		checkString(text, 'second');
+		const { limit = LIMIT, fuzzy: column, ...rest } = readOptions('search', options, FUZZY);
+		return {
+			sql: 'SELECT key, value, score, distance FROM kith_fuzzy(?, ?, ?, ?, ?)',
+			given: [table, column, text, limit, JSON.stringify(rest)],
+		};
+	}
+	if (embedding !== undefined) {
+		if (text !== null) checkString(text, 'second');
+		const { limit = LIMIT, embedding: wanted, ...rest } = readOptions('search', options, HYBRID);
+		return {
+			sql: 'SELECT key, score, text_rank, text_score, embedding_rank, distance FROM kith_hybrid(?, ?, ?, ?, ?)',
+			given: [table, text, toBlob(wanted), limit, JSON.stringify(rest)],
+		};
+	}
+	checkString(text, 'second');
+	const { limit = LIMIT, ...rest } = readOptions('search', options, TEXT);
+	return {
+		sql: 'SELECT key, score, snippet, highlight FROM kith_search(?, ?, ?, ?)',
+		given: [table, text, limit, JSON.stringify(rest)],
+	};
+}
+
+function toBlob(embedding) {
+	if (Buffer.isBuffer(embedding)) return embedding;
+	const floats = Float32Array.from(embedding);
+	return Buffer.from(floats.buffer, floats.byteOffset, floats.byteLength);
+}
+
+/** Makes of a row what is handed out: the highlight as an object of columns. */
+function toRow(row) {
+	if (typeof row.highlight === 'string') row.highlight = JSON.parse(row.highlight);
+	return row;
+}
+
+module.exports = { searchStatement, toRow };
