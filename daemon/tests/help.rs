@@ -4,7 +4,7 @@ mod common;
 
 use common::Place;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "init",
     "sql",
     "invite",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 14] = [
     "conflicts",
     "peers",
     "verify",
+    "graph",
     "doctor",
     "demo",
     "completions",

@@ -9,5 +9,6 @@ use rusqlite::functions::FunctionFlags;
 /// SQLite's, of which there is none but want of memory.
 pub fn register(conn: &Connection) -> rusqlite::Result<()> {
     let pure = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
-    conn.create_scalar_function("kith_version", 0, pure, |_| Ok(env!("CARGO_PKG_VERSION")))
+    conn.create_scalar_function("kith_version", 0, pure, |_| Ok(env!("CARGO_PKG_VERSION")))?;
+    crate::graph::register(conn)
 }
