@@ -44,7 +44,7 @@ enum Command {
     Test,
     /// Run formatting, lints, licences, unused dependencies, spelling and the project's own rules.
     Check,
-    /// Measure against plain SQLite, or with `node` the Node package against the originals, in release mode.
+    /// Measure against plain SQLite, or with `node` the Node package against the originals, with `graph` graph traversals, in release mode.
     #[command(args_conflicts_with_subcommands = true)]
     Bench {
         #[command(subcommand)]
@@ -83,6 +83,12 @@ enum BenchSubject {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Traversals of WordNet against the recursive query that a user would write, by processor time.
+    Graph {
+        /// How often each pair is measured.
+        #[arg(long, default_value_t = 7)]
+        rounds: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -104,6 +110,16 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::Check => check::run(&workspace),
         Command::Bench { subject: Some(BenchSubject::Node { rounds, only }), .. } => {
             node::bench::run(&workspace, rounds, only.as_deref())
+        }
+        Command::Bench { subject: Some(BenchSubject::Graph { rounds }), .. } => {
+            setup::require(&[setup::C_COMPILER])?;
+            let mut bench = workspace.cargo();
+            bench.args(["run", "--release", "--package", "kithdb-core", "--example", "graph_bench", "--", "--rounds"]);
+            bench.arg(rounds.to_string());
+            if let Some(folder) = demo::fetch_wordnet(&workspace.target.join("wordnet")) {
+                bench.arg("--wordnet").arg(folder);
+            }
+            shell::run(&mut bench)
         }
         Command::Bench { subject: None, arguments } => {
             setup::require(&[setup::C_COMPILER])?;
@@ -130,5 +146,6 @@ mod tests {
         assert_eq!(bench("xtask bench --rows 10"), (false, vec!["--rows".into(), "10".into()]));
         assert_eq!(bench("xtask bench --only reads"), (false, vec!["--only".into(), "reads".into()]));
         assert_eq!(bench("xtask bench node --rounds 3"), (true, vec![]));
+        assert_eq!(bench("xtask bench graph --rounds 3"), (true, vec![]));
     }
 }

@@ -1,6 +1,6 @@
 //! `kith_pagerank`: how much a node is referred to by nodes that are much referred to.
 //!
-//! Power iteration (Page, Brin, Motwani, Winograd: "The PageRank citation ranking", 1999), with the rank of nodes without outgoing edges
+//! Power iteration (Page and others: "The PageRank citation ranking: bringing order to the web", 1999), with the rank of nodes without outgoing edges
 //! spread evenly over all. petgraph has a PageRank too, whose every iteration looks at each pair of nodes.
 
 use std::ffi::CStr;

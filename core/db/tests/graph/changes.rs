@@ -126,7 +126,7 @@ fn schema_may_ask_only_if_it_is_trusted_and_never_declare() {
     // A graph over a view that asks for the graph would never end.
     conn.execute_batch("CREATE VIEW endless AS SELECT 1 AS a, node AS b FROM kith_traverse('endless', 1)").unwrap();
     conn.execute_batch(r#"SELECT kith_graph('endless', '{"edges":"endless","from":"a","to":"b"}')"#).unwrap();
-    assert!(error(&conn, "SELECT node FROM kith_traverse('endless', 1)").contains("unsafe use of virtual table"));
+    assert!(error(&conn, "SELECT node FROM kith_traverse('endless', 1)").contains("no such table: main.kith_traverse"));
 }
 
 #[test]
@@ -161,4 +161,18 @@ fn synced_table_is_walked_and_the_declaration_stays_here() {
     assert_eq!(rows(replica.conn(), "SELECT kith_graph_drop('back')"), ["back"]);
     let refused = replica.execute_batch("DELETE FROM kith__graphs").unwrap_err().to_string();
     assert!(refused.contains("belongs to KithDB"), "{refused}");
+}
+
+#[test]
+fn graph_of_a_plain_file_is_there_when_the_file_becomes_a_replica() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let conn = Connection::open(&path).unwrap();
+    everywhere::register(&conn).unwrap();
+    conn.execute_batch("CREATE TABLE e(a INTEGER, b INTEGER); INSERT INTO e VALUES(1, 2)").unwrap();
+    conn.execute_batch(r#"SELECT kith_graph('g', '{"edges":"e","from":"a","to":"b"}')"#).unwrap();
+    conn.close().unwrap();
+    let replica = Replica::init(&path, InitOptions::new("desk")).unwrap();
+    assert_eq!(rows(replica.conn(), "SELECT node FROM kith_traverse('g', 1)"), ["2"]);
+    replica.close().unwrap();
 }
