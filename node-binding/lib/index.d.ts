@@ -373,7 +373,82 @@ declare namespace Database {
 		distance: number | null;
 	}
 
+	/** One table of edges in a graph. */
+	interface KithEdgeTable {
+		table: string;
+		/** The columns of the two ends; the table's two foreign keys if both are left out. */
+		from?: string;
+		to?: string;
+		/** The column that says what kind of edge a row is. */
+		type?: string;
+		/** What kind of edge every row is, where no column says it; the table's name by default. */
+		label?: string;
+		weight?: string;
+		/** The column that names a row; its primary key or rowid by default. */
+		id?: string;
+		/** Which of several tables of nodes the ends belong to. */
+		from_nodes?: string;
+		to_nodes?: string;
+	}
+
+	type KithNodeTable = string | { table: string; key?: string };
+
+	/** What a graph is made of: an edge table, several, or foreign keys (of all tables if none are named). */
+	type KithGraphDefinition =
+		| ({ nodes?: KithNodeTable; edges: string; undirected?: boolean } & Pick<KithEdgeTable, 'from' | 'to' | 'type' | 'weight' | 'id'>)
+		| { nodes?: KithNodeTable | KithNodeTable[]; edges: KithEdgeTable[]; undirected?: boolean }
+		| { tables?: string[]; undirected?: boolean };
+
+	type KithGraphId = number | bigint | string | Buffer | null;
+	type KithGraphValue = string | number | boolean | null;
+	type KithGraphCondition = KithGraphValue | KithGraphValue[] | Partial<
+		Record<'=' | '!=' | '<' | '<=' | '>' | '>=' | 'like' | 'glob', KithGraphValue> & Record<'in' | 'not_in', KithGraphValue[]>
+	>;
+
+	interface KithGraphOptions {
+		type?: string | number | (string | number)[];
+		/** Conditions on columns of the edge tables. */
+		edge_where?: Record<string, KithGraphCondition>;
+		/** Conditions on columns of the node tables; a node that fails them is not passed through either. */
+		node_where?: Record<string, KithGraphCondition>;
+		/** How many rows to return at most. */
+		limit?: number;
+	}
+
+	interface KithWalkOptions extends KithGraphOptions {
+		direction?: 'out' | 'in' | 'both';
+		/** The table that the id belongs to, in a graph with several tables of nodes. */
+		from_table?: string;
+	}
+
+	/** A graph over tables of the file; each method returns the rows of an SQL function. */
+	interface KithGraph {
+		readonly name: string;
+		traverse(start: KithGraphId, options?: KithWalkOptions & { depth?: number | [number, number]; unique?: 'node' | 'path' }): {
+			node: unknown; depth: number; path: string; edge: unknown; type: unknown; edge_table: string | null; node_table: string | null;
+		}[];
+		neighbors(node: KithGraphId, options?: KithWalkOptions): {
+			node: unknown; direction: 'out' | 'in' | null; edge: unknown; type: unknown; weight: unknown; edge_table: string; node_table: string | null;
+		}[];
+		shortestPath(from: KithGraphId, to: KithGraphId, options?: KithWalkOptions & { to_table?: string; weighted?: boolean; depth?: number }): {
+			step: number; node: unknown; edge: unknown; type: unknown; weight: unknown; cost: number; edge_table: string | null; node_table: string | null; path: string;
+		}[];
+		components(options?: KithGraphOptions & { strong?: boolean }): { node: unknown; component: number; size: number; node_table: string | null }[];
+		pagerank(options?: KithGraphOptions & { damping?: number; tolerance?: number; iterations?: number; weighted?: boolean }): {
+			node: unknown; rank: number; node_table: string | null;
+		}[];
+		communities(options?: KithGraphOptions & { seed?: number; resolution?: number; weighted?: boolean }): {
+			node: unknown; community: number; size: number; node_table: string | null;
+		}[];
+		/** Forgets the graph; the tables stay. */
+		drop(): void;
+	}
+
 	interface Kith {
+		/** Returns a graph by its name, declared first if a definition is given; works in a plain file too. */
+		graph(name: string, definition?: KithGraphDefinition): KithGraph;
+		/** Lists the graphs that the file declares, with the indexes that would make them quicker. */
+		graphs(): { name: string; definition: string; missing_indexes: string | null; problem: string | null }[];
 		/** Whether the database belongs to a workspace. */
 		readonly isReplica: boolean;
 		/** Founds a workspace in the open database; statements prepared before are closed, live queries end. */

@@ -2,6 +2,7 @@
 // db.kith: what goes beyond the drop-in. What waits for others returns a promise, the rest is synchronous.
 
 const { checkString, checkOptions } = require('./check');
+const { graphOf } = require('./kith/graph');
 const Live = require('./kith/live');
 const { mailboxOf } = require('./kith/mailbox');
 const { readExpires, readOptions } = require('./kith/options');
@@ -95,6 +96,16 @@ class Kith {
 			peers: this.peers(),
 			conflicts: this.#rows("SELECT count(*) AS n FROM kith_conflicts WHERE kind <> 'past'")[0].n,
 		};
+	}
+
+	/** Returns a graph over the tables by its name, declared first if a definition is given; the file may be a plain one. */
+	graph(name, definition) {
+		return graphOf(this.#database, name, definition);
+	}
+
+	/** Lists the graphs that the file declares: the rows of kith_graphs. */
+	graphs() {
+		return this.#database.prepare('SELECT * FROM kith_graphs').all();
 	}
 
 	/** Starts to sync the database's file; resolves to the running peer. */

@@ -46,8 +46,8 @@ enum Command {
     Test,
     /// Run formatting, lints, licences, unused dependencies, spelling and the project's own rules.
     Check,
-    /// Measure against plain SQLite, with `node` the Node package against the originals, or with `search` the search by embeddings
-    /// against other libraries, in release mode.
+    /// Measure in release mode: against plain SQLite, or with `node` the Node package against the originals, with `search` the search by
+    /// embeddings against other libraries, with `graph` traversals against recursive queries.
     #[command(args_conflicts_with_subcommands = true)]
     Bench {
         #[command(subcommand)]
@@ -98,6 +98,12 @@ enum BenchSubject {
         #[arg(long)]
         million: bool,
     },
+    /// Traversals of WordNet against the recursive query that a user would write, by processor time.
+    Graph {
+        /// How often each pair is measured.
+        #[arg(long, default_value_t = 7)]
+        rounds: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -122,6 +128,16 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         Command::Bench { subject: Some(BenchSubject::Search { rounds, only, million }), .. } => {
             search::run(&workspace, rounds, only, million)
+        }
+        Command::Bench { subject: Some(BenchSubject::Graph { rounds }), .. } => {
+            setup::require(&[setup::C_COMPILER])?;
+            let mut bench = workspace.cargo();
+            bench.args(["run", "--release", "--package", "kithdb-core", "--example", "graph_bench", "--", "--rounds"]);
+            bench.arg(rounds.to_string());
+            if let Some(folder) = demo::fetch_wordnet(&workspace.target.join("wordnet")) {
+                bench.arg("--wordnet").arg(folder);
+            }
+            shell::run(&mut bench)
         }
         Command::Bench { subject: None, arguments } => {
             setup::require(&[setup::C_COMPILER])?;
@@ -149,5 +165,6 @@ mod tests {
         assert_eq!(bench("xtask bench --only reads"), (false, vec!["--only".into(), "reads".into()]));
         assert_eq!(bench("xtask bench node --rounds 3"), (true, vec![]));
         assert_eq!(bench("xtask bench search --only scan"), (true, vec![]));
+        assert_eq!(bench("xtask bench graph --rounds 3"), (true, vec![]));
     }
 }

@@ -14,6 +14,7 @@ pub mod everywhere;
 pub mod file;
 mod follow;
 mod functions;
+pub mod graph;
 mod inspect;
 pub mod join;
 pub mod key;

@@ -473,7 +473,9 @@ pub(crate) fn create_tables(conn: &Connection, fill: impl FnOnce() -> Result<(),
 fn write_tables(conn: &Connection, fill: impl FnOnce() -> Result<(), OpenError>) -> Result<(), InitError> {
     let taken: Option<String> = {
         use rusqlite::OptionalExtension;
-        let sql = "SELECT name FROM sqlite_schema WHERE name LIKE 'kith\\_\\_%' ESCAPE '\\' OR name = 'kith_parked' COLLATE NOCASE";
+        // Graphs are declared in plain files too.
+        let sql = "SELECT name FROM sqlite_schema WHERE (name LIKE 'kith\\_\\_%' ESCAPE '\\' OR name = 'kith_parked' COLLATE NOCASE)
+                     AND name <> 'kith__graphs'";
         conn.query_row(sql, [], |row| row.get(0)).optional().map_err(OpenError::from)?
     };
     if let Some(table) = taken {
