@@ -170,7 +170,7 @@ fn may_be_refused(program: &Program, step: &Step) -> bool {
 }
 
 /// Tells whether a commit was refused for a documented reason: a row without key, or one too large.
-fn is_documented(complaint: &Complaint) -> bool {
+pub fn is_documented(complaint: &Complaint) -> bool {
     ["NULL in its PRIMARY KEY", "above the limit of"].iter().any(|reason| complaint.1.contains(reason))
 }
 
@@ -530,7 +530,7 @@ fn user_tables(conn: &Connection) -> Result<Vec<(String, bool)>, Failure> {
 }
 
 /// Reads all rows of a table, sorted.
-fn dump(conn: &Connection, table: &str, with_rowid: bool) -> Result<Vec<Row>, Failure> {
+pub fn dump(conn: &Connection, table: &str, with_rowid: bool) -> Result<Vec<Row>, Failure> {
     let columns = if with_rowid { "_rowid_, *" } else { "*" };
     let (mut rows, complaint): (Vec<Row>, Option<(c_int, String)>) =
         run(conn, &format!("SELECT {columns} FROM main.{table}"), usize::MAX);

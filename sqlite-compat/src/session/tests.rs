@@ -1,3 +1,5 @@
+//! Sessions on plain databases and on replicas, and changesets applied to both.
+
 use super::*;
 use crate::open::OpenOptions;
 
@@ -114,12 +116,17 @@ fn changesets_of_a_replica_are_sqlites() {
         "ANALYZE a; ANALYZE two; UPDATE sqlite_stat1 SET stat = '1' WHERE tbl = 'a'; INSERT INTO sqlite_stat1 VALUES('t', NULL, '7')",
         "CREATE TABLE late(id INTEGER PRIMARY KEY, v); INSERT INTO late VALUES(1, 1), (2, 2);
          ALTER TABLE late ADD COLUMN w DEFAULT 'w'; UPDATE late SET v = 3 WHERE id = 1; DELETE FROM late WHERE id = 2",
-        &format!("{rows} INSERT INTO a SELECT n + 5, n / 2.0, 's' || n, CAST(n AS BLOB), n FROM c; DELETE FROM a WHERE id % 3 = 0"),
+        &format!(
+            "{rows} INSERT INTO a SELECT n + 5, n / 2.0, 's' || n, CAST(n AS BLOB), n FROM c; DELETE FROM a WHERE id % 3 = 0"
+        ),
         &format!("{rows} INSERT INTO two SELECT 'x' || n, n, n % 7 FROM c; UPDATE two SET z = z + 1 WHERE y > 300"),
         &format!("{rows} INSERT INTO made(id, v) SELECT printf('%.*c', n, 'k'), n FROM c"),
     ] {
         let [changeset, patchset] = recorded(schema, sql, None);
-        assert_eq!((changeset.is_empty(), patchset.is_empty()), (sql.is_empty() || sql.contains("n = n"), changeset.is_empty()));
+        assert_eq!(
+            (changeset.is_empty(), patchset.is_empty()),
+            (sql.is_empty() || sql.contains("n = n"), changeset.is_empty())
+        );
         recorded(schema, sql, Some("TWO"));
     }
 }
@@ -141,7 +148,9 @@ fn table_that_no_longer_fits_fails_the_session_and_not_the_statement() {
     let [plain, ours] = [memory(TABLE), replica(TABLE)].map(|database| {
         database.execute_batch("CREATE TABLE late(id INTEGER PRIMARY KEY, v)").expect("runs");
         let session = database.create_session("main", None).expect("begins");
-        database.execute_batch("INSERT INTO late VALUES(1, 1); DROP TABLE late; CREATE TABLE late(id PRIMARY KEY)").expect("runs");
+        database
+            .execute_batch("INSERT INTO late VALUES(1, 1); DROP TABLE late; CREATE TABLE late(id PRIMARY KEY)")
+            .expect("runs");
         let failures = [(); 2].map(|()| session.changeset().expect_err("does not fit").code);
         database.execute_batch("INSERT INTO late VALUES(1); INSERT INTO t VALUES(1, 'one')").expect("runs");
         (failures, session.patchset().expect_err("it stays so").code)

@@ -58,12 +58,7 @@ impl<'h> RowChange<'h> {
     ///
     /// # Safety
     /// `'h` must end before the call of the hook on `db` does.
-    pub(super) const unsafe fn new(
-        db: *mut ffi::sqlite3,
-        operation: c_int,
-        schema: &'h CStr,
-        table: &'h CStr,
-    ) -> Self {
+    pub(super) const unsafe fn new(db: *mut ffi::sqlite3, operation: c_int, schema: &'h CStr, table: &'h CStr) -> Self {
         Self { db, operation, schema, table, hook: PhantomData }
     }
 
@@ -167,7 +162,8 @@ impl Recorder {
         let schema = &self.schema;
         let table = &mut self.tables[table];
         if table.columns.list.is_empty() {
-            table.columns = state.ask(|conn| Columns::read(conn, schema, &table.name)).map_err(|error| code_of(&error))?;
+            table.columns =
+                state.ask(|conn| Columns::read(conn, schema, &table.name)).map_err(|error| code_of(&error))?;
         }
         if !table.columns.have_key() {
             return Ok(());

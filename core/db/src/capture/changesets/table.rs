@@ -128,8 +128,6 @@ impl Table {
     /// Returns the rows in the order of a changeset.
     pub(super) fn in_order(&self) -> impl Iterator<Item = &Change> {
         let get = |at: u32| self.changes.get(at as usize);
-        self.places.iter().flat_map(move |&first| {
-            std::iter::successors(get(first), move |change| get(change.next))
-        })
+        self.places.iter().flat_map(move |&first| std::iter::successors(get(first), move |change| get(change.next)))
     }
 }
