@@ -222,6 +222,12 @@ fn check_against(program: &Program, seed: u64, with_triggers: bool) -> Result<Ta
         bench.begin_sessions(program)?;
     }
     for step in &program.steps {
+        // With sessions: of one table, for SQLite goes through all in the order of its own hash table, and a replica has more of them.
+        let step = match step {
+            Step::Sql(sql) if bench.sessions.is_some() && sql == "ANALYZE" => &Step::Sql("ANALYZE audit".to_owned()),
+            Step::Sql(sql) if bench.sessions.is_some() && sql == "PRAGMA optimize" => continue,
+            step => step,
+        };
         bench
             .step(program, step)
             .map_err(|failure| Failure { detail: format!("at `{step}`: {}", failure.detail), ..failure })?;
