@@ -1,3 +1,5 @@
+//! Sessions on plain databases and on replicas, and changesets applied to both.
+
 use super::*;
 use crate::open::OpenOptions;
 
