@@ -169,12 +169,14 @@ impl Bench {
         let mut hnswlib = self.peer(set, "hnswlib", true)?;
         let mut ours = self.ours(set, "graph")?;
         let built = |arm: &Arm| arm.built.get("build_s").copied().unwrap_or(f64::NAN);
-        table.push(format!(
+        let line = format!(
             "| {set} | build, once, in CPU s, against hnswlib | {:.1} | {:.1} | {:.2}x | | 1.00x |",
             built(&hnswlib),
             built(&ours),
             built(&ours) / built(&hnswlib)
-        ));
+        );
+        println!("{line}");
+        table.push(line);
         let memory = ours.built.get("memory_mb").copied().unwrap_or(f64::NAN);
         notes.push(format!("{set}: ours holds {memory:.0} MB: exact floats, 8-bit codes and the graph"));
         let mut usearch = self.peer(set, "usearch", false)?;
@@ -266,11 +268,14 @@ impl fmt::Display for Reached {
 }
 
 fn row(set: &Set, work: &str, measured: &measured::Measured, at_most: &str) -> String {
-    format!(
+    let row = format!(
         "| {set} | {work} | {:.0} | {:.0} | {} | {} | {at_most} |",
         measured.base(),
         measured.ours(),
         measured.ratio(),
         measured.noise()
-    )
+    );
+    // The whole takes long, and what is measured is worth seeing at once.
+    println!("{row}");
+    row
 }
