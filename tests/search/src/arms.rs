@@ -5,14 +5,12 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use kithdb_vector::hnsw::{Graph, Question};
-use kithdb_vector::index::{EmbeddingIndex, Encoding, Engine, IndexOptions, Neighbour, Query};
+use kithdb_vector::index::{EmbeddingIndex, Encoding, Engine, IndexOptions, Query};
 use kithdb_vector::metric::Metric;
-use kithdb_vector::scan::{ScanIndex, rank, rescored, scan};
 use kithdb_vector::slots::Slot;
-use kithdb_vector::store::EmbeddingStore;
+use kithdb_vector::tiered::TieredIndex;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::data::{self, COUNT};
@@ -47,27 +45,27 @@ enum Codes {
     Bit,
 }
 
-fn options(dimensions: usize, encoding: Encoding) -> IndexOptions {
-    IndexOptions {
-        dimensions,
+/// Returns an index that is exact.
+pub fn exact(base: &Matrix<f32>) -> Result<TieredIndex> {
+    build(base, Encoding::F32, Engine::Scan)
+}
+
+fn build(base: &Matrix<f32>, encoding: Encoding, engine: Engine) -> Result<TieredIndex> {
+    let mut index = TieredIndex::new(IndexOptions {
+        dimensions: base.width,
         metric: Metric::Cosine,
         encoding,
-        engine: Engine::Scan,
+        engine,
         connections: 16,
         ef_construction: 200,
         seed: 1,
-    }
-}
-
-/// Returns an index that is exact.
-pub fn exact(base: &Matrix<f32>) -> Result<ScanIndex> {
-    filled(base, Encoding::F32)
-}
-
-fn filled(base: &Matrix<f32>, encoding: Encoding) -> Result<ScanIndex> {
-    let mut index = ScanIndex::new(options(base.width, encoding))?;
+    })?;
     for (slot, row) in (0..).map(Slot).zip(base.rows()) {
         index.insert(slot, row)?;
+    }
+    if let Some(job) = index.build_job() {
+        let built = job.run(1, &|_| ControlFlow::Continue(()));
+        ensure!(index.install(built.context("the building was broken off")?), "the graph is another index's");
     }
     Ok(index)
 }
@@ -84,7 +82,11 @@ impl Run {
             Codes::Bit => Encoding::Bit,
         };
         let before = cpu_s();
-        let index = Index::build(&base, encoding, self.finder)?;
+        let engine = match self.finder {
+            Finder::Scan => Engine::Scan,
+            Finder::Graph => Engine::Hnsw,
+        };
+        let index = build(&base, encoding, engine)?;
         let built_s = cpu_s() - before;
         let height = base.height();
         drop(base);
@@ -118,56 +120,6 @@ impl Run {
             println!("query_us {query_us:.2} p50_us {:.2} p99_us {:.2}", walls[asked / 2], walls[asked * 99 / 100]);
         }
         Ok(())
-    }
-}
-
-/// Embeddings, and the graph if one is asked.
-struct Index {
-    store: EmbeddingStore,
-    graph: Option<Graph>,
-}
-
-/// Below this share of the rows the allowed ones are scanned.
-const SCANNED_SHARE: f64 = 0.2;
-
-impl Index {
-    fn build(base: &Matrix<f32>, encoding: Encoding, finder: Finder) -> Result<Self> {
-        let scan = filled(base, encoding)?;
-        let store = scan.store().clone();
-        let graph = match finder {
-            Finder::Scan => None,
-            Finder::Graph => {
-                let slots: Vec<Slot> = store.occupied().iter().collect();
-                let graph = Graph::build(&store, &slots, scan.options(), 1, &|_| ControlFlow::Continue(()));
-                Some(graph.context("the building was broken off")?)
-            }
-        };
-        Ok(Self { store, graph })
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.store.memory_bytes() + self.graph.as_ref().map_or(0, Graph::memory_bytes)
-    }
-
-    fn search(&self, query: &Query<'_>) -> Result<Vec<Neighbour>> {
-        let store = &self.store;
-        let prepared = store.prepare(query.embedding)?;
-        let question = Question { store, query: &prepared };
-        let found = match (&self.graph, query.allowed) {
-            (None, _) => None,
-            (Some(graph), None) => Some(graph.search(&question, query.ef)),
-            (Some(_), Some(allowed)) if (allowed.len() as f64) < SCANNED_SHARE * store.len() as f64 => None,
-            (Some(graph), Some(allowed)) => {
-                graph.search_allowed(&question, query.ef, |slot| allowed.contains(slot), store.len() / 4)
-            }
-        };
-        Ok(match found {
-            Some(mut slots) => {
-                slots.truncate(rescored(store, query.count));
-                rank(store, &prepared, slots, query.count)
-            }
-            None => scan(store, &prepared, query.count, query.allowed),
-        })
     }
 }
 
