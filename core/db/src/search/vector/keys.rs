@@ -189,10 +189,13 @@ impl KeyMap {
     pub(super) fn to_saved(&self) -> Keys {
         let mut keys = self.keys.iter().flatten().peekable();
         match keys.peek() {
-            Some(Key::Integer(_)) => {
-                Keys::Integers(keys.filter_map(|key| if let Key::Integer(number) = key { Some(*number) } else { None }).collect())
-            }
-            _ => Keys::Bytes(keys.filter_map(|key| if let Key::Encoded(bytes) = key { Some(bytes.to_vec()) } else { None }).collect()),
+            Some(Key::Integer(_)) => Keys::Integers(
+                keys.filter_map(|key| if let Key::Integer(number) = key { Some(*number) } else { None }).collect(),
+            ),
+            _ => Keys::Bytes(
+                keys.filter_map(|key| if let Key::Encoded(bytes) = key { Some(bytes.to_vec()) } else { None })
+                    .collect(),
+            ),
         }
     }
 
