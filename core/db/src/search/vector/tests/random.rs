@@ -94,12 +94,14 @@ fn check(conn: &Connection, random: &mut Random, setting: &Setting) -> (usize, u
 
 fn write(conn: &Connection, random: &mut Random, setting: &Setting) {
     let rows = setting.rows;
-    let (id, other, part, value) = (random.below(rows), random.below(rows), random.below(10), random.value());
-    let name = |id: u64| match setting.key.starts_with("INTEGER") {
-        true => Value::Integer(id as i64),
+    let mut number = |limit| random.below(limit) as i64;
+    let (id, other, part) = (number(rows), number(rows), number(10));
+    let value = random.value();
+    let name = |id: i64| match setting.key.starts_with("INTEGER") {
+        true => Value::Integer(id),
         false => Value::Text(format!("Name {id}")),
     };
-    let result = match random.below(12) {
+    let result = match random.below(13) {
         0..3 => conn.execute("INSERT OR IGNORE INTO docs VALUES(?1, ?2, ?3, ?4)", params![name(id), part, id, value]),
         3..6 => conn.execute("UPDATE docs SET embedding = ?2 WHERE name = ?1", params![name(id), value]),
         6 => conn.execute("DELETE FROM docs WHERE name = lower(?1)", [name(id)]),
@@ -107,6 +109,8 @@ fn write(conn: &Connection, random: &mut Random, setting: &Setting) {
         // Displaces the row that has the other number, without a trigger's being told.
         8 => conn.execute("INSERT OR REPLACE INTO docs VALUES(?1, ?2, ?3, ?4)", params![name(id), part, other, value]),
         9 => conn.execute("UPDATE docs SET part = ?2 WHERE name = ?1", params![name(id), part]),
+        // The same, and nothing is noted of the row that stays.
+        11 => conn.execute("UPDATE OR REPLACE docs SET number = ?2 WHERE name = ?1", params![name(id), other]),
         10 => conn.execute("DELETE FROM docs WHERE number BETWEEN ?1 AND ?1 + 5", [id]),
         _ => conn.execute(
             "INSERT INTO docs VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET embedding = excluded.embedding",
@@ -123,6 +127,21 @@ fn open(path: &Path) -> Connection {
     let conn = Connection::open(path).unwrap();
     crate::everywhere::register(&conn).unwrap();
     conn
+}
+
+/// Opens what a crash would leave now.
+fn check_after_crash(path: &Path, random: &mut Random, setting: &Setting) {
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(path.parent().unwrap()).unwrap().map(Result::unwrap) {
+        // The index of the write-ahead log is made anew from it.
+        if !file.file_name().to_string_lossy().ends_with("-shm") {
+            std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+        }
+    }
+    let conn = open(&folder.path().join(path.file_name().unwrap()));
+    for _ in 0..5 {
+        check(&conn, random, setting);
+    }
 }
 
 fn run(seed: u64, setting: &Setting) {
@@ -151,7 +170,11 @@ fn run(seed: u64, setting: &Setting) {
     for _ in 0..setting.steps {
         let which = random.below(2) as usize;
         let conn = &ours[which];
-        let command = match random.below(40) {
+        let command = match random.below(41) {
+            40 if random.below(4) == 0 => {
+                check_after_crash(&path, &mut random, setting);
+                continue;
+            }
             0 => "BEGIN",
             1 => "SAVEPOINT s",
             2 => "ROLLBACK TO s",
