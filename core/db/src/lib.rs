@@ -18,6 +18,7 @@ mod inspect;
 pub mod join;
 pub mod key;
 pub mod keyfile;
+mod later;
 pub mod life;
 pub mod log_error;
 pub mod merge;
