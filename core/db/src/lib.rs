@@ -19,6 +19,7 @@ mod inspect;
 pub mod join;
 pub mod key;
 pub mod keyfile;
+mod later;
 pub mod life;
 pub mod log_error;
 pub mod merge;
