@@ -22,7 +22,7 @@ declare namespace Database {
 		SerializeOptions, BackupProgress, BackupMetadata, BackupOptions, FunctionOptions, RegistrationOptions, AggregateOptions,
 		TableDefinition,
 		KithStatus, KithMember, KithOpenOptions, KithInviteOptions, KithJoinOptions, KithWatchOptions, KithSession, KithPeerStatus,
-		KithPeerEvents, KithPeer, KithWatchCallback, Kith,
+		KithPeerEvents, KithPeer, KithWatchCallback, KithChange, KithCellChange, KithSyncName, KithToldOf, KithEvents, Kith,
 	};
 
 	interface DatabaseConstructor {
@@ -301,6 +301,48 @@ declare namespace Database {
 		off<Name extends keyof KithPeerEvents>(name: Name, listener: (...given: KithPeerEvents[Name]) => void): this;
 	}
 
+	/** Entries of the log that were merged into a table, one at a time: written here and sealed, or received. */
+	interface KithChange {
+		/** The number under which the entry arrived here. */
+		entry: number;
+		table: string;
+		/** The device that wrote it; null if its admission is not known. */
+		device: string | null;
+		isOwn: boolean;
+		/** What it wrote, cell by cell, as in kith_changes. */
+		changes: KithCellChange[];
+	}
+
+	interface KithCellChange {
+		operation: 'insert' | 'update' | 'delete' | 'move';
+		/** The row's key, as SQL. */
+		rowKey: string;
+		/** The column that was written, if one was. */
+		column: string | null;
+		value: unknown;
+		writtenAt: string | null;
+	}
+
+	/** What peers tell of what they do with the log; the rest of KithPeerEvents is about peers. */
+	type KithSyncName =
+		| 'progress' | 'caught-up' | 'in-step' | 'sealed' | 'applied' | 'triggers-left-out' | 'torn' | 'forged' | 'damaged' | 'fork'
+		| 'clock-ahead' | 'new-incarnation' | 'written-anew' | 'receiving-paused' | 'receiving-resumed' | 'delayed';
+
+	/** An event of a peer as one object: which it is, of which peer, and what the peer's listeners are given. */
+	type KithToldOf<Name extends keyof KithPeerEvents> = {
+		[Each in Name]: { event: Each; peerId: string } & (KithPeerEvents[Each] extends [infer About] ? About : {});
+	}[Name];
+
+	/** The events of `db.kith`, by name, with what listeners are given. */
+	interface KithEvents {
+		change: [change: KithChange];
+		/** A row of kith_conflicts that was not there before. */
+		conflict: [conflict: Record<string, unknown>];
+		/** Of peers that `db.kith.open` has started; `failed` is what a peer's own listeners hear of as `error`. */
+		peer: [about: KithToldOf<Exclude<keyof KithPeerEvents, KithSyncName | 'error'>> | { event: 'failed'; peerId: string; reason: string }];
+		sync: [about: KithToldOf<KithSyncName>];
+	}
+
 	/** Called with the rows, or if the query failed with `undefined` and the error. */
 	type KithWatchCallback<Row> = (rows: Row[] | undefined, error?: Error) => unknown;
 
@@ -453,9 +495,9 @@ declare namespace Database {
 		readonly isReplica: boolean;
 		/** Founds a workspace in the open database; statements prepared before are closed, live queries end. */
 		init(options: { name: string }): Database;
-		/** Has the writes to a table, or with `*` to all tables that are fit, recorded and merged. */
+		/** Has the writes to a table, or with `*` to all tables that are fit, now and later, recorded and merged. */
 		sync(table: string, options?: Record<string, unknown>): unknown;
-		/** Takes a table out again. */
+		/** Takes a table out again; with `*` none, but tables that are made from now on are no longer taken in. */
 		unsync(table: string): void;
 		/** Tells what this database is to the workspace. */
 		status(): KithStatus;
@@ -479,6 +521,10 @@ declare namespace Database {
 		join(ticket: string, options: KithJoinOptions): Promise<Database>;
 		/** Runs a query now and whenever the database has changed; returns the function that ends it. */
 		watch<Row = unknown>(sql: string, callback: KithWatchCallback<Row>, options?: KithWatchOptions): () => void;
+		/** Has a listener be called when something happens to the workspace; listeners do not keep the program from ending. */
+		on<Name extends keyof KithEvents>(name: Name, listener: (...given: KithEvents[Name]) => void): this;
+		once<Name extends keyof KithEvents>(name: Name, listener: (...given: KithEvents[Name]) => void): this;
+		off<Name extends keyof KithEvents>(name: Name, listener: (...given: KithEvents[Name]) => void): this;
 		watch<Row = unknown>(
 			sql: string,
 			parameters: unknown[] | Record<string, unknown> | undefined,
