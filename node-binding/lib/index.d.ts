@@ -23,6 +23,8 @@ declare namespace Database {
 		TableDefinition,
 		KithStatus, KithMember, KithOpenOptions, KithInviteOptions, KithJoinOptions, KithWatchOptions, KithSession, KithPeerStatus,
 		KithPeerEvents, KithPeer, KithWatchCallback, KithChange, KithCellChange, KithSyncName, KithToldOf, KithEvents, Kith,
+		KithWhere, KithWhereValue, KithTextSearchOptions, KithTextHit, KithFuzzySearchOptions, KithFuzzyHit, KithHybridSearchOptions, KithHybridHit,
+		KithEdgeTable, KithNodeTable, KithGraphDefinition, KithGraphId, KithGraphValue, KithGraphCondition, KithGraphOptions, KithWalkOptions, KithGraph,
 	};
 
 	interface DatabaseConstructor {
