@@ -97,7 +97,7 @@ fn are_triggers_off(conn: &Connection) -> rusqlite::Result<bool> {
 }
 
 /// Reads the number that SQLite changes with every change of the file that this connection has made or seen.
-fn data_version(db: *mut ffi::sqlite3) -> u32 {
+pub(super) fn data_version(db: *mut ffi::sqlite3) -> u32 {
     let mut version: u32 = 0;
     // SAFETY: the handle is open, and SQLite writes an unsigned 32-bit number to the place.
     unsafe {

@@ -19,6 +19,7 @@ mod currency;
 mod flush;
 mod hook;
 mod journal;
+mod kept;
 mod reasons;
 mod selftest;
 mod shape;
@@ -193,6 +194,7 @@ impl Capture {
 
     /// Makes the hook and the authorizer ignore what this connection does until the guard is dropped.
     pub fn suspend(&self) -> SuspendGuard {
+        self.state.sections.fetch_add(1, Ordering::Relaxed);
         self.state.suspended.fetch_add(1, Ordering::Relaxed);
         SuspendGuard { state: Arc::clone(&self.state) }
     }
@@ -202,6 +204,7 @@ impl Capture {
     ///
     /// The guard borrows nothing, so that the connection's owner stays free to be changed; it must go before the connection does.
     pub fn internal(&self, conn: &Connection) -> InternalGuard {
+        self.state.sections.fetch_add(1, Ordering::Relaxed);
         self.state.internal.fetch_add(1, Ordering::Relaxed);
         let saved = self.check_connection(conn).is_ok().then(|| self.state.counters.begin(conn));
         InternalGuard { state: Arc::clone(&self.state), saved }
