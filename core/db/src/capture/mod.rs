@@ -170,6 +170,21 @@ impl Capture {
         Ok(self.state.currency.expect(conn, version)?)
     }
 
+    /// Tells whether the file was, for all that SQLite has met, not changed by others since what capture was told was last looked at.
+    ///
+    /// Asks SQLite for one number and reads nothing of the file. The transaction that follows looks when it commits, and is refused
+    /// if anything about the tables is different.
+    pub(crate) fn assume(&self, conn: &Connection) -> bool {
+        self.check_connection(conn).is_ok() && self.state.currency.assume(self.state.db)
+    }
+
+    /// Notes that whoever runs a statement looks at the file himself.
+    pub(crate) fn look(&self, conn: &Connection) {
+        if self.check_connection(conn).is_ok() {
+            self.state.currency.look();
+        }
+    }
+
     /// Tells, once, that a statement was prepared that changes the schema, so that the registry may be out of date.
     pub fn needs_refresh(&self) -> bool {
         self.state.schema_touched.swap(false, Ordering::Relaxed)
