@@ -2,6 +2,7 @@
 
 mod changes;
 mod content;
+mod cursor;
 mod declaration;
 mod distance;
 mod engine;
@@ -10,7 +11,9 @@ mod keys;
 mod map;
 mod module;
 mod overlay;
+mod plan;
 mod rows;
+mod search;
 mod shared;
 mod snapshot;
 mod stats;
