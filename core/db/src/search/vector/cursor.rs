@@ -91,9 +91,7 @@ impl Cursor<'_> {
                 return Err(error("kith_vector: say how many rows: AND k = 10, or ORDER BY distance LIMIT 10"));
             }
         };
-        if !(0..=COUNT_MAX).contains(&count) {
-            return Err(error(format!("kith_vector: {count} rows cannot be asked for; 0 to {COUNT_MAX} can")));
-        }
+        let count = self::count(count)?;
         let ef = self.asked[1].map(|ef| {
             usize::try_from(ef).ok().filter(|ef| *ef > 0 && *ef as i64 <= COUNT_MAX).ok_or_else(|| {
                 error(format!(
@@ -101,15 +99,20 @@ impl Cursor<'_> {
                 ))
             })
         });
-        let request =
-            Request { embedding: embedding.unwrap_or_default(), count: count as usize, ef: ef.transpose()?, filter };
+        let request = Request { embedding: embedding.unwrap_or_default(), count, ef: ef.transpose()?, filter };
         self.hits = view.search(&request).map_err(of)?;
         Ok(())
     }
 }
 
+/// Checks the number of rows that are asked for.
+pub(super) fn count(count: i64) -> rusqlite::Result<usize> {
+    let checked = usize::try_from(count).ok().filter(|_| count <= COUNT_MAX);
+    checked.ok_or_else(|| error(format!("kith_vector: {count} rows cannot be asked for; 0 to {COUNT_MAX} can")))
+}
+
 /// Reads the embedding that is searched for.
-fn query(arguments: &Filters<'_>, index: usize, view: &View) -> rusqlite::Result<Vec<f32>> {
+pub(super) fn query(arguments: &Filters<'_>, index: usize, view: &View) -> rusqlite::Result<Vec<f32>> {
     let options = &view.declaration.options;
     let subtype = arguments.get_subtype(index);
     let element = Element::of_subtype(subtype);

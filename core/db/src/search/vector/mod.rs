@@ -20,6 +20,7 @@ mod stats;
 mod table;
 #[cfg(test)]
 mod tests;
+mod top_k;
 mod value;
 mod view;
 
@@ -37,8 +38,9 @@ const TABLES: &str = "SELECT name FROM main.sqlite_schema WHERE type = 'table' A
 /// SQLite's, of which there is none but want of memory.
 pub(crate) fn register(conn: &Connection) -> rusqlite::Result<()> {
     functions::register(conn)?;
-    let held = Arc::default();
+    let held = Arc::<table::Held>::default();
     module::register(conn, &held)?;
+    top_k::register(conn, Arc::clone(&held))?;
     stats::register(conn, held)
 }
 
