@@ -51,6 +51,14 @@ fn main() {
     );
     println!("memory beyond embeddings: {:.1} MB; {:?}", graph.memory_bytes() as f64 / 1e6, graph.check());
 
+    for ef in [32, 64, 128] {
+        let lost = slots.iter().step_by(5).filter(|&&slot| {
+            let query = store.prepare_slot(slot);
+            let found = rank(&store, &query, graph.search(&Question { store: &store, query: &query }, ef), 1);
+            found[0].distance > 1e-5
+        });
+        println!("ef {ef}: {} of {} do not find themselves", lost.count(), slots.len() / 5);
+    }
     let queries = read(queries);
     let queries: Vec<&[f32]> = queries.chunks_exact(dimensions).take(1_000).collect();
     let truth: Vec<Vec<Neighbour>> =

@@ -46,7 +46,9 @@ pub mod recall;
 pub mod rows;
 pub mod scan;
 pub mod slots;
+pub mod snapshot;
 pub mod store;
 pub mod tiered;
+pub mod tuning;
 
 pub use codes::PreparedQuery;

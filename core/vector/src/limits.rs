@@ -24,3 +24,6 @@ pub const GRAPH_FROM: usize = 20_000;
 
 /// Embeddings from which a graph that was asked for is built at once and not by single inserts.
 pub const BUILD_FROM: usize = 1_000;
+
+/// Candidates of a walk at most that tuning tries.
+pub const EF_MAX: usize = 4_096;

@@ -134,7 +134,7 @@ impl Graph {
         self.neighbours(slot, layer).find(|&to| !self.may_name(slot, to, layer) || !seen.insert(to))
     }
 
-    fn may_name(&self, from: u32, to: u32, layer: u8) -> bool {
+    pub(super) fn may_name(&self, from: u32, to: u32, layer: u8) -> bool {
         from != to && self.is_point(to) && self.level(to) >= layer
     }
 

@@ -20,6 +20,7 @@ mod lists;
 mod points;
 mod pool;
 mod remove;
+mod save;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use build::Progress;
 pub use check::GraphFault;
 pub use points::{Points, Question, Target};
+pub use save::GraphSections;
 
 use crate::index::IndexOptions;
 use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN, EF_CONSTRUCTION_MAX};

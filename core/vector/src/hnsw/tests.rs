@@ -140,7 +140,7 @@ fn recall(graph: &Graph, points: &Plain, ef: usize) -> f64 {
 
 fn assert_all_find_themselves(graph: &Graph, points: &Plain) {
     for slot in graph.slots() {
-        let answer = graph.search(&Asked(points, points.at(slot.0)), 20);
+        let answer = graph.search(&Asked(points, points.at(slot.0)), 64);
         assert!(
             answer.first().is_some_and(|&first| points.at(first.0) == points.at(slot.0)),
             "{slot:?} found {answer:?}"

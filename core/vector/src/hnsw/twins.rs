@@ -24,10 +24,20 @@ impl Graph {
             return false;
         };
         self.set_level(slot, TWIN);
-        let _turn = self.turn(equal);
-        self.link(slot, self.next_twin(equal));
-        self.link(equal, slot);
+        self.hang(equal, slot);
         true
+    }
+
+    /// Hangs a twin on its point.
+    pub(super) fn hang(&self, point: u32, twin: u32) {
+        let _turn = self.turn(point);
+        self.link(twin, self.next_twin(point));
+        self.link(point, twin);
+    }
+
+    /// Says whether a twin hangs on no point.
+    pub(super) fn is_loose(&self, twin: u32) -> bool {
+        self.parent(twin) == NONE
     }
 
     fn link(&self, one: u32, next: u32) {

@@ -10,11 +10,12 @@ use super::visited::Scratch;
 use crate::slots::Slot;
 
 impl Graph {
-    /// Returns about the `ef` slots nearest to a target, the nearest first.
+    /// Returns about the `ef` slots nearest to a target, the nearest first; all of them if there are no more than `ef`, since the walk
+    /// also begins at the root.
     pub fn search(&self, target: &impl Target, ef: usize) -> Vec<Slot> {
         let Some(start) = self.descend(target, 0) else { return Vec::new() };
         self.scratches.with(|scratch| {
-            self.walk(target, &[start], ef, 0, scratch);
+            self.walk(target, &[start, self.root], ef, 0, scratch);
             let found = scratch.pool.keys().map(point);
             found.flat_map(|found| [found].into_iter().chain(self.twins_of(found))).take(ef).map(Slot).collect()
         })
@@ -36,9 +37,8 @@ impl Graph {
             pool.begin(ef);
             let mut spent = 0;
             let mut ahead = BinaryHeap::new();
-            visited.insert(start);
             fresh.clear();
-            fresh.push(start);
+            fresh.extend([start, self.root].into_iter().filter(|&start| visited.insert(start)));
             loop {
                 spent += fresh.len();
                 for &found in &*fresh {

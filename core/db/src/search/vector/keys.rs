@@ -5,6 +5,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use kithdb_log::{Collation, Reader, ValueRef};
 use kithdb_vector::slots::Slot;
+use kithdb_vector::snapshot::Keys;
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef as SqlValue};
 
@@ -99,6 +100,23 @@ impl Key {
         parts
     }
 
+    /// Returns the bytes of the key in a saved index.
+    pub(super) fn to_saved(&self) -> Vec<u8> {
+        match self {
+            Self::Integer(number) => [&[0][..], &number.to_le_bytes()].concat(),
+            Self::Encoded(bytes) => [&[1][..], bytes].concat(),
+        }
+    }
+
+    /// Reads what [`Self::to_saved`] returned.
+    pub(super) fn of_saved(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (0, rest) => Some(Self::Integer(i64::from_le_bytes(rest.try_into().ok()?))),
+            (1, rest) => Some(Self::Encoded(rest.into())),
+            _ => None,
+        }
+    }
+
     /// Returns the key as one value: a composite one as a JSON array.
     pub(super) fn shown(&self) -> Value {
         shown(self.parts().into_iter().map(|part| owned(part.0)).collect())
@@ -149,6 +167,38 @@ pub(super) struct KeyMap {
 }
 
 impl KeyMap {
+    /// Takes over keys that were saved with their slots, which ascend.
+    pub(super) fn of_saved(slots: Vec<Slot>, keys: Keys) -> Self {
+        let keys: Box<dyn Iterator<Item = Key>> = match keys {
+            Keys::Integers(keys) => Box::new(keys.into_iter().map(Key::Integer)),
+            Keys::Bytes(keys) => Box::new(keys.into_iter().map(|key| Key::Encoded(key.into()))),
+        };
+        let mut map = Self::default();
+        for (slot, key) in slots.into_iter().zip(keys) {
+            while map.keys.len() < slot.0 as usize {
+                map.free.push(Slot(map.keys.len() as u32));
+                map.keys.push(None);
+            }
+            map.slots.insert(key.clone(), slot);
+            map.keys.push(Some(key));
+        }
+        map
+    }
+
+    /// Returns the keys in the order of their slots.
+    pub(super) fn to_saved(&self) -> Keys {
+        let mut keys = self.keys.iter().flatten().peekable();
+        match keys.peek() {
+            Some(Key::Integer(_)) => Keys::Integers(
+                keys.filter_map(|key| if let Key::Integer(number) = key { Some(*number) } else { None }).collect(),
+            ),
+            _ => Keys::Bytes(
+                keys.filter_map(|key| if let Key::Encoded(bytes) = key { Some(bytes.to_vec()) } else { None })
+                    .collect(),
+            ),
+        }
+    }
+
     /// Returns the slot of a key.
     pub(super) fn slot(&self, key: &Key) -> Option<Slot> {
         self.slots.get(key).copied()
@@ -215,6 +265,21 @@ mod tests {
         assert_eq!((map.slot(&Key::Integer(7)), map.key(first)), (None, None));
         assert_eq!(map.claim(&Key::Integer(9)), first);
         assert_eq!(map.used().collect::<Vec<_>>(), [first, second]);
+    }
+
+    #[test]
+    fn saved_keys_come_back_to_their_slots() {
+        let mut map = KeyMap::default();
+        for number in 0..5 {
+            map.claim(&Key::Integer(number * 10));
+        }
+        map.release(&Key::Integer(0));
+        map.release(&Key::Integer(30));
+        let again = KeyMap::of_saved(map.used().collect(), map.to_saved());
+        assert_eq!((&again.slots, again.keys.len(), again.free.len()), (&map.slots, 5, 2));
+        for key in [Key::Integer(-5), Key::Encoded(Box::new([1, 2]))] {
+            assert_eq!(Key::of_saved(&key.to_saved()), Some(key));
+        }
     }
 
     #[test]

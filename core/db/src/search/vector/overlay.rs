@@ -10,6 +10,7 @@ use super::changes::Mark;
 use super::content::Content;
 use super::keys::{Key, KeyHash};
 use super::rows::Rows;
+use super::shared::State;
 
 /// See the module.
 pub(super) struct Overlay {
@@ -21,13 +22,17 @@ pub(super) struct Overlay {
     pub(super) hidden: SlotSet,
     /// The place of the index that this lies over.
     pub(super) base: Mark,
+    /// How often the index had forgotten rows then.
+    pub(super) forgotten: u64,
     /// The last change that the reader sees.
     pub(super) last: Mark,
 }
 
 impl Overlay {
-    pub(super) fn new(rows: Rows, base: Mark, last: Mark) -> Self {
-        Self { rows, touched: HashSet::default(), hidden: SlotSet::default(), base, last }
+    /// Begins one over an index, for a reader that sees the changes up to `last`.
+    pub(super) fn new(rows: Rows, base: &State, last: Mark) -> Self {
+        let (touched, hidden) = (HashSet::default(), SlotSet::default());
+        Self { rows, touched, hidden, base: base.applied, forgotten: base.forgotten, last }
     }
 
     /// Reads changed rows as the reader sees them.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kithdb_vector::error::EmbeddingError;
 use kithdb_vector::index::{EmbeddingIndex, Query};
 use kithdb_vector::slots::{Slot, SlotSet};
+use kithdb_vector::snapshot::Keys;
 use kithdb_vector::tiered::TieredIndex;
 
 use super::content::Found;
@@ -13,11 +14,14 @@ use super::keys::{Key, KeyMap};
 /// Left-out rows of which the reason is kept; of the others only the number.
 const REASONS_MAX: usize = 1000;
 
+/// Rows that were left out, with the reasons as far as they are kept.
+pub(super) type Refused = BTreeMap<Key, Option<String>>;
+
 /// See the module.
 pub(super) struct Rows {
     index: TieredIndex,
     keys: KeyMap,
-    refused: BTreeMap<Key, Option<String>>,
+    refused: Refused,
 }
 
 /// A row and how far it is.
@@ -30,6 +34,21 @@ pub(super) struct Near {
 impl Rows {
     pub(super) fn new(index: TieredIndex) -> Self {
         Self { index, keys: KeyMap::default(), refused: BTreeMap::new() }
+    }
+
+    /// Takes over what was saved.
+    pub(super) const fn of_saved(index: TieredIndex, keys: KeyMap, refused: Refused) -> Self {
+        Self { index, keys, refused }
+    }
+
+    /// Returns the keys in the order of their slots, as they are saved.
+    pub(super) fn saved_keys(&self) -> Keys {
+        self.keys.to_saved()
+    }
+
+    /// Says whether the keys are integers.
+    pub(super) fn has_integer_keys(&self) -> bool {
+        matches!(self.keys.used().next().and_then(|slot| self.keys.key(slot)), Some(Key::Integer(_)))
     }
 
     /// Makes the index hold what a row holds now.
@@ -87,7 +106,7 @@ impl Rows {
     }
 
     /// Returns the rows that were left out, with the reasons as far as they are kept.
-    pub(super) const fn refused(&self) -> &BTreeMap<Key, Option<String>> {
+    pub(super) const fn refused(&self) -> &Refused {
         &self.refused
     }
 

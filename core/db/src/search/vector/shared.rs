@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) applied: Mark,
     /// The last of the applied changes, after the place that the first reading began at.
     recent: VecDeque<Change>,
+    /// How often rows were forgotten.
+    pub(super) forgotten: u64,
 }
 
 impl State {
@@ -41,7 +43,7 @@ impl State {
             Ok(())
         })?;
         let applied = changes::last(conn, name)?;
-        Ok(Self { rows, applied, recent: VecDeque::from([Change { mark: applied, key: None }]) })
+        Ok(Self { rows, applied, recent: VecDeque::from([Change { mark: applied, key: None }]), forgotten: 0 })
     }
 
     /// Takes over changed rows; false if that takes reading the whole table.
@@ -66,6 +68,24 @@ impl State {
         self.recent.drain(..surplus.min(self.recent.len()));
         self.recent.extend(tail.into_iter().rev().take(RECENT_MAX).rev());
         Ok(true)
+    }
+
+    /// Takes rows out that were gone at the place that the index is at, though no trigger was told: a REPLACE had displaced them.
+    ///
+    /// A reader whose snapshot is older may still have them, even one at the same place, so they count as changed.
+    pub(super) fn forget(&mut self, keys: Vec<Key>) {
+        for key in &keys {
+            self.rows.remove(key);
+        }
+        let mark = self.applied;
+        self.recent.extend(keys.into_iter().map(|key| Change { mark, key: Some(key) }));
+        self.forgotten += 1;
+    }
+
+    /// Returns the keys of rows that were forgotten at the place that the index is at.
+    pub(super) fn ghosts(&self) -> impl Iterator<Item = &Key> {
+        let place = self.recent.partition_point(|change| change.mark.sequence < self.applied.sequence);
+        self.recent.range((place + 1).min(self.recent.len())..).filter_map(|change| change.key.as_ref())
     }
 
     /// Returns the keys of the rows changed after a place; `None` if that is too long ago, or in another file.

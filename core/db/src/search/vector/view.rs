@@ -78,7 +78,7 @@ struct Known {
 struct Base<'s> {
     rows: &'s Rows,
     overlay: Option<&'s Overlay>,
-    /// The committed place that `rows` is at, if it is the shared index and nothing lies over it.
+    /// The place that `rows` is at, if it is the shared index and this reader's snapshot is committed and at that place too.
     clean: Option<Mark>,
 }
 
@@ -152,7 +152,8 @@ impl View {
             {
                 self.own = None;
                 let overlay = self.overlay.as_ref();
-                let clean = overlay.is_none().then_some(state.applied);
+                let is_at_it = overlay.is_none_or(|overlay| overlay.last == state.applied);
+                let clean = (is_committed && is_at_it).then_some(state.applied);
                 return question(&self.conn, &content, &Base { rows: &state.rows, overlay, clean });
             }
         }
@@ -175,7 +176,9 @@ impl View {
     /// Lays what this snapshot has otherwise over an index; false if the index must be moved, or does not fit at all.
     fn fits(&mut self, content: &Content, state: &State, is_committed: bool) -> Result<bool, SearchError> {
         let kept = self.overlay.take().filter(|overlay| {
-            overlay.base == state.applied && (!is_committed || overlay.last.sequence < state.applied.sequence)
+            overlay.base == state.applied
+                && overlay.forgotten == state.forgotten
+                && (!is_committed || overlay.last.sequence < state.applied.sequence)
         });
         if let Some(mut overlay) = kept
             && let Tail::Follows(new) = changes::tail(&self.conn, &self.name, content, overlay.last)?
@@ -187,16 +190,17 @@ impl View {
         }
         let exact = engine::make_exact(&self.declaration.options).map_err(SearchError::Index)?;
         match changes::tail(&self.conn, &self.name, content, state.applied)? {
-            Tail::Follows(new) if new.is_empty() => Ok(true),
-            Tail::Follows(new) if !is_committed => {
-                let mut overlay = Overlay::new(Rows::new(exact), state.applied, state.applied);
+            Tail::Follows(new) if new.is_empty() && state.ghosts().next().is_none() => Ok(true),
+            Tail::Follows(new) if !is_committed || new.is_empty() => {
+                let mut overlay = Overlay::new(Rows::new(exact), state, state.applied);
+                overlay.add(&self.conn, content, &state.rows, state.ghosts())?;
                 let fits = self.lay(content, state, &mut overlay, &new)?;
                 self.overlay = fits.then_some(overlay);
                 Ok(fits)
             }
             Tail::Older(mark) => {
                 let Some(keys) = state.changed_after(mark) else { return Ok(false) };
-                let mut overlay = Overlay::new(Rows::new(exact), state.applied, mark);
+                let mut overlay = Overlay::new(Rows::new(exact), state, mark);
                 overlay.add(&self.conn, content, &state.rows, keys)?;
                 self.overlay = Some(overlay);
                 Ok(true)
@@ -285,19 +289,12 @@ impl View {
             }
         })?;
         if let Some(clean) = clean.filter(|_| !ghosts.is_empty()) {
-            self.forget(clean, &ghosts);
-        }
-        Ok(hits)
-    }
-
-    /// Takes rows out of the index that were gone at a place in the changes.
-    fn forget(&self, mark: Mark, keys: &[Key]) {
-        let mut guard = self.shared.write();
-        if let Some(state) = guard.as_mut().filter(|state| state.applied == mark) {
-            for key in keys {
-                state.rows.remove(key);
+            let mut guard = self.shared.write();
+            if let Some(state) = guard.as_mut().filter(|state| state.applied == clean) {
+                state.forget(ghosts);
             }
         }
+        Ok(hits)
     }
 
     /// Lists the rows that have an embedding, or those of the filter that have.

@@ -94,12 +94,14 @@ fn check(conn: &Connection, random: &mut Random, setting: &Setting) -> (usize, u
 
 fn write(conn: &Connection, random: &mut Random, setting: &Setting) {
     let rows = setting.rows;
-    let (id, other, part, value) = (random.below(rows), random.below(rows), random.below(10), random.value());
-    let name = |id: u64| match setting.key.starts_with("INTEGER") {
-        true => Value::Integer(id as i64),
+    let mut number = |limit| random.below(limit) as i64;
+    let (id, other, part) = (number(rows), number(rows), number(10));
+    let value = random.value();
+    let name = |id: i64| match setting.key.starts_with("INTEGER") {
+        true => Value::Integer(id),
         false => Value::Text(format!("Name {id}")),
     };
-    let result = match random.below(12) {
+    let result = match random.below(13) {
         0..3 => conn.execute("INSERT OR IGNORE INTO docs VALUES(?1, ?2, ?3, ?4)", params![name(id), part, id, value]),
         3..6 => conn.execute("UPDATE docs SET embedding = ?2 WHERE name = ?1", params![name(id), value]),
         6 => conn.execute("DELETE FROM docs WHERE name = lower(?1)", [name(id)]),
@@ -107,6 +109,8 @@ fn write(conn: &Connection, random: &mut Random, setting: &Setting) {
         // Displaces the row that has the other number, without a trigger's being told.
         8 => conn.execute("INSERT OR REPLACE INTO docs VALUES(?1, ?2, ?3, ?4)", params![name(id), part, other, value]),
         9 => conn.execute("UPDATE docs SET part = ?2 WHERE name = ?1", params![name(id), part]),
+        // The same, and nothing is noted of the row that stays.
+        11 => conn.execute("UPDATE OR REPLACE docs SET number = ?2 WHERE name = ?1", params![name(id), other]),
         10 => conn.execute("DELETE FROM docs WHERE number BETWEEN ?1 AND ?1 + 5", [id]),
         _ => conn.execute(
             "INSERT INTO docs VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET embedding = excluded.embedding",

@@ -108,6 +108,11 @@ fn rows_displaced_by_replace_are_not_answered() {
     let sql = "SELECT rowid FROM doc_vectors WHERE embedding MATCH '[0,0]' AND k = 2";
     assert_eq!(ids(&conn, sql, []), [2, 3]);
     assert_eq!(ids(&conn, "SELECT indexed FROM kith_vector_stats", []), [3]);
+    // Nothing is noted of this one, which is undone.
+    conn.execute_batch("BEGIN; UPDATE OR REPLACE docs SET name = 'b' WHERE id = 4").unwrap();
+    assert_eq!(near(&conn), [3, 4]);
+    conn.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(near(&conn), [2, 3, 4]);
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! Reading a snapshot, whoever wrote it.
+
+use std::sync::Arc;
+
+use super::header::{
+    ALIGNMENT, BASE, CODES, EXACT, HEADER_BYTES, KEYS, LEVELS, NOTES, OCCUPIED, SCALARS, SECTIONS, SnapshotHeader,
+    TWINS, UPPER, read_header,
+};
+use super::{Keys, SnapshotError};
+use crate::hnsw::{Graph, GraphSections};
+use crate::rows::ForeignBytes;
+use crate::slots::{Slot, SlotSet};
+use crate::store::{EmbeddingStore, ForeignParts, ForeignRows};
+
+/// How much of a snapshot is read to verify its checksums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// All of it.
+    Whole,
+    /// All but the exact floats, most of a snapshot by far, so that a large one opens at once. Bits that changed there can make a
+    /// distance wrong, nothing else.
+    ButFloats,
+}
+
+/// What was saved.
+pub struct Snapshot {
+    /// What the first bytes say.
+    pub header: SnapshotHeader,
+    /// The keys of the occupied slots.
+    pub keys: Keys,
+    /// The embeddings; they stay in the bytes where those begin on a multiple of 64 in memory.
+    pub store: EmbeddingStore,
+    /// The graph, if there was one.
+    pub graph: Option<Graph>,
+    /// What else the owner saved.
+    pub notes: Vec<u8>,
+}
+
+/// Reads a snapshot.
+///
+/// # Errors
+/// The bytes are none, are of another version, or are damaged.
+pub fn decode(bytes: &ForeignBytes, depth: Depth) -> Result<Snapshot, SnapshotError> {
+    if cfg!(target_endian = "big") {
+        return Err(SnapshotError::ByteOrder);
+    }
+    let all: &[u8] = (**bytes).as_ref();
+    let header = read_header(all)?;
+    let mut sections = [&[][..]; SECTIONS.len()];
+    let mut start = (HEADER_BYTES as u64).next_multiple_of(ALIGNMENT);
+    for (number, place) in header.sections.iter().enumerate() {
+        let damaged = SnapshotError::Damaged { part: SECTIONS[number] };
+        let end = place.start.checked_add(place.len).ok_or(damaged.clone())?;
+        let range = usize::try_from(place.start).ok().zip(usize::try_from(end).ok());
+        let section = range.and_then(|(start, end)| all.get(start..end)).ok_or(damaged.clone())?;
+        let is_verified = number != EXACT || depth == Depth::Whole;
+        if place.start != start || (is_verified && *blake3::hash(section).as_bytes() != place.hash) {
+            return Err(damaged);
+        }
+        sections[number] = section;
+        start = end.next_multiple_of(ALIGNMENT);
+    }
+    let damaged = |section: usize| SnapshotError::Damaged { part: SECTIONS[section] };
+    let occupied = occupied(sections[OCCUPIED], &header).ok_or(damaged(OCCUPIED))?;
+    let keys = Keys::from_bytes(sections[KEYS], header.len, header.has_integer_keys)?;
+
+    let empty = EmbeddingStore::new(&header.options).map_err(|_| SnapshotError::Damaged { part: "header" })?;
+    for (section, row_bytes) in [
+        (CODES, empty.code_bytes()),
+        (SCALARS, empty.scalars_bytes()),
+        (EXACT, header.options.dimensions * size_of::<f32>()),
+    ] {
+        if Some(sections[section].len()) != header.rows.checked_mul(row_bytes) {
+            return Err(damaged(section));
+        }
+    }
+    let rows_of =
+        |section: usize| ForeignRows { bytes: Arc::clone(bytes), start: header.sections[section].start as usize };
+    let parts = ForeignParts {
+        rows: header.rows,
+        occupied,
+        codes: rows_of(CODES),
+        scalars: rows_of(SCALARS),
+        exact: rows_of(EXACT),
+    };
+    let store = EmbeddingStore::with_foreign(&header.options, parts).map_err(|_| damaged(EXACT))?;
+
+    let graph = if header.has_graph {
+        let [levels, base, upper, twins] = [LEVELS, BASE, UPPER, TWINS].map(|section| sections[section].to_vec());
+        let graph = Graph::from_sections(&header.options, &GraphSections { levels, base, upper, twins })?;
+        if !graph.slots().eq(store.occupied().iter()) {
+            return Err(damaged(LEVELS));
+        }
+        Some(graph)
+    } else {
+        None
+    };
+    Ok(Snapshot { keys, store, graph, notes: sections[NOTES].to_vec(), header })
+}
+
+/// Reads the bits of the occupied slots, which must be as many as the header says.
+fn occupied(bytes: &[u8], header: &SnapshotHeader) -> Option<SlotSet> {
+    let (words, rest) = bytes.as_chunks();
+    if !rest.is_empty() || words.len() > header.rows.div_ceil(64) {
+        return None;
+    }
+    let mut slots = SlotSet::default();
+    for (word, first) in words.iter().zip((0u32..).step_by(64)) {
+        let mut bits = u64::from_le_bytes(*word);
+        while bits != 0 {
+            slots.insert(Slot(first + bits.trailing_zeros()));
+            bits &= bits - 1;
+        }
+    }
+    let is_within = slots.last().is_none_or(|last| (last.0 as usize) < header.rows);
+    (is_within && slots.len() == header.len).then_some(slots)
+}
