@@ -1,5 +1,7 @@
 //! What can be typed: every command with its arguments, its help and one example that pastes.
 
+pub mod graph;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -123,6 +125,13 @@ pub enum Command {
     #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith verify notes.db")]
     Verify(Verify),
 
+    /// Ask about a graph over tables: what is reached, neighbours, paths, components, ranks.
+    ///
+    /// A graph is declared over any edge table, or found in foreign keys. Options that are not listed
+    /// here go into --options, as the SQL functions take them.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith graph notes.db traverse social 42 --depth 3 --type knows")]
+    Graph(graph::Graph),
+
     /// Check what sync needs on this machine, and the files of a database.
     #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith doctor notes.db")]
     Doctor(Doctor),
@@ -149,6 +158,7 @@ impl Command {
             Self::Join(arguments) => Some(&arguments.file),
             Self::Sync(arguments) => Some(&arguments.file),
             Self::Log(arguments) => Some(&arguments.file),
+            Self::Graph(arguments) => Some(&arguments.file),
             Self::Doctor(arguments) => arguments.file.as_deref(),
             Self::Members(arguments)
             | Self::Status(arguments)

@@ -22,6 +22,19 @@ fn demo_on_the_extract_ends_with_equal_files() {
         assert!(contests.iter().any(|contest| contest["winner"] == winner), "{report:#}");
     }
     assert!(contests.iter().all(|contest| contest["later_stamp_won"] == true), "{report:#}");
+    // The chain of hypernyms is followed again here, word by word, in the phone's file.
+    let hypernyms: Vec<_> =
+        report["graph"]["hypernyms"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert!(hypernyms.len() > 3 && hypernyms.last() == Some(&"entity"), "{report:#}");
+    let phone = Connection::open(place.path("demo").join("phone.db")).unwrap();
+    for pair in hypernyms.windows(2) {
+        let sql = "SELECT count(*) FROM words a JOIN senses s ON s.word = a.id JOIN relations r ON r.source = s.synset
+                     JOIN senses t ON t.synset = r.target JOIN words b ON b.id = t.word
+                   WHERE a.lemma = ?1 AND b.lemma = ?2 AND r.kind IN ('hypernym', 'instance_hypernym')";
+        let found: i64 = phone.query_row(sql, [pair[0], pair[1]], |row| row.get(0)).unwrap();
+        assert!(found > 0, "{pair:?} in {report:#}");
+    }
+    assert!(report["graph"]["shortest_path"].as_array().unwrap().len() > 2, "{report:#}");
     // The comparison is done again here, with nothing of the demo's.
     let dump = |name: &str| -> Vec<String> {
         let conn = Connection::open(place.path("demo").join(name)).unwrap();

@@ -17,6 +17,7 @@ const COMMANDS: [&str; 15] = [
     "conflicts",
     "peers",
     "verify",
+    "graph",
     "doctor",
     "demo",
     "completions",

@@ -9,5 +9,5 @@ export type {
 	DatabaseConstructor, Options, RunResult, ColumnDefinition, Statement, Transaction, PragmaOptions, SerializeOptions, BackupProgress,
 	BackupMetadata, BackupOptions, FunctionOptions, RegistrationOptions, AggregateOptions, TableDefinition,
 	KithStatus, KithMember, KithOpenOptions, KithInviteOptions, KithJoinOptions, KithWatchOptions, KithSession, KithPeerStatus,
-	KithPeerEvents, KithPeer, KithWatchCallback, Kith,
+	KithPeerEvents, KithPeer, KithWatchCallback, KithChange, KithCellChange, KithSyncName, KithToldOf, KithEvents, Kith,
 } from './index.js';

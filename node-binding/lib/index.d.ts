@@ -22,7 +22,7 @@ declare namespace Database {
 		SerializeOptions, BackupProgress, BackupMetadata, BackupOptions, FunctionOptions, RegistrationOptions, AggregateOptions,
 		TableDefinition,
 		KithStatus, KithMember, KithOpenOptions, KithInviteOptions, KithJoinOptions, KithWatchOptions, KithSession, KithPeerStatus,
-		KithPeerEvents, KithPeer, KithWatchCallback, Kith,
+		KithPeerEvents, KithPeer, KithWatchCallback, KithChange, KithCellChange, KithSyncName, KithToldOf, KithEvents, Kith,
 	};
 
 	interface DatabaseConstructor {
@@ -301,6 +301,48 @@ declare namespace Database {
 		off<Name extends keyof KithPeerEvents>(name: Name, listener: (...given: KithPeerEvents[Name]) => void): this;
 	}
 
+	/** Entries of the log that were merged into a table, one at a time: written here and sealed, or received. */
+	interface KithChange {
+		/** The number under which the entry arrived here. */
+		entry: number;
+		table: string;
+		/** The device that wrote it; null if its admission is not known. */
+		device: string | null;
+		isOwn: boolean;
+		/** What it wrote, cell by cell, as in kith_changes. */
+		changes: KithCellChange[];
+	}
+
+	interface KithCellChange {
+		operation: 'insert' | 'update' | 'delete' | 'move';
+		/** The row's key, as SQL. */
+		rowKey: string;
+		/** The column that was written, if one was. */
+		column: string | null;
+		value: unknown;
+		writtenAt: string | null;
+	}
+
+	/** What peers tell of what they do with the log; the rest of KithPeerEvents is about peers. */
+	type KithSyncName =
+		| 'progress' | 'caught-up' | 'in-step' | 'sealed' | 'applied' | 'triggers-left-out' | 'torn' | 'forged' | 'damaged' | 'fork'
+		| 'clock-ahead' | 'new-incarnation' | 'written-anew' | 'receiving-paused' | 'receiving-resumed' | 'delayed';
+
+	/** An event of a peer as one object: which it is, of which peer, and what the peer's listeners are given. */
+	type KithToldOf<Name extends keyof KithPeerEvents> = {
+		[Each in Name]: { event: Each; peerId: string } & (KithPeerEvents[Each] extends [infer About] ? About : {});
+	}[Name];
+
+	/** The events of `db.kith`, by name, with what listeners are given. */
+	interface KithEvents {
+		change: [change: KithChange];
+		/** A row of kith_conflicts that was not there before. */
+		conflict: [conflict: Record<string, unknown>];
+		/** Of peers that `db.kith.open` has started; `failed` is what a peer's own listeners hear of as `error`. */
+		peer: [about: KithToldOf<Exclude<keyof KithPeerEvents, KithSyncName | 'error'>> | { event: 'failed'; peerId: string; reason: string }];
+		sync: [about: KithToldOf<KithSyncName>];
+	}
+
 	/** Called with the rows, or if the query failed with `undefined` and the error. */
 	type KithWatchCallback<Row> = (rows: Row[] | undefined, error?: Error) => unknown;
 
@@ -373,14 +415,89 @@ declare namespace Database {
 		distance: number | null;
 	}
 
+	/** One table of edges in a graph. */
+	interface KithEdgeTable {
+		table: string;
+		/** The columns of the two ends; the table's two foreign keys if both are left out. */
+		from?: string;
+		to?: string;
+		/** The column that says what kind of edge a row is. */
+		type?: string;
+		/** What kind of edge every row is, where no column says it; the table's name by default. */
+		label?: string;
+		weight?: string;
+		/** The column that names a row; its primary key or rowid by default. */
+		id?: string;
+		/** Which of several tables of nodes the ends belong to. */
+		from_nodes?: string;
+		to_nodes?: string;
+	}
+
+	type KithNodeTable = string | { table: string; key?: string };
+
+	/** What a graph is made of: an edge table, several, or foreign keys (of all tables if none are named). */
+	type KithGraphDefinition =
+		| ({ nodes?: KithNodeTable; edges: string; undirected?: boolean } & Pick<KithEdgeTable, 'from' | 'to' | 'type' | 'weight' | 'id'>)
+		| { nodes?: KithNodeTable | KithNodeTable[]; edges: KithEdgeTable[]; undirected?: boolean }
+		| { tables?: string[]; undirected?: boolean };
+
+	type KithGraphId = number | bigint | string | Buffer | null;
+	type KithGraphValue = string | number | boolean | null;
+	type KithGraphCondition = KithGraphValue | KithGraphValue[] | Partial<
+		Record<'=' | '!=' | '<' | '<=' | '>' | '>=' | 'like' | 'glob', KithGraphValue> & Record<'in' | 'not_in', KithGraphValue[]>
+	>;
+
+	interface KithGraphOptions {
+		type?: string | number | (string | number)[];
+		/** Conditions on columns of the edge tables. */
+		edge_where?: Record<string, KithGraphCondition>;
+		/** Conditions on columns of the node tables; a node that fails them is not passed through either. */
+		node_where?: Record<string, KithGraphCondition>;
+		/** How many rows to return at most. */
+		limit?: number;
+	}
+
+	interface KithWalkOptions extends KithGraphOptions {
+		direction?: 'out' | 'in' | 'both';
+		/** The table that the id belongs to, in a graph with several tables of nodes. */
+		from_table?: string;
+	}
+
+	/** A graph over tables of the file; each method returns the rows of an SQL function. */
+	interface KithGraph {
+		readonly name: string;
+		traverse(start: KithGraphId, options?: KithWalkOptions & { depth?: number | [number, number]; unique?: 'node' | 'path' }): {
+			node: unknown; depth: number; path: string; edge: unknown; type: unknown; edge_table: string | null; node_table: string | null;
+		}[];
+		neighbors(node: KithGraphId, options?: KithWalkOptions): {
+			node: unknown; direction: 'out' | 'in' | null; edge: unknown; type: unknown; weight: unknown; edge_table: string; node_table: string | null;
+		}[];
+		shortestPath(from: KithGraphId, to: KithGraphId, options?: KithWalkOptions & { to_table?: string; weighted?: boolean; depth?: number }): {
+			step: number; node: unknown; edge: unknown; type: unknown; weight: unknown; cost: number; edge_table: string | null; node_table: string | null; path: string;
+		}[];
+		components(options?: KithGraphOptions & { strong?: boolean }): { node: unknown; component: number; size: number; node_table: string | null }[];
+		pagerank(options?: KithGraphOptions & { damping?: number; tolerance?: number; iterations?: number; weighted?: boolean }): {
+			node: unknown; rank: number; node_table: string | null;
+		}[];
+		communities(options?: KithGraphOptions & { seed?: number; resolution?: number; weighted?: boolean }): {
+			node: unknown; community: number; size: number; node_table: string | null;
+		}[];
+		/** Forgets the graph; the tables stay. */
+		drop(): void;
+	}
+
 	interface Kith {
+		/** Returns a graph by its name, declared first if a definition is given; works in a plain file too. */
+		graph(name: string, definition?: KithGraphDefinition): KithGraph;
+		/** Lists the graphs that the file declares, with the indexes that would make them quicker. */
+		graphs(): { name: string; definition: string; missing_indexes: string | null; problem: string | null }[];
 		/** Whether the database belongs to a workspace. */
 		readonly isReplica: boolean;
 		/** Founds a workspace in the open database; statements prepared before are closed, live queries end. */
 		init(options: { name: string }): Database;
-		/** Has the writes to a table, or with `*` to all tables that are fit, recorded and merged. */
+		/** Has the writes to a table, or with `*` to all tables that are fit, now and later, recorded and merged. */
 		sync(table: string, options?: Record<string, unknown>): unknown;
-		/** Takes a table out again. */
+		/** Takes a table out again; with `*` none, but tables that are made from now on are no longer taken in. */
 		unsync(table: string): void;
 		/** Tells what this database is to the workspace. */
 		status(): KithStatus;
@@ -404,6 +521,10 @@ declare namespace Database {
 		join(ticket: string, options: KithJoinOptions): Promise<Database>;
 		/** Runs a query now and whenever the database has changed; returns the function that ends it. */
 		watch<Row = unknown>(sql: string, callback: KithWatchCallback<Row>, options?: KithWatchOptions): () => void;
+		/** Has a listener be called when something happens to the workspace; listeners do not keep the program from ending. */
+		on<Name extends keyof KithEvents>(name: Name, listener: (...given: KithEvents[Name]) => void): this;
+		once<Name extends keyof KithEvents>(name: Name, listener: (...given: KithEvents[Name]) => void): this;
+		off<Name extends keyof KithEvents>(name: Name, listener: (...given: KithEvents[Name]) => void): this;
 		watch<Row = unknown>(
 			sql: string,
 			parameters: unknown[] | Record<string, unknown> | undefined,

@@ -1,7 +1,10 @@
 'use strict';
 // db.kith: what goes beyond the drop-in. What waits for others returns a promise, the rest is synchronous.
 
+const { EventEmitter } = require('events');
 const { checkString, checkOptions } = require('./check');
+const { graphOf } = require('./kith/graph');
+const { checkListener, isOfLog, eventOf, LogEvents } = require('./kith/events');
 const Live = require('./kith/live');
 const { mailboxOf } = require('./kith/mailbox');
 const { readExpires, readOptions } = require('./kith/options');
@@ -20,11 +23,16 @@ class Kith {
 	#database;
 	#inner;
 	#live;
+	#events = new EventEmitter();
+	/** Ends the events of the log, where somebody listens to them. */
+	#endLogEvents;
 
 	constructor(database, inner) {
 		this.#database = database;
 		this.#inner = inner;
-		inner.atClose = () => this.#live?.end();
+		inner.atClose = () => this.#end();
+		// Whoever hears of one event only is taken off before that is told.
+		this.#events.on('removeListener', (name) => this.#follow(name));
 	}
 
 	/** Tells whether the database belongs to a workspace. */
@@ -42,14 +50,15 @@ class Kith {
 		const { name } = options;
 		if (typeof name !== 'string') throw new TypeError('Expected the "name" option to be a string: what people know this device by');
 		const { addon, handle } = this.#inner;
-		this.#live?.end();
+		this.#end();
 		addon.found(handle, name);
 		// Their statements are among those that were closed.
 		this.#inner.transactions = undefined;
+		this.#follow('change');
 		return this.#database;
 	}
 
-	/** Has the writes to a table recorded and merged, or with `*` those to all tables that are fit; returns what came of it. */
+	/** Has the writes to a table recorded and merged, or with `*` those to all that are fit, now and later; returns what came of it. */
 	sync(table, options) {
 		checkString(table, 'first');
 		const sql = options === undefined ? 'SELECT kith_sync(?)' : 'SELECT kith_sync(?, ?)';
@@ -57,7 +66,7 @@ class Kith {
 		return JSON.parse(this.#value(sql, given));
 	}
 
-	/** Takes a table out again. */
+	/** Takes a table out again; with `*` none, but tables that are made from now on are no longer taken in. */
 	unsync(table) {
 		checkString(table, 'first');
 		this.#value('SELECT kith_unsync(?)', [table]);
@@ -87,7 +96,8 @@ class Kith {
 
 	/** Tells what this database is to the workspace: its tables, the devices, what waits and what is in conflict. */
 	status() {
-		if (!this.isReplica) return { replica: false, tables: [], members: [], peers: [], conflicts: 0 };
+		if (!this.isReplica && !this.#isOfWorkspace()) return { replica: false, tables: [], members: [], peers: [], conflicts: 0 };
+		this.#checkReplica();
 		return {
 			replica: true,
 			tables: this.#rows('SELECT * FROM kith_tables'),
@@ -97,12 +107,22 @@ class Kith {
 		};
 	}
 
+	/** Returns a graph over the tables by its name, declared first if a definition is given; the file may be a plain one. */
+	graph(name, definition) {
+		return graphOf(this.#database, name, definition);
+	}
+
+	/** Lists the graphs that the file declares: the rows of kith_graphs. */
+	graphs() {
+		return this.#database.prepare('SELECT * FROM kith_graphs').all();
+	}
+
 	/** Starts to sync the database's file; resolves to the running peer. */
 	async open(options = {}) {
 		const read = readOptions('open', options, OPEN);
 		const file = this.#file('open', { isReplica: true });
 		const { addon } = this.#inner;
-		return Peer.start(addon, mailboxOf(addon), file, read);
+		return Peer.start(addon, mailboxOf(addon), file, read, (name, about) => this.#events.emit(eventOf(name), about));
 	}
 
 	/** Makes a ticket with which one device can join; resolves to its text, which is a secret. */
@@ -128,7 +148,7 @@ class Kith {
 		if (read.name === undefined) throw new TypeError('Expected the "name" option of db.kith.join to be a string: what people know this device by');
 		const file = this.#file('join', { isReplica: false });
 		const { addon, handle } = this.#inner;
-		this.#live?.end();
+		this.#end();
 		try {
 			await mailboxOf(addon).ask((number) => addon.peerJoin(handle, number, file, ticket, JSON.stringify(read)));
 		} catch (error) {
@@ -137,6 +157,7 @@ class Kith {
 		} finally {
 			addon.reopen(handle, file);
 			this.#inner.transactions = undefined;
+			this.#follow('change');
 		}
 		return this.#database;
 	}
@@ -157,9 +178,72 @@ class Kith {
 		const statement = this.#database.prepare(sql);
 		if (!statement.reader || !statement.readonly) throw new TypeError('db.kith.watch takes a statement that returns rows and writes nothing');
 		const parameters = at === 0 || given[0] === undefined ? [] : [given[0]];
+		return this.#liveOf(file).add(statement, parameters, callback, keepAlive);
+	}
+
+	/**
+	 * Has a listener be called when something happens to the workspace: `change`, `conflict`, `peer` or `sync`.
+	 *
+	 * Listeners do not keep the program from ending.
+	 */
+	on(name, listener) {
+		checkListener('on', name, listener);
+		this.#checkFollows(name);
+		this.#events.on(name, listener);
+		this.#follow(name);
+		return this;
+	}
+
+	/** The same, for the next time only. */
+	once(name, listener) {
+		checkListener('once', name, listener);
+		this.#checkFollows(name);
+		this.#events.once(name, listener);
+		this.#follow(name);
+		return this;
+	}
+
+	/** Takes a listener off again. */
+	off(name, listener) {
+		checkListener('off', name, listener);
+		this.#events.off(name, listener);
+		return this;
+	}
+
+	#checkFollows(name) {
+		if (!isOfLog(name)) return;
+		this.#file('on', {});
+		if (!this.isReplica && this.#isOfWorkspace()) this.#checkReplica();
+	}
+
+	/** Begins or ends to look into the log, as somebody listens to what comes out of it; a plain database has none yet. */
+	#follow(name) {
+		if (!isOfLog(name)) return;
+		const isHeard = this.#events.listenerCount('change') + this.#events.listenerCount('conflict') > 0;
+		if (!isHeard) {
+			this.#endLogEvents?.();
+			this.#endLogEvents = undefined;
+		} else if (this.#endLogEvents === undefined && this.isReplica) {
+			const events = new LogEvents(this.#database, this.#events);
+			const stop = this.#liveOf(this.#file('on', {})).follow(() => events.look());
+			this.#endLogEvents = () => {
+				events.end();
+				stop();
+			};
+		}
+	}
+
+	#liveOf(file) {
 		const { addon } = this.#inner;
 		this.#live ??= new Live(this.#database, this.#inner, mailboxOf(addon), file);
-		return this.#live.add(statement, parameters, callback, keepAlive);
+		return this.#live;
+	}
+
+	/** Ends live queries and the events of the log: the connection is about to be another one, or closed. */
+	#end() {
+		this.#endLogEvents?.();
+		this.#endLogEvents = undefined;
+		this.#live?.end();
 	}
 
 	#rows(sql) {
@@ -179,8 +263,18 @@ class Kith {
 		return file;
 	}
 
+	/** Tells whether the file belongs to a workspace, also where it is open as plain SQLite. */
+	#isOfWorkspace() {
+		const read = (sql) => this.#database.prepare(sql).pluck().safeIntegers(false).get();
+		return read("SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'kith__meta'") > 0
+			&& read("SELECT count(*) FROM main.kith__meta WHERE name = 'workspace'") > 0;
+	}
+
 	#checkReplica() {
 		if (!this.isReplica && this.#database.open) {
+			if (this.#isOfWorkspace()) {
+				throw new TypeError('The database belongs to a workspace, but was opened to be read, as plain SQLite; open it without "readonly"');
+			}
 			throw new TypeError('The database belongs to no workspace yet; call db.kith.init({ name }) or db.kith.join(ticket, { name }) first');
 		}
 	}

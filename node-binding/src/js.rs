@@ -25,6 +25,8 @@ pub(crate) enum Thrown {
     Range(String),
     Plain(String),
     Sqlite(SqliteError),
+    /// What JavaScript had thrown, taken back to be thrown later.
+    Kept(Kept),
 }
 
 impl From<SqliteError> for Thrown {
@@ -299,9 +301,22 @@ impl Js {
         let _ = self.try_throw(&thrown);
     }
 
+    /// Makes something that was thrown into what can be kept and thrown later: nothing is pending meanwhile.
+    pub(crate) fn put_off(self, thrown: Thrown) -> Thrown {
+        if !matches!(thrown, Thrown::Pending) {
+            return thrown;
+        }
+        let error = call!(self, napi_get_and_clear_last_exception; ptr::null_mut());
+        match error.and_then(|error| Kept::new(self, error)) {
+            Ok(error) => Thrown::Kept(error),
+            Err(_) => Thrown::Plain("what was thrown could not be kept".to_owned()),
+        }
+    }
+
     fn try_throw(self, thrown: &Thrown) -> Answer<()> {
         let error = match thrown {
             Thrown::Pending => return Ok(()),
+            Thrown::Kept(error) => error.get(self)?,
             Thrown::Type(message) => {
                 let message = self.string(message.as_bytes())?;
                 call!(self, napi_create_type_error, ptr::null_mut(), message; ptr::null_mut())?
@@ -326,6 +341,7 @@ impl Js {
 }
 
 /// A value of JavaScript that is kept.
+#[derive(Debug)]
 pub(crate) struct Kept {
     env: sys::napi_env,
     raw: sys::napi_ref,

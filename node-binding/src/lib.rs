@@ -100,6 +100,7 @@ pub unsafe extern "C" fn napi_register_module_v1(env: sys::napi_env, exports: sy
         "callbackInterrupt" => callback::interrupt,
         "callbackReport" => callback::report_error,
         "callbackEnd" => callback::end,
+        "callbackInTransaction" => callback::in_transaction,
         "callbackVersion" => callback::version,
         "fileOf" => peer::file,
         "peerListen" => peer::listen,

@@ -214,7 +214,8 @@ impl Statements {
         let value = unsafe { js.lend(&*held)? };
         statements.held.borrow_mut().push_back((Seen::new(js, value)?, held));
         if !statements.is_reminded.replace(true) {
-            js.external(Reminder { js, db: Rc::downgrade(db) })?;
+            let reminder = js.external(Reminder { js, db: Rc::downgrade(db) });
+            statements.is_reminded.set(reminder.is_ok());
         }
         Ok(value)
     }
@@ -476,7 +477,7 @@ impl Stmt {
                     if matches!(thrown, Thrown::Pending) {
                         return Err(thrown);
                     }
-                    *self.pending.borrow_mut() = Some(thrown);
+                    *self.pending.borrow_mut() = Some(js.put_off(thrown));
                     break;
                 }
             }

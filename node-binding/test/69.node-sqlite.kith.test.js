@@ -141,16 +141,66 @@ if (IS_OURS) {
 			db.exec('DELETE FROM notes');
 		});
 
-		it('has no sessions, and says what to do; changesets are applied and recorded', () => {
+		it('has sessions, whose changesets are SQLite\'s byte for byte', () => {
+			const program = `
+				BEGIN; INSERT INTO notes VALUES('milk', 'buy milk', 0), ('rye', 'rye bread', NULL), ('gone', x'00ff', 1.5); COMMIT;
+				UPDATE notes SET body = 'two of milk' WHERE id = 'milk';
+				UPDATE notes SET id = 'bread' WHERE id = 'rye';
+				SAVEPOINT s; DELETE FROM notes; ROLLBACK TO s; RELEASE s;
+				DELETE FROM notes WHERE id = 'gone';
+				INSERT INTO loose VALUES(2, 'b', 1), (1, 'a', 2);
+				INSERT INTO temp.passing VALUES(1);
+				UPDATE before SET v = v + 1 WHERE id > 1; DELETE FROM before WHERE id = 1`;
+			const tables = 'CREATE TABLE loose(y, x, n, PRIMARY KEY(x, y)) WITHOUT ROWID; CREATE TEMP TABLE passing(id INTEGER PRIMARY KEY);'
+				+ 'CREATE TABLE before(id INTEGER PRIMARY KEY, v); INSERT INTO before VALUES(1, 1), (2, 2), (3, 3)';
 			const { db } = replica();
-			throwsSqlite(() => db.createSession(), 1, /has no sessions, for its changes are recorded already: .*for a changeset, copy the rows/);
+			const [ours, sqlites] = [db, memory(SCHEMA)].map((on) => {
+				on.exec(tables);
+				const sessions = [undefined, { table: 'NOTES' }, { db: 'temp' }].map((options) => (options ? on.createSession(options) : on.createSession()));
+				on.exec(program);
+				return sessions.flatMap((session) => [session.changeset(), session.patchset()]);
+			});
+			assert.deepEqual(ours, sqlites);
+			assert.equal(ours.every((bytes) => bytes.length > 0), true);
+			// What SQLite makes of them.
+			const copy = memory(SCHEMA);
+			copy.exec(tables);
+			assert.equal(copy.applyChangeset(ours[0]), true);
+			for (const table of ['notes', 'loose', 'before']) {
+				const rows = (on) => on.prepare(`SELECT * FROM ${table} ORDER BY 1, 2`).all();
+				assert.deepEqual(rows(copy), rows(db));
+			}
+		});
+
+		it('records in a session, and for the others, what a changeset changes', () => {
+			const { db } = replica();
 			const source = memory(SCHEMA);
 			const session = source.createSession();
 			source.exec("INSERT INTO notes VALUES('milk', 'buy milk', 0)");
+			const recording = db.createSession();
 			assert.equal(db.applyChangeset(session.changeset()), true);
 			assert.equal(get(db, 'SELECT body FROM notes').body, 'buy milk');
 			assert.equal(recorded(db), 1);
-			assert.equal(letters().createSession() instanceof sqlite.Session, true);
+			assert.deepEqual(recording.changeset(), session.changeset());
+			// A changeset cannot write where SQL cannot.
+			const intruder = memory('CREATE TABLE kith__meta(name TEXT PRIMARY KEY, value BLOB)');
+			const forged = intruder.createSession();
+			intruder.exec("INSERT INTO kith__meta VALUES('mine', 1)");
+			throwsSqlite(() => db.applyChangeset(forged.changeset()), 23, /kith__meta belongs to KithDB/);
+		});
+
+		it('does without a session that was forgotten, and ends those of a database that is closed', () => {
+			const { db } = replica();
+			for (let i = 0; i < 50; i += 1) db.createSession();
+			const session = db.createSession();
+			db.exec("INSERT INTO notes VALUES('milk', 'buy milk', 0)");
+			assert.equal(session.changeset().length > 0, true);
+			db.close();
+			throwsState(() => session.changeset(), 'database is not open');
+			db.open();
+			throwsState(() => session.changeset(), 'session is not open');
+			const again = db.createSession();
+			assert.equal(again.changeset().length, 0);
 		});
 
 		it('does not let a synced database be replaced', () => {

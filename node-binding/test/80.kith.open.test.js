@@ -2,7 +2,7 @@
 const { describe, it } = require('node:test');
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
-const { Database, freshPath, rejects } = require('./support');
+const { Database, freshPath, rejects, throws } = require('./support');
 const { LOOPBACK, event, founder } = require('./peers');
 
 describe('db.kith.open()', () => {
@@ -100,6 +100,19 @@ describe('db.kith.open()', () => {
 		fs.chmodSync(db.name, 0o444);
 		const locked = new Database(db.name);
 		await rejects(locked.kith.open(LOOPBACK), Error, /is read-only, so nothing can be received/, 'KITH_READ_ONLY');
+		await rejects(locked.kith.invite({ role: 'writer' }), Error, /is read-only; make it writable with `chmod u\+w/, 'KITH_INVITE');
+	});
+
+	it('tells of a database only what can be told', () => {
+		const plain = new Database(':memory:');
+		assert.equal(plain.kith.status().replica, false);
+		const db = founder();
+		const readonly = new Database(db.name, { readonly: true });
+		const remedy = 'The database belongs to a workspace, but was opened to be read, as plain SQLite; open it without "readonly"';
+		for (const method of ['status', 'members', 'conflicts']) throws(() => readonly.kith[method](), TypeError, remedy);
+		assert.equal(db.kith.status().replica, true);
+		db.close();
+		for (const method of ['status', 'members', 'conflicts']) throws(() => db.kith[method](), TypeError, 'The database connection is not open');
 	});
 
 	it('tells when nobody was found', async () => {

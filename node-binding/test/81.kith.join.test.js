@@ -126,6 +126,23 @@ describe('db.kith.invite() and db.kith.join()', () => {
 		await atDesk.close();
 	});
 
+	it('one file joins once at a time', async () => {
+		const desk = founder();
+		const atDesk = await desk.kith.open(LOOPBACK);
+		const tickets = [await desk.kith.invite({ role: 'writer' }), await desk.kith.invite({ role: 'writer' })];
+		const file = freshPath();
+		const [one, other] = [new Database(file), new Database(file)];
+		const joins = [one, other].map((db, index) => db.kith.join(tickets[index], { name: 'phone', mdns: false }));
+		const outcomes = await Promise.allSettled(joins);
+		assert.deepEqual(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+		const { reason } = outcomes.find(({ status }) => status === 'rejected');
+		assert.equal(reason.code, 'KITH_ALREADY_RUNNING');
+		assert.match(reason.message, /another join of .* is running; wait until it has ended/);
+		for (const db of [one, other]) db.close();
+		assert.equal(new Database(file).kith.isReplica, true);
+		await atDesk.close();
+	});
+
 	it('nobody to ask is told, with what was tried', async () => {
 		const desk = founder();
 		const ticket = await desk.kith.invite({ role: 'writer' });

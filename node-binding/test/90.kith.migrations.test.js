@@ -70,6 +70,24 @@ test('a star takes in the new tables, and leaves out those of migration tools an
 	db.close();
 });
 
+test('a star takes in tables that are made later, too', () => {
+	const db = replica();
+	db.kith.sync('*');
+	db.transaction(() => {
+		db.exec('CREATE TABLE people_new(id TEXT PRIMARY KEY, name TEXT)');
+		db.exec('ALTER TABLE people_new RENAME TO people');
+		db.exec('CREATE TABLE log(line TEXT)');
+	})();
+	db.prepare('INSERT INTO people VALUES (?, ?)').run('a', 'ada');
+	const states = Object.fromEntries(db.kith.status().tables.map(({ name, state }) => [name, state]));
+	assert.deepEqual(states, { notes: 'synced', people: 'synced', local: 'left out', log: 'left out' });
+	assert.equal(db.prepare('SELECT count(*) FROM kith__pending').pluck().get(), 1);
+	db.kith.unsync('*');
+	db.exec('CREATE TABLE later(id TEXT PRIMARY KEY)');
+	assert.deepEqual(db.kith.sync('later').synced, ['later']);
+	db.close();
+});
+
 test('tools that read the schema find a declared type for every column of the tables that a replica adds', () => {
 	const db = replica();
 	const columns = db.prepare(`

@@ -24,6 +24,20 @@ const stop: () => void = db.kith.watch<Note>('SELECT * FROM notes WHERE id = ?',
 }, { keepAlive: false });
 db.kith.watch<Note>('SELECT * FROM notes', (rows) => rows?.length);
 
+db.kith.on('change', ({ table, device, changes }) => console.log(table.length, device?.length, changes[0].rowKey.length));
+db.kith.once('conflict', ({ kind }) => console.log(kind)).on('sync', (about) => {
+	if (about.event === 'applied') console.log(about.rows.notes.toFixed(), about.peerId.length);
+});
+const heard = (about: { event: string }): void => console.log(about.event);
+db.kith.on('peer', heard).off('peer', heard);
+db.kith.on('peer', (about) => {
+	if (about.event === 'connected') console.log(about.device.length);
+	// @ts-expect-error what is merged is told by the event sync
+	if (about.event === 'applied') console.log(about);
+});
+// @ts-expect-error there is no such event
+db.kith.on('news', () => {});
+
 // @ts-expect-error a device has a name
 db.kith.init({});
 // @ts-expect-error a role is one of two

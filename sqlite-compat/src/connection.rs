@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     sessions: RefCell<Vec<SharedRecording>>,
     /// The authorizer of a plain connection, in a box that stays where it is.
     authorizer: RefCell<Option<Box<Authorizer>>>,
+    /// Whether `PRAGMA synchronous = FULL` could not be done yet.
+    pub(crate) owes_full_sync: Cell<bool>,
 }
 
 impl Shared {
@@ -234,6 +236,7 @@ impl Database {
                 has_extensions: Cell::new(false),
                 sessions: RefCell::default(),
                 authorizer: RefCell::default(),
+                owes_full_sync: Cell::new(false),
             }),
         }
     }

@@ -6,6 +6,7 @@
 use std::ffi::{CString, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::rc::Rc;
 
 use rusqlite::ffi;
 
@@ -57,7 +58,7 @@ impl Database {
     pub fn create_function(&self, name: &str, options: FunctionOptions, function: Scalar) -> Result<(), SqliteError> {
         let db = self.db()?;
         let name = c_name(name)?;
-        let data = Box::into_raw(Box::new(function)).cast::<c_void>();
+        let data = Box::into_raw(Box::new(Rc::new(function))).cast::<c_void>();
         self.note_extension();
         // SAFETY: the handle is open, the name a C string; SQLite calls the destructor with `data` once, also when it refuses.
         let code = unsafe {
@@ -150,10 +151,11 @@ unsafe extern "C" fn call_scalar(
     count: c_int,
     values: *mut *mut ffi::sqlite3_value,
 ) {
-    // SAFETY: the user data is the box given at registration, which SQLite keeps while the function runs; the arguments are
-    // protected values that stay for the call.
+    // SAFETY: the user data is the box given at registration, which is there when the call begins; the arguments are protected
+    // values that stay for the call.
     unsafe {
-        let function = &*ffi::sqlite3_user_data(context).cast::<Scalar>();
+        // Held here too: called while a statement is prepared, which SQLite does to estimate, a function may be replaced by itself.
+        let function = Rc::clone(&*ffi::sqlite3_user_data(context).cast::<Rc<Scalar>>());
         answer(context, || function(&ValueRef::of_arguments(count, values)));
     }
 }
@@ -162,7 +164,7 @@ unsafe extern "C" fn call_scalar(
 /// To be called by SQLite with the user data of `create_function`, once.
 unsafe extern "C" fn drop_scalar(data: *mut c_void) {
     // SAFETY: the pointer came out of a box of this type.
-    let function = unsafe { Box::from_raw(data.cast::<Scalar>()) };
+    let function = unsafe { Box::from_raw(data.cast::<Rc<Scalar>>()) };
     let _ = catch_unwind(AssertUnwindSafe(|| drop(function)));
 }
 

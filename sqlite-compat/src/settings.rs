@@ -8,6 +8,8 @@ use rusqlite::ffi;
 use crate::connection::Database;
 use crate::error::SqliteError;
 use crate::open::OpenOptions;
+use crate::statement::Step;
+use crate::value::ValueRef;
 
 /// What SQLite can be told to refuse beyond a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,13 +109,37 @@ impl Database {
     /// Has a plain database's commits wait for the disk in WAL mode too, which this SQLite does not by itself; then waits for locks
     /// as given, in milliseconds.
     ///
-    /// A file that cannot be read now, because it is locked or no database, keeps SQLite's way: opening is not the time to say so.
+    /// A file that cannot be read now, because it is locked or no database, is tried again with every statement that is prepared, until it
+    /// can: opening is not the time to say so.
     pub fn set_full_sync(&self, busy_timeout_ms: i32) -> Result<(), SqliteError> {
-        if !self.is_replica() {
-            self.set_busy_timeout(0)?;
-            let _ = self.execute_batch("PRAGMA synchronous = FULL");
+        self.set_busy_timeout(busy_timeout_ms)?;
+        self.shared.owes_full_sync.set(!self.is_replica());
+        self.settle_full_sync()
+    }
+
+    /// Does what [`Self::set_full_sync`] could not do yet.
+    pub(crate) fn settle_full_sync(&self) -> Result<(), SqliteError> {
+        if !self.shared.owes_full_sync.replace(false) {
+            return Ok(());
         }
-        self.set_busy_timeout(busy_timeout_ms)
+        let busy_timeout_ms = self.busy_timeout()?;
+        self.set_busy_timeout(0)?;
+        let set = self.execute_batch("PRAGMA synchronous = FULL");
+        self.set_busy_timeout(busy_timeout_ms)?;
+        self.shared.owes_full_sync.set(set.is_err());
+        Ok(())
+    }
+
+    /// Returns how long a statement waits for another connection's lock, in milliseconds.
+    fn busy_timeout(&self) -> Result<i32, SqliteError> {
+        let (statement, _) = self.prepare("PRAGMA busy_timeout")?;
+        if let Some(statement) = statement
+            && statement.step()? == Step::Row
+            && let ValueRef::Integer(milliseconds) = statement.column(0)
+        {
+            return Ok(i32::try_from(milliseconds).unwrap_or(i32::MAX));
+        }
+        Ok(0)
     }
 
     /// Replaces one of the connection's databases by one in memory, from the bytes of a file; it can grow and be written to.

@@ -61,6 +61,9 @@ impl Statement {
 impl Database {
     /// Prepares the first statement of a text and returns it with the rest; `None` for blanks and comments.
     pub fn prepare<'s>(&self, sql: &'s str) -> Result<(Option<Statement>, &'s str), SqliteError> {
+        if self.shared.owes_full_sync.get() {
+            self.settle_full_sync()?;
+        }
         let db = self.db()?;
         let too_big = || SqliteError::of_code(ffi::SQLITE_TOOBIG);
         let len = c_int::try_from(sql.len()).map_err(|_| too_big())?;

@@ -226,3 +226,21 @@ fn replica_of_a_newer_format_is_refused() {
     assert_eq!(error.name(), "SQLITE_CANTOPEN");
     assert!(error.message.contains("newer than"), "{error}");
 }
+
+#[test]
+fn full_sync_that_a_lock_prevents_is_set_once_the_lock_is_gone() {
+    let place = Place::new();
+    let file = place.path("a.db");
+    let other = filled(&file);
+    other.execute_batch("PRAGMA journal_mode = WAL").unwrap();
+    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN; DELETE FROM notes; ROLLBACK").unwrap();
+    let database = open(&file);
+    database.set_full_sync(20).unwrap();
+    assert_eq!(database.execute_batch("DELETE FROM notes").unwrap_err().code, 5);
+    other.close().unwrap();
+    assert_eq!(number(&database, "PRAGMA synchronous"), 2);
+    assert_eq!(number(&database, "PRAGMA busy_timeout"), 20);
+    // What the application sets afterwards stays.
+    database.execute_batch("PRAGMA synchronous = NORMAL; DELETE FROM notes").unwrap();
+    assert_eq!(number(&database, "PRAGMA synchronous"), 1);
+}

@@ -242,3 +242,40 @@ fn module_makes_a_table_of_what_the_statement_asks_for() {
     let error = database.execute_batch("CREATE VIRTUAL TABLE n USING numbers(bad)").unwrap_err();
     assert_eq!(error.message, "cannot make [\"bad\"]");
 }
+
+/// Notes when it is dropped.
+struct Noted(Rc<std::cell::Cell<bool>>);
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        self.0.set(true);
+    }
+}
+
+#[test]
+fn function_may_replace_itself_while_a_statement_is_prepared() {
+    let database = memory();
+    database
+        .execute_batch(
+            "CREATE TABLE t(a); CREATE INDEX by_a ON t(a);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) INSERT INTO t SELECT i % 20 FROM n;
+             ANALYZE",
+        )
+        .unwrap();
+    let is_dropped = Rc::new(std::cell::Cell::new(false));
+    let calls = Rc::new(std::cell::Cell::new(0));
+    let (noted, within, counted) = (Noted(Rc::clone(&is_dropped)), database.clone(), Rc::clone(&calls));
+    let first = move |_: &[ValueRef<'_>]| {
+        counted.set(counted.get() + 1);
+        within.create_function("f", OPTIONS, Box::new(|_| Ok(Value::Integer(7)))).unwrap();
+        // It is still running.
+        assert!(!noted.0.get());
+        Ok(Value::Integer(3))
+    };
+    database.create_function("f", OPTIONS, Box::new(first)).unwrap();
+    let (statement, _) = database.prepare("SELECT count(*) FROM t WHERE a > f(1)").unwrap();
+    assert_eq!(calls.get(), 1, "SQLite estimates how many rows there are");
+    assert!(is_dropped.get());
+    drop(statement);
+    assert_eq!(column(&database, "SELECT f(1)").unwrap(), [Value::Integer(7)]);
+}

@@ -11,32 +11,69 @@ use rusqlite::{Connection, Error, ffi};
 pub struct Sessions(Vec<Pair>);
 
 struct Pair {
-    raw: *mut ffi::sqlite3_session,
+    sqlites: SqliteSession,
     ours: ChangesetId,
     of: String,
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        // SAFETY: the session was created and not deleted, and its connection is still open.
-        unsafe { ffi::sqlite3session_delete(self.raw) };
-    }
 }
 
 /// The bytes, or SQLite's code for why there are none.
 type Taken = Result<Vec<u8>, c_int>;
 
+/// A session of SQLite's, on a connection that must outlive it.
+pub struct SqliteSession(*mut ffi::sqlite3_session);
+
+impl Drop for SqliteSession {
+    fn drop(&mut self) {
+        // SAFETY: the session was created and not deleted, and its connection is still open.
+        unsafe { ffi::sqlite3session_delete(self.0) };
+    }
+}
+
+impl SqliteSession {
+    /// Begins on a connection that captures nothing, on one table or on all.
+    pub fn begin(plain: &Connection, schema: &str, table: Option<&str>) -> Self {
+        let c_text = |text: &str| CString::new(text).expect("a name");
+        let (schema, table) = (c_text(schema), table.map(c_text));
+        let mut raw = ptr::null_mut();
+        // SAFETY: the connection is open and captures nothing; the names are C strings, or null for all tables.
+        unsafe {
+            assert_eq!(ffi::sqlite3session_create(plain.handle(), schema.as_ptr(), &raw mut raw), ffi::SQLITE_OK);
+            let table = table.as_deref().map_or(ptr::null(), |name| name.as_ptr());
+            assert_eq!(ffi::sqlite3session_attach(raw, table), ffi::SQLITE_OK);
+        }
+        Self(raw)
+    }
+
+    /// Returns what was changed so far.
+    pub fn take(&self, format: ChangesetFormat) -> Taken {
+        let take = match format {
+            ChangesetFormat::Changeset => ffi::sqlite3session_changeset,
+            ChangesetFormat::Patchset => ffi::sqlite3session_patchset,
+        };
+        let (mut length, mut start): (c_int, *mut c_void) = (0, ptr::null_mut());
+        // SAFETY: the session is not deleted; the bytes are ours to free after they were copied.
+        unsafe {
+            match take(self.0, &raw mut length, &raw mut start) {
+                ffi::SQLITE_OK if start.is_null() => Ok(Vec::new()),
+                ffi::SQLITE_OK => {
+                    let length = usize::try_from(length).expect("a length");
+                    let bytes = std::slice::from_raw_parts(start.cast::<u8>(), length).to_vec();
+                    ffi::sqlite3_free(start);
+                    Ok(bytes)
+                }
+                code => Err(code & 0xff),
+            }
+        }
+    }
+}
+
 impl Sessions {
     /// Begins on all tables of each database, and on one table.
     pub fn begin(replica: &Replica, plain: &Connection, table: Option<&String>) -> Result<Self, String> {
         let one = table.map(|table| ("main", Some(table.to_uppercase())));
-        let begin = |(schema, table): (&str, Option<String>)| begin(replica, plain, schema, table);
-        [("main", None), ("temp", None), ("side", None)]
-            .into_iter()
-            .chain(one)
-            .map(begin)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let begin = |(schema, table): (&str, Option<String>)| Pair::begin(replica, plain, schema, table);
+        let all = [("main", None), ("temp", None), ("side", None)].into_iter();
+        all.chain(one).map(begin).collect::<Result<_, _>>().map(Self)
     }
 
     /// Compares what was recorded so far; returns how many bytes that is.
@@ -44,14 +81,10 @@ impl Sessions {
         let mut bytes = 0;
         for pair in &self.0 {
             for format in [ChangesetFormat::Changeset, ChangesetFormat::Patchset] {
-                let (ours, sqlites) = (taken(replica, pair.ours, format), taken_by_sqlite(pair.raw, format));
+                let (ours, sqlites) = (taken(replica, pair.ours, format), pair.sqlites.take(format));
                 if ours != sqlites {
-                    return Err(format!(
-                        "{format:?} of {}: ours is {}, SQLite's is {}",
-                        pair.of,
-                        shown(&ours),
-                        shown(&sqlites)
-                    ));
+                    let (ours, sqlites) = (shown(&ours), shown(&sqlites));
+                    return Err(format!("{format:?} of {}: ours is {ours}, SQLite's is {sqlites}", pair.of));
                 }
                 bytes += ours.map_or(0, |ours| ours.len() as u64);
             }
@@ -60,21 +93,11 @@ impl Sessions {
     }
 }
 
-fn begin(replica: &Replica, plain: &Connection, schema: &str, table: Option<String>) -> Result<Pair, String> {
-    let c_text = |text: &str| CString::new(text).map_err(|error| error.to_string());
-    let (c_schema, c_table) = (c_text(schema)?, table.as_deref().map(c_text).transpose()?);
-    let ours = replica.begin_changeset(schema, table.as_deref()).map_err(|error| error.to_string())?;
-    let mut raw = ptr::null_mut();
-    // SAFETY: the connection is open and captures nothing; the names are C strings.
-    let code = unsafe { ffi::sqlite3session_create(plain.handle(), c_schema.as_ptr(), &raw mut raw) };
-    if code != ffi::SQLITE_OK {
-        return Err(format!("no session: {code}"));
-    }
-    let pair = Pair { raw, ours, of: table.unwrap_or_else(|| schema.to_owned()) };
-    // SAFETY: the session was just created; the name is a C string, or null for all tables.
-    match unsafe { ffi::sqlite3session_attach(raw, c_table.as_deref().map_or(ptr::null(), |name| name.as_ptr())) } {
-        ffi::SQLITE_OK => Ok(pair),
-        code => Err(format!("no table: {code}")),
+impl Pair {
+    fn begin(replica: &Replica, plain: &Connection, schema: &str, table: Option<String>) -> Result<Self, String> {
+        let ours = replica.begin_changeset(schema, table.as_deref()).map_err(|error| error.to_string())?;
+        let sqlites = SqliteSession::begin(plain, schema, table.as_deref());
+        Ok(Self { sqlites, ours, of: table.unwrap_or_else(|| schema.to_owned()) })
     }
 }
 
@@ -85,27 +108,6 @@ fn taken(replica: &Replica, id: ChangesetId, format: ChangesetFormat) -> Taken {
         }
         other => panic!("{other}"),
     })
-}
-
-fn taken_by_sqlite(raw: *mut ffi::sqlite3_session, format: ChangesetFormat) -> Taken {
-    let take = match format {
-        ChangesetFormat::Changeset => ffi::sqlite3session_changeset,
-        ChangesetFormat::Patchset => ffi::sqlite3session_patchset,
-    };
-    let (mut length, mut start): (c_int, *mut c_void) = (0, ptr::null_mut());
-    // SAFETY: the session is not deleted; the bytes are ours to free after they were copied.
-    unsafe {
-        match take(raw, &raw mut length, &raw mut start) {
-            ffi::SQLITE_OK if start.is_null() => Ok(Vec::new()),
-            ffi::SQLITE_OK => {
-                let length = usize::try_from(length).expect("a length");
-                let bytes = std::slice::from_raw_parts(start.cast::<u8>(), length).to_vec();
-                ffi::sqlite3_free(start);
-                Ok(bytes)
-            }
-            code => Err(code & 0xff),
-        }
-    }
 }
 
 fn shown(taken: &Taken) -> String {

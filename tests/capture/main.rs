@@ -8,6 +8,7 @@
 //!    refused with a documented reason: schema changes of synced tables, and NULL in a PRIMARY KEY.
 //! 3. The same changesets: what capture records for a session is, byte for byte, what SQLite's session extension makes of the program.
 
+mod applied;
 mod changesets;
 mod generate;
 mod program;
@@ -30,6 +31,8 @@ const PROGRAMS: u64 = 10_000;
 /// with fewer, which a change is not to be judged by. Any other number draws other programs.
 const SEED: u64 = 89_913_816_988_753;
 const REPORTED_MAX: usize = 6;
+/// How many changesets are applied.
+const CHANGESETS: u64 = 400;
 
 #[test]
 fn generated_programs_are_captured_and_undisturbed() {
@@ -120,4 +123,22 @@ fn programs_that_failed_before_pass() {
             }
         }
     }
+}
+
+#[test]
+fn changesets_are_applied_as_on_plain_sqlite_and_arrive() {
+    let base = number_from_env("KITH_CAPTURE_SEED").unwrap_or(SEED);
+    let (mut conflicts, mut rows) = (0, 0);
+    for seed in base..base + CHANGESETS {
+        let program = generate::generate(seed);
+        match applied::check(&program, seed) {
+            Ok(tally) => {
+                conflicts += tally.conflicts;
+                rows += tally.rows;
+            }
+            Err(detail) => panic!("{detail}\n{program}\nreplay with: KITH_CAPTURE_SEED={seed}"),
+        }
+    }
+    println!("{CHANGESETS} changesets: {conflicts} conflicts, {rows} rows arrived");
+    assert!(conflicts > CHANGESETS / 4 && rows > CHANGESETS, "{conflicts} conflicts, {rows} rows");
 }

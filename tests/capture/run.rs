@@ -170,7 +170,7 @@ fn may_be_refused(program: &Program, step: &Step) -> bool {
 }
 
 /// Tells whether a commit was refused for a documented reason: a row without key, or one too large.
-fn is_documented(complaint: &Complaint) -> bool {
+pub fn is_documented(complaint: &Complaint) -> bool {
     ["NULL in its PRIMARY KEY", "above the limit of"].iter().any(|reason| complaint.1.contains(reason))
 }
 
@@ -222,6 +222,12 @@ fn check_against(program: &Program, seed: u64, with_triggers: bool) -> Result<Ta
         bench.begin_sessions(program)?;
     }
     for step in &program.steps {
+        // With sessions: of one table, for SQLite goes through all in the order of its own hash table, and a replica has more of them.
+        let step = match step {
+            Step::Sql(sql) if bench.sessions.is_some() && sql == "ANALYZE" => &Step::Sql("ANALYZE audit".to_owned()),
+            Step::Sql(sql) if bench.sessions.is_some() && sql == "PRAGMA optimize" => continue,
+            step => step,
+        };
         bench
             .step(program, step)
             .map_err(|failure| Failure { detail: format!("at `{step}`: {}", failure.detail), ..failure })?;
@@ -530,7 +536,7 @@ fn user_tables(conn: &Connection) -> Result<Vec<(String, bool)>, Failure> {
 }
 
 /// Reads all rows of a table, sorted.
-fn dump(conn: &Connection, table: &str, with_rowid: bool) -> Result<Vec<Row>, Failure> {
+pub fn dump(conn: &Connection, table: &str, with_rowid: bool) -> Result<Vec<Row>, Failure> {
     let columns = if with_rowid { "_rowid_, *" } else { "*" };
     let (mut rows, complaint): (Vec<Row>, Option<(c_int, String)>) =
         run(conn, &format!("SELECT {columns} FROM main.{table}"), usize::MAX);

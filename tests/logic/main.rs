@@ -4,15 +4,22 @@
 //! Law: statement by statement, the columns' names, the rows in their order with value and type, the extended code and message of an
 //! error, `changes()`, `total_changes()` and `last_insert_rowid()` are the same on all three; and so are the tables at the end. Rows that
 //! RETURNING gives have no order, and are compared without.
+//!
+//! The same scripts, and those written by hand in `corpus/`, are run in the format of sqllogictest too. `KITH_LOGIC_FILL_IN=1` puts plain
+//! SQLite's results into the corpus, after a script was changed.
 
 mod expression;
 mod query;
 mod run;
 mod schema;
+mod slt;
 mod write;
+
+use std::path::Path;
 
 use kithdb_tests::random::{Random, number_from_env};
 use run::{Plain, Subject, Synced};
+use slt::Engine;
 
 /// The same scripts in every run; another number draws others.
 const SEED: u64 = 20_261_126;
@@ -56,6 +63,15 @@ fn generated_statements_answer_the_same_on_all_three() {
             assert_eq!(plain.0.answer(&sql), expected);
             assert_eq!(synced.0.answer(&sql), expected);
         }
+        let statements: Vec<String> = schema::create().map(str::to_owned).into_iter().chain(history).collect();
+        let file = folder.path().join("script.slt");
+        std::fs::write(&file, slt::script(&statements)).unwrap();
+        slt::fill_in(&file);
+        for engine in [Engine::Plain, Engine::Synced] {
+            if let Err(detail) = slt::run(engine, &file) {
+                panic!("script {script} as sqllogictest: {detail}");
+            }
+        }
     }
     println!(
         "{count} scripts from KITH_LOGIC_SEED={seed}: {compared} statements compared, {failed} failed alike, {rows} rows"
@@ -63,4 +79,22 @@ fn generated_statements_answer_the_same_on_all_three() {
     // A generator that writes nonsense would prove nothing.
     assert!(failed * 5 < compared, "{failed} of {compared} statements failed");
     assert!(rows > compared as usize, "only {rows} rows of {compared} statements");
+}
+
+#[test]
+fn scripts_written_by_hand_answer_the_same_on_all_three() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("logic/corpus");
+    let mut scripts: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    scripts.sort();
+    assert!(scripts.len() >= 10, "{scripts:?}");
+    for script in scripts {
+        if number_from_env("KITH_LOGIC_FILL_IN").is_some() {
+            slt::fill_in(&script);
+        }
+        for engine in [Engine::Original, Engine::Plain, Engine::Synced] {
+            if let Err(detail) = slt::run(engine, &script) {
+                panic!("{detail}");
+            }
+        }
+    }
 }

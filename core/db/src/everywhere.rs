@@ -12,5 +12,6 @@ pub fn register(conn: &Connection) -> rusqlite::Result<()> {
     conn.create_scalar_function("kith_version", 0, pure, |_| Ok(env!("CARGO_PKG_VERSION")))?;
     crate::search::vector::register(conn)?;
     crate::search::embed::register(conn)?;
-    crate::search::text::register(conn)
+    crate::search::text::register(conn)?;
+    crate::graph::register(conn)
 }

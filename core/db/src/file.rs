@@ -186,9 +186,15 @@ fn io_error(path: &Path, source: std::io::Error) -> FileError {
     }
 }
 
-/// Tells a file that may not be written to from one whose folder may not.
+/// Tells a file that may not be written to, or one that SQLite keeps beside it, from one whose folder may not.
 pub(crate) fn read_only(path: PathBuf) -> FileError {
-    let is_writable = std::fs::metadata(&path).is_ok_and(|metadata| !metadata.permissions().readonly());
+    let may_be_written_to = |path: &Path| std::fs::metadata(path).map(|metadata| !metadata.permissions().readonly());
+    let is_writable = may_be_written_to(&path).unwrap_or(false);
+    // They outlive a program that ended without closing, or were made by another user.
+    let beside = ["-wal", "-shm", "-journal"].map(|suffix| beside(&path, suffix));
+    if let Some(file) = beside.into_iter().find(|file| is_writable && may_be_written_to(file).is_ok_and(|may| !may)) {
+        return FileError::ReadOnly { path: file };
+    }
     match path.parent() {
         Some(folder) if is_writable => FileError::ReadOnlyFolder { folder: folder.to_owned(), path },
         _ => FileError::ReadOnly { path },
@@ -205,5 +211,40 @@ pub(crate) fn sqlite_error(path: &Path, source: rusqlite::Error) -> FileError {
         Some(ErrorCode::ReadOnly) => read_only(path),
         Some(ErrorCode::PermissionDenied) => FileError::Unreadable { path },
         _ => FileError::Sqlite { path, source },
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn advice(modes: &[(&str, u32)]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        for (suffix, mode) in modes {
+            let file = beside(&path, suffix);
+            fs::write(&file, "").unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(*mode)).unwrap();
+        }
+        let text = read_only(path).to_string();
+        text.replace(&format!("{}/", folder.path().display()), "")
+            .replace(&folder.path().display().to_string(), "FOLDER")
+    }
+
+    #[test]
+    fn what_may_not_be_written_to_is_named() {
+        assert_eq!(advice(&[("", 0o444)]), "a.db is read-only; make it writable with `chmod u+w a.db`");
+        for suffix in ["-wal", "-shm", "-journal"] {
+            let expected = format!("a.db{suffix} is read-only; make it writable with `chmod u+w a.db{suffix}`");
+            assert_eq!(advice(&[("", 0o644), (suffix, 0o444)]), expected);
+            assert_eq!(
+                advice(&[("", 0o444), (suffix, 0o444)]),
+                "a.db is read-only; make it writable with `chmod u+w a.db`"
+            );
+        }
+        assert!(advice(&[("", 0o644), ("-wal", 0o644)]).starts_with("FOLDER is a folder that cannot be written to"));
     }
 }

@@ -70,6 +70,11 @@ impl Follow {
         Ok((catalog, version))
     }
 
+    /// Has the registry be read again before the next statement.
+    pub(crate) fn mark_stale(&self) {
+        self.is_stale.store(true, Ordering::Relaxed);
+    }
+
     /// Tells whether the registry was last read inside a transaction, or a statement was prepared that changes the schema.
     pub(crate) fn is_stale(&self) -> bool {
         if self.capture.needs_refresh() {

@@ -23,6 +23,7 @@ use rusqlite::{Connection, ffi};
 
 use crate::catalog::{self, Catalog};
 use crate::changes::iso_time;
+use crate::later;
 use crate::merge::{Authors, Reason, parked};
 use crate::registry::{TableInfo, TableState};
 use crate::storage::{get_meta, quote};
@@ -167,7 +168,12 @@ fn tables(look: &Look<'_>) -> rusqlite::Result<Rows> {
             i64::from(table.num).into(),
         ]
     };
-    Ok(look.catalog.registry.tables().iter().map(|table| row(table)).collect())
+    let left_out = later::left_out(look.conn)?.into_iter().map(|(table, reason)| {
+        let mut row = vec![text(table), text("left out"), text(reason)];
+        row.extend([Value::Null, Value::Null, Value::Null, Value::Null, 0.into(), 0.into(), Value::Null]);
+        row
+    });
+    Ok(look.catalog.registry.tables().iter().map(|table| row(table)).chain(left_out).collect())
 }
 
 fn lanes(look: &Look<'_>) -> rusqlite::Result<Rows> {
@@ -440,7 +446,7 @@ fn json(encoded: &[u8]) -> serde_json::Value {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -242,7 +242,8 @@ impl Replica {
         self.quarantined.iter().find(|(quarantined, _)| *quarantined == num).map(|(_, reason)| reason.as_str())
     }
 
-    /// Reads the registry, the membership and the incarnation again if anything about them changed, in this process or another.
+    /// Reads the registry, the membership and the incarnation again if anything about them changed, in this process or another,
+    /// and takes in the tables that `kith_sync('*')` is to take in later.
     ///
     /// Costs one small query when nothing did. Whoever runs SQL on [`Self::conn`] calls it before a transaction begins, and
     /// whenever [`Self::is_stale`] says so.
@@ -252,7 +253,11 @@ impl Replica {
             return Ok(false);
         }
         let is_first = self.version.is_none();
+        let is_to_be_tried_again = self.take_in_later_tables()?;
         let version = self.follow_change()?;
+        if is_to_be_tried_again {
+            self.follow.mark_stale();
+        }
         if !is_first {
             self.workspace.reload(&self.conn)?;
             self.life.reload(&self.conn, self.workspace.author())?;
@@ -294,7 +299,8 @@ impl Replica {
         }
     }
 
-    pub(crate) fn check_writable(&self) -> Result<(), FileError> {
+    /// Refuses if the file may not be written to.
+    pub fn check_writable(&self) -> Result<(), FileError> {
         match &self.path {
             Some(path) if self.read_only => Err(FileError::ReadOnly { path: path.clone() }),
             _ => Ok(()),
@@ -473,7 +479,9 @@ pub(crate) fn create_tables(conn: &Connection, fill: impl FnOnce() -> Result<(),
 fn write_tables(conn: &Connection, fill: impl FnOnce() -> Result<(), OpenError>) -> Result<(), InitError> {
     let taken: Option<String> = {
         use rusqlite::OptionalExtension;
-        let sql = "SELECT name FROM sqlite_schema WHERE name LIKE 'kith\\_\\_%' ESCAPE '\\' OR name = 'kith_parked' COLLATE NOCASE";
+        // Graphs are declared in plain files too.
+        let sql = "SELECT name FROM sqlite_schema WHERE (name LIKE 'kith\\_\\_%' ESCAPE '\\' OR name = 'kith_parked' COLLATE NOCASE)
+                     AND name <> 'kith__graphs'";
         conn.query_row(sql, [], |row| row.get(0)).optional().map_err(OpenError::from)?
     };
     if let Some(table) = taken {

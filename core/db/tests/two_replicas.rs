@@ -202,6 +202,15 @@ fn changes_list_what_every_device_wrote() {
     let expected = ["insert 'a' body 'x'", "insert 'a' done 0", "update 'a' done 7", "delete 'a' - NULL"];
     assert_eq!(dump(&mut one, sql), expected);
     assert_eq!(dump(&mut two, sql), expected);
+    // Those of one entry are found without opening the others, and are the same.
+    let entries = dump(&mut two, "SELECT DISTINCT entry || '' FROM kith_changes");
+    assert_eq!(entries.len(), 2);
+    let of_each: Vec<_> =
+        entries.iter().flat_map(|entry| dump(&mut two, &format!("{sql} WHERE entry = {entry}"))).collect();
+    assert_eq!(of_each, expected);
+    for none in ["0", "NULL", "'a'", "1.5"] {
+        assert!(dump(&mut two, &format!("{sql} WHERE entry = {none}")).is_empty(), "{none}");
+    }
 }
 
 #[test]

@@ -185,17 +185,28 @@ impl TieredIndex {
         }
     }
 
-    /// Asks the graph; `None` if there is none, or a scan costs less.
-    fn walk(&self, prepared: &PreparedQuery, query: &Query<'_>, present: usize) -> Option<Vec<Neighbour>> {
-        let graph = self.graph.as_ref()?;
+    /// Says whether a search begins with a walk of the graph; otherwise it compares with every embedding that is allowed.
+    pub fn is_walked(&self, query: &Query<'_>) -> bool {
+        self.graph.is_some() && self.is_walk_cheaper(query, self.present(query))
+    }
+
+    fn present(&self, query: &Query<'_>) -> usize {
+        query.allowed.map_or(self.len(), |allowed| allowed.common(self.store.occupied()))
+    }
+
+    fn is_walk_cheaper(&self, query: &Query<'_>, present: usize) -> bool {
         let ef = query.ef.max(query.count);
         // A filter that lets one in `n` pass makes the walk `n` times longer.
         let stretch = self.len().div_ceil(present.max(1));
         let walked =
             ef.saturating_mul(SCANNED_PER_CANDIDATE).saturating_mul(stretch).saturating_add(self.pending.len());
-        if walked > present {
-            return None;
-        }
+        walked <= present
+    }
+
+    /// Asks the graph; `None` if there is none, or a scan costs less.
+    fn walk(&self, prepared: &PreparedQuery, query: &Query<'_>, present: usize) -> Option<Vec<Neighbour>> {
+        let graph = self.graph.as_ref().filter(|_| self.is_walk_cheaper(query, present))?;
+        let ef = query.ef.max(query.count);
         let target = Question { store: &self.store, query: prepared };
         let occupied = self.store.occupied();
         let mut slots = if query.allowed.is_none() && self.pending.is_empty() {
@@ -258,7 +269,7 @@ impl EmbeddingIndex for TieredIndex {
 
     fn search(&self, query: &Query<'_>) -> Result<Vec<Neighbour>, EmbeddingError> {
         let prepared = self.store.prepare(query.embedding)?;
-        let present = query.allowed.map_or(self.len(), |allowed| allowed.common(self.store.occupied()));
+        let present = self.present(query);
         let wanted = query.count.min(present);
         let walked = self.walk(&prepared, query, present).filter(|answer| answer.len() == wanted);
         Ok(walked.unwrap_or_else(|| scan(&self.store, &prepared, query.count, query.allowed)))

@@ -3,6 +3,7 @@
 mod advice;
 mod completions;
 mod doctor;
+mod graph;
 mod init;
 mod inspect;
 mod invite;
@@ -37,6 +38,7 @@ pub fn run(command: Command, output: Output) -> Result<ExitCode> {
         Command::Conflicts(arguments) => inspect::conflicts(&arguments.file, output),
         Command::Peers(arguments) => inspect::peers(&arguments.file, output),
         Command::Verify(arguments) => verify::run(&arguments.file, arguments.repair, output),
+        Command::Graph(arguments) => graph::run(&arguments, output),
         Command::Doctor(arguments) => doctor::run(&arguments, output),
         Command::Demo(arguments) => demo::run(&arguments, output),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -5,6 +5,7 @@
 //! 2. The exit code is 0 only if both files hold the same and `kith verify` finds nothing on either.
 
 mod child;
+mod graph;
 mod source;
 mod tables;
 mod verdict;
@@ -68,13 +69,14 @@ impl Stage {
         Ok(Self { output, laptop, phone, address: String::new(), tables: Vec::new(), report: Map::new() })
     }
 
-    /// Plays all five parts; returns whether it is proven that both files hold the same.
+    /// Plays all parts; returns whether it is proven that both files hold the same.
     fn play(&mut self, arguments: &Demo) -> Result<bool> {
         self.make_database(arguments)?;
         self.first_sync()?;
         let (plan, after_entry) = self.write_apart()?;
         self.second_sync()?;
         let is_proven = self.prove(&plan, after_entry)?;
+        self.ask_graph()?;
         self.end(is_proven)?;
         Ok(is_proven)
     }
@@ -372,6 +374,24 @@ impl Stage {
         self.note("rows_with_both_changes", json!(kept));
         self.note("deletes_that_won", json!(gone));
         self.note("cells_written_by_both", verdicts.contests.iter().map(verdict::Contest::json).collect());
+        Ok(())
+    }
+
+    /// Asks the phone's file about the graph that WordNet is; a database of the user's has another.
+    fn ask_graph(&mut self) -> Result<()> {
+        let replica = Replica::open(self.path(Side::Phone), OpenOptions::default())?;
+        let found = if graph::is_asked(replica.conn())? { graph::ask(replica.conn())? } else { None };
+        replica.close()?;
+        let Some(found) = found else { return Ok(()) };
+        self.say("\n6. WordNet as a graph, asked of phone.db in SQL")?;
+        let [hypernyms, path] = found.lines();
+        self.say(format_args!(
+            "   kith_traverse along hypernyms from {}: {}",
+            visible(&found.chain[0]),
+            visible(&hypernyms)
+        ))?;
+        self.say(format_args!("   kith_shortest_path, any relation: {}", visible(&path)))?;
+        self.note("graph", found.json());
         Ok(())
     }
 

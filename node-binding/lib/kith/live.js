@@ -44,6 +44,17 @@ class Live {
 		};
 	}
 
+	/** Has something else be called whenever the database has changed, and at first; returns the function that ends that. */
+	follow(look) {
+		if (this.#queries.size === 0) this.#start();
+		const follower = { look, letGo: () => {}, isDue: true };
+		this.#queries.add(follower);
+		this.#look(follower);
+		return () => {
+			if (this.#queries.delete(follower) && this.#queries.size === 0) this.#stop();
+		};
+	}
+
 	/** Ends all queries. */
 	end() {
 		for (const { letGo } of this.#queries) letGo();
@@ -89,13 +100,28 @@ class Live {
 		try {
 			mark = this.#readMark();
 		} catch (error) {
-			for (const query of this.#queries) this.#tell(query, error);
+			for (const query of this.#queries) {
+				if (query.look === undefined) this.#tell(query, error);
+				else query.isDue = true;
+			}
 			return;
 		}
 		const isChanged = mark !== this.#mark;
 		this.#mark = mark;
 		for (const query of this.#queries) {
-			if (isChanged || query.isDue) this.#run(query);
+			if (!isChanged && !query.isDue) continue;
+			if (query.look === undefined) this.#run(query);
+			else this.#look(query);
+		}
+	}
+
+	/** Calls what is not a query; what it could not do is done at the next look. */
+	#look(follower) {
+		try {
+			follower.look();
+			follower.isDue = false;
+		} catch {
+			follower.isDue = true;
 		}
 	}
 

@@ -12,6 +12,7 @@ class Peer extends EventEmitter {
 	#mailbox;
 	#number;
 	#letGo;
+	#onEvent;
 	#addresses = [];
 	#closed;
 	#onClosed;
@@ -20,17 +21,18 @@ class Peer extends EventEmitter {
 	#early = [];
 
 	/** Starts a peer; resolves when it runs, and listens if it is to. */
-	static start(addon, mailbox, file, { keepAlive = true, ...options }) {
+	static start(addon, mailbox, file, { keepAlive = true, ...options }, onEvent) {
 		return new Promise((resolve, reject) => {
 			const letGo = mailbox.hold();
 			const number = mailbox.add((kind, value) => {
 				if (kind === 'failed') {
 					mailbox.remove(number);
+					addon.peerClose(number);
 					letGo();
 					reject(failure(value));
 					return;
 				}
-				const peer = new Peer(addon, mailbox, number, value.peerId, letGo);
+				const peer = new Peer(addon, mailbox, number, value.peerId, letGo, onEvent);
 				const ready = () => {
 					if (!keepAlive) letGo();
 					resolve(peer);
@@ -49,12 +51,13 @@ class Peer extends EventEmitter {
 		});
 	}
 
-	constructor(addon, mailbox, number, id, letGo) {
+	constructor(addon, mailbox, number, id, letGo, onEvent) {
 		super();
 		this.#addon = addon;
 		this.#mailbox = mailbox;
 		this.#number = number;
 		this.#letGo = letGo;
+		this.#onEvent = onEvent;
 		this.#closed = new Promise((resolve) => {
 			this.#onClosed = resolve;
 		});
@@ -112,6 +115,7 @@ class Peer extends EventEmitter {
 	}
 
 	#tell(name, about) {
+		this.#onEvent(name, { event: name, peerId: this.id, ...camel(about) });
 		if (name === 'failed') this.emit('error', failure({ code: 'KITH_STOPPED', message: about.reason }));
 		else if (name === 'close') this.emit('close');
 		else this.emit(name, camel(about));

@@ -80,3 +80,83 @@ export class Statement<Stmt extends sqlite3.Statement = sqlite3.Statement> {
 	each<T = any>(parameters: any, callback: (error: any, row: T) => void): Promise<number>;
 	each(...parameters: any[]): Promise<number>;
 }
+
+/** SQLite's errors as `connect` has them: `code` is the name of the extended result code, `rawCode` its number. */
+export class SqliteError extends Error {
+	constructor(message: string, code: string);
+	code: string;
+	rawCode?: number;
+}
+
+export interface ConnectOptions {
+	/** How long to wait for a lock, in milliseconds; not at all unless given. */
+	timeout?: number;
+}
+
+export interface ConnectedRunResult {
+	changes: number;
+	lastInsertRowid: number;
+}
+
+export interface ColumnDescription {
+	name: string;
+	column: string | null;
+	table: string | null;
+	database: string | null;
+	type: string | null;
+}
+
+/** What `ConnectedDatabase#transaction` returns; each of the functions runs the one given within a transaction. */
+export interface ConnectedTransaction<Parameters extends unknown[], Result> {
+	(...parameters: Parameters): Promise<Result>;
+	default(...parameters: Parameters): Promise<Result>;
+	deferred(...parameters: Parameters): Promise<Result>;
+	immediate(...parameters: Parameters): Promise<Result>;
+	exclusive(...parameters: Parameters): Promise<Result>;
+	readonly database: ConnectedDatabase;
+}
+
+/** A database in the shape of libsql's promises. Parameters are values one by one, an array, or an object of names. */
+export interface ConnectedDatabase {
+	readonly name: string;
+	readonly open: boolean;
+	readonly memory: boolean;
+	/** Whether a transaction was open after what has ended last. */
+	readonly inTransaction: boolean;
+
+	prepare<Row = any>(sql: string): Promise<ConnectedStatement<Row>>;
+	exec(sql: string): Promise<void>;
+	run(sql: string, ...parameters: any[]): Promise<ConnectedRunResult>;
+	get<Row = any>(sql: string, ...parameters: any[]): Promise<Row | undefined>;
+	all<Row = any>(sql: string, ...parameters: any[]): Promise<Row[]>;
+	iterate<Row = any>(sql: string, ...parameters: any[]): Promise<AsyncIterableIterator<Row>>;
+	pragma(source: string, options?: { simple?: boolean }): Promise<any>;
+	transaction<Parameters extends unknown[], Result>(
+		fn: (...parameters: Parameters) => Result | Promise<Result>,
+	): ConnectedTransaction<Parameters, Result>;
+	loadExtension(path: string): Promise<void>;
+	/** Has what is being done end with an error. */
+	interrupt(): void;
+	defaultSafeIntegers(on?: boolean): this;
+	/** Closes the database after all that was asked before. */
+	close(): Promise<void>;
+}
+
+export interface ConnectedStatement<Row = any> {
+	/** Whether the statement returns rows. */
+	readonly reader: boolean;
+
+	run(...parameters: any[]): Promise<ConnectedRunResult>;
+	get(...parameters: any[]): Promise<Row | undefined>;
+	all(...parameters: any[]): Promise<Row[]>;
+	/** The rows are read some at a time, by a statement of its own. */
+	iterate(...parameters: any[]): Promise<AsyncIterableIterator<Row>>;
+	raw(on?: boolean): this;
+	pluck(on?: boolean): this;
+	safeIntegers(on?: boolean): this;
+	columns(): ColumnDescription[];
+	interrupt(): this;
+}
+
+/** Opens a database in the shape of libsql's promises; its SQL runs on a thread of its own. */
+export function connect(path: string, options?: ConnectOptions): Promise<ConnectedDatabase>;

@@ -2,4 +2,4 @@
 import promises from './index.js';
 
 export default promises;
-export const { open, Database, Statement } = promises;
+export const { open, connect, Database, Statement, SqliteError } = promises;

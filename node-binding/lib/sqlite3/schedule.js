@@ -29,10 +29,11 @@ const ACTIONS = {
 	backupBegin: 13,
 	backupStep: 14,
 	backupFinish: 15,
+	describe: 16,
 };
 
 // How a statement is used.
-const USES = { bind: 0, run: 1, get: 2, all: 3, each: 4 };
+const USES = { bind: 0, run: 1, get: 2, all: 3, each: 4, next: 5 };
 
 // What it answers; see `src/callback/deliver.rs`.
 const DONE = 0;
@@ -46,6 +47,7 @@ const TRACE = 8;
 const PROFILE = 9;
 const CHANGE = 10;
 const BACKED_UP = 11;
+const DESCRIBED = 12;
 
 /** A queue of two lists of things: a list with a place where it begins. */
 class Pairs {
@@ -291,4 +293,4 @@ function settle(owner, callback, kind, [first, second, third]) {
 	}
 }
 
-module.exports = { later, SCHEDULE, Schedule, ACTIONS, USES, DONE, FAILED, BACKED_UP };
+module.exports = { later, Pairs, SCHEDULE, Schedule, ACTIONS, USES, DONE, RAN, ROW, ALL, FAILED, QUIET, BACKED_UP, DESCRIBED };

@@ -9,7 +9,7 @@ use kithdb_sqlite::{ChangeKind, SqliteError};
 use napi_sys as sys;
 
 use super::environment::Side;
-use super::job::{Completion, Outcome, Rows, Shape};
+use super::job::{Completion, Form, Outcome, Rows, Shape};
 use crate::instance::Instance;
 use crate::js::{Answer, Js, Kept, Thrown, Val};
 use crate::row;
@@ -39,6 +39,7 @@ enum Kind {
     Profile,
     Change,
     BackedUp,
+    Described,
 }
 
 /// The functions that make the rows of a shape.
@@ -50,13 +51,14 @@ pub(crate) struct Factory {
 }
 
 impl Factory {
-    fn new(js: Js, shape: &Shape, is_hot: bool) -> Answer<Self> {
+    fn new(js: Js, shape: &Shape, form: Form, is_hot: bool) -> Answer<Self> {
         let (names, tables) = (js.array()?, js.array()?);
         for name in &shape.names {
             js.push(names, js.string(name.as_bytes())?)?;
         }
         let count = js.int32(i32::try_from(shape.names.len()).unwrap_or(i32::MAX))?;
-        let arguments = [js.int32(row::Mode::Object as i32)?, count, names, tables, js.boolean(is_hot)?];
+        let mode = if form.is_raw { row::Mode::Raw } else { row::Mode::Object };
+        let arguments = [js.int32(mode as i32)?, count, names, tables, js.boolean(is_hot)?];
         let made = js.call(js.instance().make_rows(js)?, &arguments)?;
         let kept = |index| Kept::new(js, js.element(made, index)?);
         Ok(Self { one: kept(0)?, many: kept(1)?, is_hot, made: Cell::new(0) })
@@ -70,7 +72,7 @@ impl Factory {
     fn one(&self, js: Js, rows: &Rows) -> Answer {
         self.made.set(self.made.get() + 1);
         let values = (0..rows.values.len())
-            .map(|index| row::value(js, rows.values.get(index), false))
+            .map(|index| row::value(js, rows.values.get(index), rows.form.is_safe))
             .collect::<Answer<Vec<Val>>>()?;
         js.call(self.one.get(js)?, &values)
     }
@@ -88,7 +90,7 @@ impl Factory {
                 values.clear();
                 values.push(array);
                 for index in start..end {
-                    values.push(row::value(js, rows.values.get(index), false)?);
+                    values.push(row::value(js, rows.values.get(index), rows.form.is_safe)?);
                 }
                 js.call(self.many.get(js)?, &values)
             })?;
@@ -153,17 +155,29 @@ fn arguments_of(js: Js, side: &Side, completion: &Completion) -> Answer<Vec<Val>
     let text = |text: &str| js.string(text.as_bytes());
     let (kind, rest) = match &completion.outcome {
         Outcome::Done => (Kind::Done, vec![]),
-        Outcome::Ran { last_id, changes } => {
-            (Kind::Ran, vec![js.double(*last_id as f64)?, js.double(*changes as f64)?])
+        Outcome::Ran { last_id, changes, has_changed } => {
+            (Kind::Ran, vec![js.double(*last_id as f64)?, js.double(*changes as f64)?, js.boolean(*has_changed)?])
         }
         Outcome::Row(None) => (Kind::Row, vec![]),
-        Outcome::Row(Some(rows)) => (Kind::Row, vec![side.factory(js, &rows.shape, 1)?.one(js, rows)?]),
+        Outcome::Row(Some(rows)) => (Kind::Row, vec![side.factory(js, rows, 1)?.one(js, rows)?]),
         Outcome::All(None) => (Kind::All, vec![js.array()?]),
         Outcome::All(Some(rows)) => (Kind::All, vec![make_all(js, side, rows)?]),
         Outcome::Some(rows) => (Kind::Some, vec![make_all(js, side, rows)?]),
         Outcome::Failed { error, is_prepared } => {
             let errno = js.int32(error.code & 0xff)?;
-            (Kind::Failed, vec![errno, text(&error.message)?, js.boolean(*is_prepared)?])
+            let extended = [js.int32(error.code)?, text(&error.name())?];
+            (Kind::Failed, [&[errno, text(&error.message)?, js.boolean(*is_prepared)?], &extended[..]].concat())
+        }
+        Outcome::Described { columns, parameters } => {
+            let list = js.array()?;
+            for column in columns {
+                let described = js.object()?;
+                for (name, value) in ["name", "column", "table", "database", "type"].into_iter().zip(column) {
+                    js.set(described, name, value.as_deref().map_or_else(|| js.null(), text)?)?;
+                }
+                js.push(list, described)?;
+            }
+            (Kind::Described, vec![list, js.double(*parameters as f64)?])
         }
         Outcome::Dropped => (Kind::Dropped, vec![]),
         Outcome::Quiet => (Kind::Quiet, vec![]),
@@ -194,19 +208,21 @@ fn arguments_of(js: Js, side: &Side, completion: &Completion) -> Answer<Vec<Val>
 
 fn make_all(js: Js, side: &Side, rows: &Rows) -> Answer {
     let count = rows.values.len() / rows.shape.names.len().max(1);
-    side.factory(js, &rows.shape, count)?.all(js, rows)
+    side.factory(js, rows, count)?.all(js, rows)
 }
 
 impl Side {
     /// Returns what makes the rows of a shape.
-    fn factory(&self, js: Js, shape: &Shape, rows: usize) -> Answer<std::rc::Rc<Factory>> {
-        let known = self.known_factory(shape.id).filter(|factory| factory.fits(rows));
+    fn factory(&self, js: Js, Rows { shape, form, .. }: &Rows, rows: usize) -> Answer<std::rc::Rc<Factory>> {
+        // The two forms of one shape have a factory each.
+        let key = shape.id << 1 | u64::from(form.is_raw);
+        let known = self.known_factory(key).filter(|factory| factory.fits(rows));
         if let Some(factory) = known {
             return Ok(factory);
         }
-        let is_hot = rows >= COLD_ROWS || self.known_factory(shape.id).is_some();
-        let factory = std::rc::Rc::new(Factory::new(js, shape, is_hot)?);
-        self.keep_factory(shape.id, &factory);
+        let is_hot = rows >= COLD_ROWS || self.known_factory(key).is_some();
+        let factory = std::rc::Rc::new(Factory::new(js, shape, *form, is_hot)?);
+        self.keep_factory(key, &factory);
         Ok(factory)
     }
 }

@@ -17,6 +17,8 @@ pub(crate) type Id = u32;
 pub(crate) enum Place {
     Number(usize),
     Name(String),
+    /// A name without the character before it; one that there is not is left alone.
+    Bare(String),
 }
 
 /// The values of one run.
@@ -25,6 +27,15 @@ pub(crate) struct Parameters {
     pub(crate) values: Values,
     /// Where each is to go; empty when they go one after the other.
     pub(crate) places: Vec<Place>,
+}
+
+/// What rows look like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// Whether they are arrays.
+    pub(crate) is_raw: bool,
+    /// Whether their integers are bigints.
+    pub(crate) is_safe: bool,
 }
 
 /// The statement that is meant.
@@ -44,6 +55,8 @@ pub(crate) enum Use {
     Get,
     All,
     Each,
+    /// The next rows, some at a time, from where the statement is.
+    Next,
 }
 
 /// What is to be done.
@@ -79,8 +92,13 @@ pub(crate) enum Action {
     },
     Use {
         how: Use,
+        form: Form,
         target: Target,
         parameters: Parameters,
+    },
+    /// Tell what the statement returns.
+    Describe {
+        id: Id,
     },
     Reset {
         id: Id,
@@ -131,6 +149,7 @@ pub(crate) struct Shape {
 #[derive(Debug)]
 pub(crate) struct Rows {
     pub(crate) shape: Arc<Shape>,
+    pub(crate) form: Form,
     pub(crate) values: Values,
 }
 
@@ -140,7 +159,15 @@ pub(crate) enum Outcome {
     Done,
     Ran {
         last_id: i64,
+        /// Those of the latest statement that may have changed something.
         changes: i64,
+        /// Whether this one has.
+        has_changed: bool,
+    },
+    Described {
+        /// Each column's name, its origin, table, database and declared type.
+        columns: Vec<[Option<String>; 5]>,
+        parameters: usize,
     },
     /// The only row asked for, or none.
     Row(Option<Rows>),

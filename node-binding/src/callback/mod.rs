@@ -22,7 +22,7 @@ use napi_sys::ValueType;
 pub(crate) use deliver::report_error;
 pub(crate) use environment::Environment;
 use environment::Side;
-use job::{Action, Id, Job, Target, Use};
+use job::{Action, Form, Id, Job, Target, Use};
 
 use crate::js::{Answer, Js, Thrown, Val};
 
@@ -64,23 +64,39 @@ pub(crate) fn version(js: Js, _: &[Val]) -> Answer {
     Ok(array)
 }
 
+/// With how a statement is used: rows are arrays.
+const RAW: i32 = 0x10;
+/// Integers are read as bigints.
+const SAFE: i32 = 0x20;
+/// Numbers are bound as REAL, and names are without the character before them.
+const PLAIN: i32 = 0x40;
+
+/// Tells whether a transaction is open.
+pub(crate) fn in_transaction(js: Js, arguments: &[Val]) -> Answer {
+    let &[side] = arguments else { return missing() };
+    js.boolean(js.native::<Rc<Side>>(side)?.link.is_in_transaction())
+}
+
 /// Uses a statement: database, how, whether silently, the statement's number or a text, places or undefined, values.
 pub(crate) fn use_statement(js: Js, arguments: &[Val]) -> Answer {
     let &[side, how, is_silent, target, places, ref values @ ..] = arguments else { return missing() };
     let side = js.native::<Rc<Side>>(side)?;
-    let how = match js.integer(how)? {
+    let bits = js.integer(how)?;
+    let how = match bits & 0xf {
         0 => Use::Bind,
         1 => Use::Run,
         2 => Use::Get,
         3 => Use::All,
-        _ => Use::Each,
+        4 => Use::Each,
+        _ => Use::Next,
     };
+    let form = Form { is_raw: bits & RAW != 0, is_safe: bits & SAFE != 0 };
     let target = match js.kind(target)? {
         ValueType::napi_number => Target::Prepared(id(js, target)?),
         _ => Target::Once(js.string_of(target)?),
     };
-    let parameters = parameters::read(js, places, values)?;
-    let job = Job { action: Action::Use { how, target, parameters }, is_silent: js.truth(is_silent)? };
+    let parameters = parameters::read(js, places, values, bits & PLAIN != 0)?;
+    let job = Job { action: Action::Use { how, form, target, parameters }, is_silent: js.truth(is_silent)? };
     js.instance().callbacks.submit(js, side, job);
     js.undefined()
 }
@@ -140,6 +156,7 @@ fn action(js: Js, what: i32, rest: &[Val]) -> Answer<Action> {
                 (0..count).map(|index| js.integer(js.element(retried, index)?)).collect::<Answer<Vec<i32>>>()?;
             Action::BackupStep { id: id(js, backup)?, pages: js.integer(pages)?, retried }
         }
+        (16, &[statement]) => Action::Describe { id: id(js, statement)? },
         (15, &[backup]) => Action::BackupFinish { id: id(js, backup)? },
         _ => return missing(),
     })

@@ -1,4 +1,4 @@
-//! Arguments of JavaScript into the values of a run, by node-sqlite3's rules.
+//! Arguments of JavaScript into the values of a run, by node-sqlite3's rules, or where told so by libsql's.
 
 use kithdb_sqlite::ValueRef;
 use napi_sys::{self as sys, ValueType};
@@ -13,7 +13,7 @@ const ROOM: usize = 256;
 const CHARACTER: usize = 4;
 
 /// Reads the values of a run, and the places that they go to if an object named them.
-pub(crate) fn read(js: Js, places: Val, values: &[Val]) -> Answer<Parameters> {
+pub(crate) fn read(js: Js, places: Val, values: &[Val], is_plain: bool) -> Answer<Parameters> {
     let mut parameters = Parameters { values: Values::with_capacity(values.len()), places: Vec::new() };
     if js.is_array(places)? {
         for index in 0..js.array_len(places)? {
@@ -21,11 +21,16 @@ pub(crate) fn read(js: Js, places: Val, values: &[Val]) -> Answer<Parameters> {
             parameters.places.push(match js.kind(place)? {
                 // What is no number of a parameter is SQLite's to refuse.
                 ValueType::napi_number => Place::Number(usize::try_from(js.integer(place)?).unwrap_or(0)),
+                _ if is_plain => Place::Bare(js.string_of(place)?),
                 _ => Place::Name(js.string_of(place)?),
             });
         }
     }
     for &value in values {
+        if is_plain && js.kind(value)? == ValueType::napi_number {
+            parameters.values.push(ValueRef::Real(js.number(value)?));
+            continue;
+        }
         push(js, &mut parameters.values, value)?;
     }
     Ok(parameters)

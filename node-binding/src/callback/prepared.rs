@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kithdb_sqlite::{Database, SqliteError, Statement, Step, ValueRef};
 
-use super::job::{MISUSE, Outcome, Parameters, Place, Rows, Shape, Use};
+use super::job::{Form, MISUSE, Outcome, Parameters, Place, Rows, Shape, Use};
 use super::values::Values;
 
 /// How many rows go in one piece of a long result, at most.
@@ -29,13 +29,15 @@ pub(crate) struct Prepared {
     is_done: bool,
     lent: Values,
     shape: Option<(i32, Arc<Shape>)>,
+    /// What went wrong after rows that are to be told of before it.
+    failed: Option<SqliteError>,
 }
 
 impl Prepared {
     pub(crate) fn new(database: &Database, sql: &str) -> Result<Self, SqliteError> {
         let sql = sql.split('\0').next().unwrap_or_default();
         let (statement, _rest) = database.prepare(sql)?;
-        Ok(Self { statement, is_done: false, lent: Values::default(), shape: None })
+        Ok(Self { statement, is_done: false, lent: Values::default(), shape: None, failed: None })
     }
 
     fn statement(&self) -> Result<&Statement, SqliteError> {
@@ -45,6 +47,7 @@ impl Prepared {
     pub(crate) fn use_as(
         &mut self,
         how: Use,
+        form: Form,
         parameters: Parameters,
         database: &Database,
         pieces: &impl Pieces,
@@ -55,13 +58,19 @@ impl Prepared {
                 Outcome::Done
             }),
             Use::Run => {
+                let before = database.total_changes();
                 self.begin(parameters)?;
                 self.step()?;
-                Ok(Outcome::Ran { last_id: database.last_insert_rowid(), changes: database.changes() })
+                Ok(Outcome::Ran {
+                    last_id: database.last_insert_rowid(),
+                    changes: database.changes(),
+                    has_changed: database.total_changes() != before,
+                })
             }
-            Use::Get => self.get(parameters),
-            Use::All => self.all(parameters),
-            Use::Each => self.each(parameters, pieces),
+            Use::Get => self.get(form, parameters),
+            Use::All => self.all(form, parameters),
+            Use::Each => self.each(form, parameters, pieces),
+            Use::Next => self.next(form),
         }
     }
 
@@ -85,7 +94,11 @@ impl Prepared {
             let number = match parameters.places.get(index) {
                 None => index + 1,
                 Some(Place::Number(number)) => *number,
-                Some(Place::Name(name)) => number_of(statement, name),
+                Some(Place::Name(name)) => number_of(statement, |known| known == name).unwrap_or(0),
+                Some(Place::Bare(name)) => match number_of(statement, |known| known.get(1..) == Some(name)) {
+                    Some(number) => number,
+                    None => continue,
+                },
             };
             let bound = match self.lent.get(index) {
                 // There is nothing to set: a parameter is NULL until it is.
@@ -111,7 +124,7 @@ impl Prepared {
     }
 
     /// Returns the next row: a statement that is got from again goes on unless it is given parameters.
-    fn get(&mut self, parameters: Parameters) -> Result<Outcome, SqliteError> {
+    fn get(&mut self, form: Form, parameters: Parameters) -> Result<Outcome, SqliteError> {
         if self.is_done && parameters.values.is_empty() {
             return Ok(Outcome::Row(None));
         }
@@ -122,10 +135,10 @@ impl Prepared {
         let shape = self.shape()?;
         let mut values = Values::with_capacity(shape.names.len());
         self.take(&mut values)?;
-        Ok(Outcome::Row(Some(Rows { shape, values })))
+        Ok(Outcome::Row(Some(Rows { shape, form, values })))
     }
 
-    fn all(&mut self, parameters: Parameters) -> Result<Outcome, SqliteError> {
+    fn all(&mut self, form: Form, parameters: Parameters) -> Result<Outcome, SqliteError> {
         self.begin(parameters)?;
         if self.step()? == Step::Done {
             return Ok(Outcome::All(None));
@@ -135,12 +148,58 @@ impl Prepared {
         loop {
             self.take(&mut values)?;
             if self.step()? == Step::Done {
-                return Ok(Outcome::All(Some(Rows { shape, values })));
+                return Ok(Outcome::All(Some(Rows { shape, form, values })));
             }
         }
     }
 
-    fn each(&mut self, parameters: Parameters, pieces: &impl Pieces) -> Result<Outcome, SqliteError> {
+    /// Returns some rows, none only at the end; those before a failure come before it.
+    fn next(&mut self, form: Form) -> Result<Outcome, SqliteError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let mut values = Values::default();
+        let mut shape = None;
+        for row in 0..PIECE_ROWS {
+            if self.is_done {
+                break;
+            }
+            match self.step() {
+                Ok(Step::Done) => break,
+                Ok(Step::Row) => {}
+                Err(error) if row == 0 => return Err(error),
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
+            }
+            if shape.is_none() {
+                shape = Some(self.shape()?);
+            }
+            self.take(&mut values)?;
+        }
+        Ok(Outcome::All(shape.map(|shape| Rows { shape, form, values })))
+    }
+
+    /// Tells what it returns, and what it takes.
+    pub(crate) fn describe(&self) -> Outcome {
+        let columns = self.statement.as_ref().map_or_else(Vec::new, |statement| {
+            (0..statement.column_count())
+                .map(|index| {
+                    [
+                        statement.column_name(index),
+                        statement.column_origin(index),
+                        statement.column_table(index),
+                        statement.column_database(index),
+                        statement.column_declared_type(index),
+                    ]
+                })
+                .collect()
+        });
+        Outcome::Described { columns, parameters: self.statement.as_ref().map_or(0, Statement::parameter_count) }
+    }
+
+    fn each(&mut self, form: Form, parameters: Parameters, pieces: &impl Pieces) -> Result<Outcome, SqliteError> {
         self.begin(parameters)?;
         let mut values = Values::default();
         let mut rows = 0;
@@ -159,7 +218,7 @@ impl Prepared {
             if let Some(shape) = &shape {
                 let is_full = rows == PIECE_ROWS;
                 if rows > 0 && (!is_row || is_full || pieces.is_awaited()) {
-                    let piece = Rows { shape: Arc::clone(shape), values: std::mem::take(&mut values) };
+                    let piece = Rows { shape: Arc::clone(shape), form, values: std::mem::take(&mut values) };
                     rows = 0;
                     if !pieces.send(piece) {
                         return Ok(Outcome::Dropped);
@@ -201,6 +260,7 @@ impl Prepared {
 
     pub(crate) fn reset(&mut self) {
         self.is_done = false;
+        self.failed = None;
         if let Some(statement) = &self.statement {
             statement.reset();
         }
@@ -216,9 +276,7 @@ impl Prepared {
     }
 }
 
-/// Returns the number of the parameter with a name, or one that there is not.
-fn number_of(statement: &Statement, name: &str) -> usize {
-    (1..=statement.parameter_count())
-        .find(|&number| statement.parameter_name(number).is_some_and(|known| known == name))
-        .unwrap_or(0)
+/// Returns the number of the parameter whose name it is.
+fn number_of(statement: &Statement, is_it: impl Fn(&str) -> bool) -> Option<usize> {
+    (1..=statement.parameter_count()).find(|&number| statement.parameter_name(number).is_some_and(|name| is_it(&name)))
 }

@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kithdb_sqlite::{Backup, Change, Changes, Database, Interrupter, SqliteError, Trace, TraceEvent};
 
-use super::job::{Action, Completion, Id, Job, MISUSE, Outcome, Parameters, Rows, Target, Use, late};
+use super::job::{Action, Completion, Form, Id, Job, MISUSE, Outcome, Parameters, Rows, Target, Use, late};
 use super::outbox::Outbox;
 use super::prepared::{Pieces, Prepared};
 use super::queue::Queue;
@@ -30,11 +31,19 @@ pub(crate) struct Link {
     pub(crate) queue: Queue,
     pub(crate) outbox: Arc<Outbox>,
     interrupter: Mutex<Option<Interrupter>>,
+    /// Whether a transaction was open after the latest job.
+    is_in_transaction: AtomicBool,
 }
 
 impl Link {
     pub(crate) fn new(id: u64, outbox: Arc<Outbox>) -> Self {
-        Self { id, queue: Queue::default(), outbox, interrupter: Mutex::default() }
+        Self {
+            id,
+            queue: Queue::default(),
+            outbox,
+            interrupter: Mutex::default(),
+            is_in_transaction: AtomicBool::new(false),
+        }
     }
 
     /// Makes what runs now end, if anything does.
@@ -42,6 +51,11 @@ impl Link {
         if let Some(interrupter) = &*self.interrupter.lock().unwrap_or_else(PoisonError::into_inner) {
             interrupter.interrupt();
         }
+    }
+
+    /// Tells whether a transaction was open after the latest job whose end was told.
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        self.is_in_transaction.load(Ordering::Relaxed)
     }
 
     /// Makes the thread end soon, whatever it does.
@@ -126,6 +140,8 @@ pub(crate) fn work(link: Arc<Link>) {
                 let message = "the addon failed within; please report this";
                 Outcome::Failed { error: SqliteError::new(INTERNAL, message), is_prepared: true }
             });
+            let is_in_transaction = worker.database.as_ref().is_some_and(|database| !database.is_autocommit());
+            link.is_in_transaction.store(is_in_transaction, Ordering::Relaxed);
             if outcome.is_failure() {
                 link.queue.fail();
                 teller.tell(outcome);
@@ -149,7 +165,11 @@ pub(crate) fn work(link: Arc<Link>) {
 impl Worker {
     fn act(&mut self, action: Action) -> Outcome {
         let done = match action {
-            Action::Use { how, target, parameters } => return self.use_statement(how, target, parameters),
+            Action::Use { how, form, target, parameters } => return self.use_statement(how, form, target, parameters),
+            Action::Describe { id } => match self.statements.get(&id) {
+                Some(Slot::Ready(prepared)) => return prepared.describe(),
+                _ => return Outcome::Dropped,
+            },
             Action::Open { path, flags } => self.open(&path, flags),
             Action::Close => self.close(),
             Action::Exec { sql } => self.database().and_then(|database| database.execute_batch(&sql)),
@@ -277,14 +297,14 @@ impl Worker {
         }
     }
 
-    fn use_statement(&mut self, how: Use, target: Target, parameters: Parameters) -> Outcome {
+    fn use_statement(&mut self, how: Use, form: Form, target: Target, parameters: Parameters) -> Outcome {
         let database = match self.database() {
             Ok(database) => database.clone(),
             Err(error) => return Outcome::Failed { error, is_prepared: true },
         };
         let done = match target {
             Target::Prepared(id) => match self.statements.get_mut(&id) {
-                Some(Slot::Ready(prepared)) => prepared.use_as(how, parameters, &database, &*self.teller),
+                Some(Slot::Ready(prepared)) => prepared.use_as(how, form, parameters, &database, &*self.teller),
                 _ => return Outcome::Dropped,
             },
             Target::Once(sql) => {
@@ -295,7 +315,7 @@ impl Worker {
                         Err(error) => return Outcome::Failed { error, is_prepared: false },
                     },
                 };
-                let done = prepared.use_as(how, parameters, &database, &*self.teller);
+                let done = prepared.use_as(how, form, parameters, &database, &*self.teller);
                 if done.is_ok() && may_be_kept(&sql) {
                     prepared.renew();
                     if self.kept.len() >= KEPT_STATEMENTS {

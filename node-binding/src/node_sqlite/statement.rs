@@ -143,7 +143,7 @@ impl NodeStatement {
                     Ok(is_end) => is_done = is_end,
                     Err(thrown) if taken == 0 => return Err(thrown),
                     Err(thrown) => {
-                        *self.pending.borrow_mut() = Some(thrown);
+                        *self.pending.borrow_mut() = Some(js.put_off(thrown));
                         break;
                     }
                 }

@@ -83,6 +83,7 @@ pub(crate) fn reopen(js: Js, arguments: &[Val]) -> Answer {
 
 fn failure(error: &JoinError) -> Value {
     let code = match error {
+        JoinError::AlreadyRunning { .. } => "KITH_ALREADY_RUNNING",
         JoinError::Expired => "KITH_TICKET_EXPIRED",
         JoinError::Refused { .. } => "KITH_REFUSED",
         JoinError::NobodyAnswered { .. } => "KITH_NOBODY_ANSWERED",

@@ -1,3 +1,5 @@
+//! Sessions on plain databases and on replicas, and changesets applied to both.
+
 use super::*;
 use crate::open::OpenOptions;
 
@@ -127,6 +129,28 @@ fn changesets_of_a_replica_are_sqlites() {
         );
         recorded(schema, sql, Some("TWO"));
     }
+}
+
+#[test]
+fn texts_of_a_database_in_utf_16_are_in_utf_8() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let sql = "INSERT INTO k VALUES('ä', '日本', 1), ('b', 'ö', 2); UPDATE k SET v = 'ü' WHERE id = 'b'; DELETE FROM k WHERE id = 'ä'";
+    let [plain, ours] = ["plain.db", "replica.db"].map(|name| {
+        let path = directory.path().join(name).display().to_string();
+        let database = Database::open(&path, &OpenOptions::default()).expect("opens");
+        database
+            .execute_batch("PRAGMA encoding = 'UTF-16'; CREATE TABLE k(id TEXT PRIMARY KEY, v TEXT, n); INSERT INTO k VALUES('old', 'é', 0)")
+            .expect("runs");
+        if name == "replica.db" {
+            database.found(&path, "laptop", &OpenOptions::default()).expect("the workspace is founded");
+            database.execute_batch("SELECT kith_sync('k')").expect("runs");
+        }
+        let session = database.create_session("main", None).expect("begins");
+        database.execute_batch(&format!("{sql}; UPDATE k SET v = 'è', n = n WHERE id = 'old'")).expect("runs");
+        [session.changeset(), session.patchset()].map(|bytes| bytes.expect("is made"))
+    });
+    assert_eq!(ours, plain);
+    assert!(plain[0].windows(2).any(|bytes| bytes == "é".as_bytes()));
 }
 
 #[test]

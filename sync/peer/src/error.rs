@@ -72,6 +72,12 @@ pub enum JoinError {
     /// The network did not start.
     #[error(transparent)]
     Network(#[from] kithdb_net::StartError),
+    /// Somebody joins with this file already, or syncs it.
+    #[error("another join of {}, or a peer, is running; wait until it has ended, then look whether the file belongs to the workspace", path.display())]
+    AlreadyRunning {
+        /// The file.
+        path: PathBuf,
+    },
     /// The ticket's time is over.
     #[error("the ticket has expired; ask for a new one with `kith invite`")]
     Expired,

@@ -1,7 +1,8 @@
 //! Joining: a device with a ticket finds an owner and becomes a member.
 
-use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kithdb_core::join::{JoinOptions as ReplicaOptions, PendingJoin};
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::config::JoinOptions;
 use crate::error::JoinError;
+use crate::lock::PeerLock;
 use crate::routes::{Ended, Origin, Routes};
 
 /// How much longer an owner that has answered may take.
@@ -37,10 +39,47 @@ pub async fn join(path: impl AsRef<Path>, ticket: &Ticket, options: JoinOptions)
     if ticket.expires_unix_ms <= unix_ms() {
         return Err(JoinError::Expired);
     }
+    let joining = Joining::begin(path.as_ref()).ok_or_else(|| already_running(path.as_ref()))?;
     let mut replica_options = ReplicaOptions::new(options.device_name.clone());
     replica_options.merge_by_key = options.merge_by_key;
-    let pending = Replica::prepare_join(path, ticket, replica_options)?;
+    let pending = Replica::prepare_join(&joining.path, ticket, replica_options)?;
+    // From here on other processes can be kept off, too.
+    let _lock = PeerLock::take(&joining.path).ok_or_else(|| already_running(path.as_ref()))?;
     join_pending(pending, options).await
+}
+
+fn already_running(path: &Path) -> JoinError {
+    JoinError::AlreadyRunning { path: path.to_owned() }
+}
+
+/// The files that this process joins with: two joins of one file would take each other's keys for what was there.
+static JOINING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Holds the right to join with a file, within this process, until it is dropped.
+struct Joining {
+    path: PathBuf,
+}
+
+impl Joining {
+    fn begin(path: &Path) -> Option<Self> {
+        // One that is not there yet is known by its folder; what is wrong with that is said later.
+        let known = path.canonicalize().or_else(|error| match (path.parent(), path.file_name()) {
+            (Some(folder), Some(name)) if folder.as_os_str().is_empty() => {
+                Ok(Path::new(".").canonicalize()?.join(name))
+            }
+            (Some(folder), Some(name)) => Ok(folder.canonicalize()?.join(name)),
+            _ => Err(error),
+        });
+        let path = known.unwrap_or_else(|_| path.to_owned());
+        let is_first = JOINING.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+        is_first.then_some(Self { path })
+    }
+}
+
+impl Drop for Joining {
+    fn drop(&mut self) {
+        JOINING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+    }
 }
 
 /// Finds an owner for a file that waits to be admitted.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use kithdb_core::error::MembershipError;
 use kithdb_core::log_error::LogError;
 use kithdb_core::replica::{OpenOptions, Replica};
 use kithdb_log::limits::TICKET_ADDRESSES_MAX;
@@ -217,6 +218,8 @@ pub fn invite_at(
     expires_unix_ms: u64,
     given: &[Address],
 ) -> Result<Ticket, InviteError> {
+    // Before the port is kept, which would say less clearly what is wrong.
+    replica.check_writable().map_err(MembershipError::from)?;
     let given: Vec<String> = given.iter().map(ToString::to_string).collect();
     let own = ticket_addresses(replica)?.into_iter().filter(|address| !given.contains(address));
     let mut addresses: Vec<String> = given.iter().cloned().chain(own).collect();

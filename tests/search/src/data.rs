@@ -102,7 +102,7 @@ fn finish(folder: &Path, base: &Matrix<f32>, queries: &Matrix<f32>) -> Result<()
     Ok(())
 }
 
-/// Returns the slots that a filter of so many thousandths lets through, spread by a hash. The arms in Python count in the same way.
+/// Returns the slots that a filter of so many thousandths lets through, spread by a hash.
 pub fn allowed(rows: usize, filter: u32) -> SlotSet {
     let passes = |row: &u32| row.wrapping_mul(2_654_435_761) % 1_000 < filter;
     (0..rows as u32).filter(passes).map(Slot).collect()

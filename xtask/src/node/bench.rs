@@ -13,8 +13,8 @@ use anyhow::{Context, Result, ensure};
 use crate::node::originals::{BETTER_SQLITE3_12, BETTER_SQLITE3_13, Original, SQLITE3_6};
 use crate::node::runtime::Runtime;
 use crate::node::{self, Profile};
-use crate::setup;
 use crate::shell::{self, Workspace};
+use crate::{measured, setup};
 
 /// One side: a package behind a face that `bench/work.js` knows, or whose methods call back.
 struct Arm {
@@ -131,7 +131,7 @@ pub fn run(workspace: &Workspace, rounds: usize, only: Option<&str>) -> Result<(
             Err(error) => left_out.push(format!("not measured: {}: {error:#}", comparison.name)),
         }
     }
-    println!("\n{}, {rounds} rounds\n\n{}", machine(), table.join("\n"));
+    println!("\n{}, {rounds} rounds\n\n{}", measured::machine(), table.join("\n"));
     ensure!(left_out.is_empty(), "{}", left_out.join("\n"));
     Ok(())
 }
@@ -154,27 +154,15 @@ impl Bench {
             println!("{} on Node {version}: {}", comparison.name, work.base);
             let measure_base = || self.measure(&node, comparison.base.face, &base, work.base);
             let measure_ours = || self.measure(&node, comparison.ours.face, &ours, work.ours);
-            let (mut times, mut ratios, mut noise) = (Vec::new(), Vec::new(), Vec::new());
-            for round in 0..rounds {
-                let (base, ours, again) = if round % 2 == 0 {
-                    (measure_base()?, measure_ours()?, measure_base()?)
-                } else {
-                    let again = measure_base()?;
-                    let ours = measure_ours()?;
-                    (measure_base()?, ours, again)
-                };
-                times.push((base, ours));
-                ratios.push(ours / base);
-                noise.push(again / base);
-            }
+            let measured = measured::alternate(rounds, measure_base, measure_ours)?;
             lines.push(format!(
                 "| {}, Node {version} | {} | {:.0} | {:.0} | {} | {} | {:.2}x |",
                 comparison.name,
                 work.base,
-                median(times.iter().map(|(base, _)| *base).collect()),
-                median(times.iter().map(|(_, ours)| *ours).collect()),
-                spread(&ratios),
-                spread(&noise),
+                measured.base(),
+                measured.ours(),
+                measured.ratio(),
+                measured.noise(),
                 work.at_most,
             ));
         }
@@ -226,37 +214,5 @@ impl Bench {
             fs::rename(&fresh, &file).with_context(|| format!("could not rename {}", fresh.display()))?;
         }
         Ok(file)
-    }
-}
-
-fn machine() -> String {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    let model = model.map_or("unknown processor", |(_, name)| name.trim());
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let date = shell::output(Command::new("date").args(["-u", "+%Y-%m-%d"])).unwrap_or_default();
-    format!("{model}, {cores} cores, {}, {}", std::env::consts::OS, date.trim())
-}
-
-fn spread(values: &[f64]) -> String {
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let greatest = values.iter().copied().fold(0.0, f64::max);
-    format!("{:.2}x ({least:.2}..{greatest:.2})", median(values.to_vec()))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn median_of_an_even_number_lies_between_the_middle_two() {
-        assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
-        assert!((median(vec![3.0, 9.0, 1.0]) - 3.0).abs() < 1e-9);
     }
 }

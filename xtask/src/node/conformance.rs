@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::node::originals::{BETTER_SQLITE3_12, BETTER_SQLITE3_13, Original, SQLITE3_6};
+use crate::node::originals::{BETTER_SQLITE3_12, BETTER_SQLITE3_13, LIBSQL_0_6, Original, SQLITE3_6};
 use crate::node::runtime::Runtime;
 use crate::shell::{self, Workspace};
 
@@ -21,7 +21,8 @@ struct Face {
 }
 
 const FACES: &[Face] = &[
-    Face { numbers: 10..=59, variable: "KITHDB_SUBJECT", originals: &[&BETTER_SQLITE3_12, &BETTER_SQLITE3_13] },
+    Face { numbers: 10..=54, variable: "KITHDB_SUBJECT", originals: &[&BETTER_SQLITE3_12, &BETTER_SQLITE3_13] },
+    Face { numbers: 55..=59, variable: "KITHDB_LIBSQL_SUBJECT", originals: &[&LIBSQL_0_6] },
     // 79 is about what the original does not have.
     Face { numbers: 70..=78, variable: "KITHDB_SQLITE3_SUBJECT", originals: &[&SQLITE3_6] },
 ];

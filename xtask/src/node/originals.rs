@@ -44,6 +44,15 @@ pub const BETTER_SQLITE3_13: Original = Original {
 pub const SQLITE3_6: Original =
     Original { name: "sqlite3 6", package: "sqlite3", version: "6.0.1", runtime: Runtime::System, is_built: true };
 
+/// The one whose promises are the shape of `connect`, in the first generation of which all statements' methods return them.
+pub const LIBSQL_0_6: Original = Original {
+    name: "libsql 0.6",
+    package: "libsql",
+    version: "0.6.0-pre.41",
+    runtime: Runtime::System,
+    is_built: false,
+};
+
 impl Original {
     /// Returns the package's folder, setting it up first where it is missing.
     pub fn ensure(&self) -> Result<PathBuf> {

@@ -27,7 +27,7 @@ mod state;
 mod tests;
 mod vtab;
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -122,6 +122,7 @@ impl Capture {
             *state.inner.borrow_mut() = Some(inner);
             authorizer::install(conn, pointer)?;
             hook::install(conn, pointer);
+            check(ffi::sqlite3_set_clientdata(db, CLIENT_DATA.as_ptr(), pointer.cast_mut().cast(), None))?;
         }
         state.counters.start(conn);
         Ok(Self { state })
@@ -277,6 +278,25 @@ impl Drop for InternalGuard {
         }
         self.state.internal.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// The name under which a connection keeps its capture.
+const CLIENT_DATA: &CStr = c"kithdb capture";
+
+/// Begins what [`Capture::internal`] begins, for SQL functions that plain files have too; `None` on a connection without capture.
+pub(crate) fn internal_of(conn: &Connection) -> Option<InternalGuard> {
+    // SAFETY: the handle is open as long as `conn` is borrowed, and the name is a C string.
+    let state =
+        unsafe { ffi::sqlite3_get_clientdata(conn.handle(), CLIENT_DATA.as_ptr()) }.cast::<State>().cast_const();
+    if state.is_null() {
+        return None;
+    }
+    // SAFETY: what is kept under this name came from an `Arc` that SQLite holds a reference to until the connection is closed.
+    let state = unsafe {
+        Arc::increment_strong_count(state);
+        Arc::from_raw(state)
+    };
+    Some(Capture { state }.internal(conn))
 }
 
 /// Turns a result code into a result.

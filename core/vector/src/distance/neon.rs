@@ -1,4 +1,4 @@
-//! The kernels for 64-bit ARM processors. They compile; no ARM machine has run their tests yet.
+//! The kernels for 64-bit ARM processors. No ARM machine has run their tests yet.
 
 use std::arch::aarch64::*;
 

@@ -96,11 +96,11 @@ impl Recorders {
     ) {
         // SAFETY: the change does not outlive this call, which is within the hook's.
         let change = unsafe { RowChange::new(db, operation, schema, table) };
-        let get = |index: usize| self.list.borrow().get(index).map(|(id, _)| *id);
-        let mut index = 0;
-        while let Some(id) = get(index) {
+        let next = |least: u64| self.list.borrow().iter().map(|(id, _)| *id).find(|id| id.0 >= least);
+        let mut least = 0;
+        while let Some(id) = next(least) {
             self.with(id, |recorder| recorder.record(state, &change));
-            index += 1;
+            least = id.0 + 1;
         }
     }
 }

@@ -1,19 +1,24 @@
 //! The index of a `kith_vector` table, and the thread that works on it in the background.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 
 use kithdb_vector::error::EmbeddingError;
-use kithdb_vector::index::{Encoding, Engine, IndexOptions};
+use kithdb_vector::index::{EmbeddingIndex, Encoding, Engine, IndexOptions};
 use kithdb_vector::tiered::TieredIndex;
+use kithdb_vector::tuning::{RecallGoal, tune};
 
 use super::shared::{Shared, State};
+use super::snapshot::Place;
 
 /// Rows that the graph may be behind before a thread is begun for them: comparing so many exactly costs about as much as a walk.
 const BEHIND_MAX: usize = 256;
 /// Rows brought into the graph while searches wait.
 const STEP: usize = 16;
+/// Neighbours of a search for which the candidates of a walk are chosen, and the searches that are tried for it.
+const TUNED_COUNT: usize = 10;
+const TUNED_SAMPLE: usize = 200;
 
 /// Makes an index that compares everything exactly, for rows of which no index knows yet.
 pub(super) fn make_exact(options: &IndexOptions) -> Result<TieredIndex, EmbeddingError> {
@@ -26,31 +31,64 @@ pub(super) fn make_scan(options: &IndexOptions) -> Result<TieredIndex, Embedding
 }
 
 /// Begins a thread that builds the graph or brings it forward, if that is due and none is at it.
-pub(super) fn work(shared: &Arc<Shared>, state: &State) {
+pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32) {
     let index = state.rows.index();
-    let is_due = index.is_build_due() || index.graph().is_some() && index.pending() > BEHIND_MAX;
+    let is_due = index.is_build_due()
+        || index.graph().is_some() && (index.pending() > BEHIND_MAX || is_tuning_due(state))
+        || shared.place.is_some() && Place::is_due(state);
     if !is_due || shared.work.is_running.swap(true, Relaxed) {
         return;
     }
-    let weak = Arc::downgrade(shared);
+    let kept = Arc::clone(shared);
     let begun = std::thread::Builder::new().name("kith-vector".to_owned()).spawn(move || {
-        while let Some(shared) = weak.upgrade() {
-            let is_done = step(&shared, || weak.strong_count() <= 1);
-            if is_done {
-                shared.work.is_running.store(false, Relaxed);
+        while !kept.is_unused() {
+            if step(&kept) {
+                finish(&kept, recall_permille);
                 break;
             }
         }
+        kept.work.is_running.store(false, Relaxed);
     });
-    if let Err(error) = begun {
-        // Searches compare what is not in a graph, so they stay right.
-        tracing::warn!(%error, "cannot begin a thread to build the index of embeddings");
-        shared.work.is_running.store(false, Relaxed);
+    match begun {
+        Ok(thread) => *shared.work.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread),
+        Err(error) => {
+            // Searches compare what is not in a graph, so they stay right.
+            tracing::warn!(%error, "cannot begin a thread to build the index of embeddings");
+            shared.work.is_running.store(false, Relaxed);
+        }
     }
 }
 
-/// Does one piece of work; returns whether nothing is left, or the index is not used any more.
-fn step(shared: &Arc<Shared>, is_unused: impl Fn() -> bool + Sync) -> bool {
+fn is_tuning_due(state: &State) -> bool {
+    let index = state.rows.index();
+    index.graph().is_some() && state.tuned.is_none_or(|tuned| tuned.is_due(index.len()))
+}
+
+/// Chooses the candidates of a walk and saves the index, as far as that is due.
+fn finish(shared: &Shared, recall_permille: u32) {
+    if shared.is_unused() {
+        return;
+    }
+    let tuned = shared.read().as_ref().filter(|state| is_tuning_due(state)).and_then(|state| {
+        let (index, recall) = (state.rows.index(), f64::from(recall_permille) / 1000.0);
+        let goal = RecallGoal { recall, count: TUNED_COUNT, sample: TUNED_SAMPLE, seed: index.options().seed };
+        Some(tune(index.store(), index.graph()?, &goal))
+    });
+    if let (Some(tuned), Some(state)) = (tuned, shared.write().as_mut()) {
+        state.tuned = Some(tuned);
+    }
+    let Some(place) = &shared.place else { return };
+    let saved =
+        shared.read().as_ref().filter(|state| Place::is_due(state)).map(|state| (state.applied, place.save(state)));
+    if let (Some((mark, is_saved)), Some(state)) = (saved, shared.write().as_mut()) {
+        // Not tried again at once where it cannot be done.
+        state.unsaved = 0;
+        state.saved = if is_saved { Some(mark) } else { state.saved };
+    }
+}
+
+/// Does one piece of work; returns whether nothing is left.
+fn step(shared: &Shared) -> bool {
     let job = {
         let mut state = shared.write();
         let Some(state) = state.as_mut() else { return true };
@@ -66,12 +104,18 @@ fn step(shared: &Arc<Shared>, is_unused: impl Fn() -> bool + Sync) -> bool {
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2));
     let built = job.run(threads, &|progress| {
         shared.work.done.store(progress.done, Relaxed);
-        if is_unused() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if shared.is_unused() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     shared.work.total.store(0, Relaxed);
     drop(job);
     match (built, shared.write().as_mut()) {
-        (Some(built), Some(state)) => !state.rows.index_mut().install(built) && is_unused(),
+        (Some(built), Some(state)) => {
+            let is_installed = state.rows.index_mut().install(built);
+            if is_installed {
+                state.unsaved += state.rows.index().len();
+            }
+            false
+        }
         _ => true,
     }
 }

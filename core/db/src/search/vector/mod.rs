@@ -7,10 +7,12 @@ mod distance;
 mod engine;
 mod functions;
 mod keys;
+mod map;
 mod module;
 mod overlay;
 mod rows;
 mod shared;
+mod snapshot;
 mod stats;
 mod table;
 #[cfg(test)]

@@ -45,10 +45,10 @@ impl Overlay {
     ) -> rusqlite::Result<()> {
         for key in keys.collect::<HashSet<_, KeyHash>>() {
             self.rows.put(key, content.find(conn, key)?);
-            if self.touched.insert(key.clone()) {
-                if let Some(slot) = base.slot(key) {
-                    self.hidden.insert(slot);
-                }
+            if self.touched.insert(key.clone())
+                && let Some(slot) = base.slot(key)
+            {
+                self.hidden.insert(slot);
             }
         }
         Ok(())

@@ -6,10 +6,13 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::thread::JoinHandle;
 
+use kithdb_vector::index::EmbeddingIndex;
 use kithdb_vector::tiered::TieredIndex;
+use kithdb_vector::tuning::Tuned;
 use rusqlite::Connection;
 
 use super::changes::{self, Change, Mark};
@@ -17,9 +20,13 @@ use super::content::Content;
 use super::declaration::Declaration;
 use super::keys::Key;
 use super::rows::Rows;
+use super::snapshot::{self, Place};
 
 /// Changes that are kept after they were applied, for readers that began before them.
 const RECENT_MAX: usize = 16_384;
+
+/// Candidates of a walk before the index was tuned.
+const EF: usize = 100;
 
 /// An index as it stands.
 pub(super) struct State {
@@ -30,6 +37,12 @@ pub(super) struct State {
     recent: VecDeque<Change>,
     /// How often rows were forgotten.
     pub(super) forgotten: u64,
+    /// The place that was last saved.
+    pub(super) saved: Option<Mark>,
+    /// How many rows, about, it takes to make again what is not saved.
+    pub(super) unsaved: usize,
+    /// The candidates of a walk that give the recall that was declared.
+    pub(super) tuned: Option<Tuned>,
 }
 
 impl State {
@@ -42,8 +55,14 @@ impl State {
             }
             Ok(())
         })?;
-        let applied = changes::last(conn, name)?;
-        Ok(Self { rows, applied, recent: VecDeque::from([Change { mark: applied, key: None }]), forgotten: 0 })
+        let unsaved = rows.index().len();
+        Ok(Self { unsaved, saved: None, ..Self::of_saved(rows, changes::last(conn, name)?, None) })
+    }
+
+    /// Takes over what was saved at a place.
+    pub(super) fn of_saved(rows: Rows, applied: Mark, tuned: Option<Tuned>) -> Self {
+        let recent = VecDeque::from([Change { mark: applied, key: None }]);
+        Self { rows, applied, recent, forgotten: 0, saved: Some(applied), unsaved: 0, tuned }
     }
 
     /// Takes over changed rows; false if that takes reading the whole table.
@@ -60,6 +79,7 @@ impl State {
         for key in keys {
             let found = content.find(conn, key)?;
             self.rows.put(key, found);
+            self.unsaved += 1;
         }
         if let Some(last) = tail.last() {
             self.applied = last.mark;
@@ -68,6 +88,11 @@ impl State {
         self.recent.drain(..surplus.min(self.recent.len()));
         self.recent.extend(tail.into_iter().rev().take(RECENT_MAX).rev());
         Ok(true)
+    }
+
+    /// Returns the candidates of a walk where nothing else is said.
+    pub(super) fn ef(&self) -> usize {
+        self.tuned.map_or(EF, |tuned| tuned.ef)
     }
 
     /// Takes rows out that were gone at the place that the index is at, though no trigger was told: a REPLACE had displaced them.
@@ -100,16 +125,23 @@ impl State {
 #[derive(Default)]
 pub(super) struct Shared {
     state: RwLock<Option<State>>,
+    /// Where the index is saved; `None` for a database without a file.
+    pub(super) place: Option<Place>,
+    /// Whether the table was dropped or renamed, so that nothing is to be saved under its name.
+    pub(super) is_gone: AtomicBool,
     /// How the last search was done.
     choice: Mutex<&'static str>,
     /// What the thread in the background is doing.
     pub(super) work: Work,
+    /// Connections that use it.
+    users: AtomicUsize,
 }
 
 /// The work of the background.
 #[derive(Default)]
 pub(super) struct Work {
     pub(super) is_running: AtomicBool,
+    pub(super) thread: Mutex<Option<JoinHandle<()>>>,
     /// Embeddings in the graph that is being built.
     pub(super) done: AtomicUsize,
     /// Embeddings that it will have; 0 when none is being built.
@@ -135,9 +167,15 @@ impl Shared {
     /// Finds the index of a table, or begins it; a database without a file shares it with nobody.
     pub(super) fn of(conn: &Connection, table: &str, declaration: &Declaration) -> Arc<Self> {
         let file = conn.path().filter(|path| !path.is_empty()).map(PathBuf::from);
-        let Some(file) = file else { return Arc::<Self>::default() };
+        let Some(file) = file else { return Arc::default() };
         // The file may be a link to the one that another connection has opened.
         let file = file.canonicalize().unwrap_or(file);
+        let place = Place {
+            path: snapshot::path(&file, table),
+            database: file.clone(),
+            name: table.to_owned(),
+            declaration: declaration.clone(),
+        };
         let name = Name { file, table: table.to_ascii_lowercase() };
         let mut known = known();
         known.retain(|_, list| {
@@ -149,9 +187,16 @@ impl Shared {
         {
             return index;
         }
-        let index = Arc::<Self>::default();
+        let mut index = Self::default();
+        index.place = Some(place);
+        let index = Arc::new(index);
         list.push((declaration.clone(), Arc::downgrade(&index)));
         index
+    }
+
+    /// Says whether no connection uses it any more.
+    pub(super) fn is_unused(&self) -> bool {
+        self.users.load(Ordering::Acquire) == 0
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, Option<State>> {
@@ -170,5 +215,45 @@ impl Shared {
     /// Says how the last search was done; empty if there was none.
     pub(super) fn choice(&self) -> &'static str {
         *self.choice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's use of an index.
+pub(super) struct Use(Arc<Shared>);
+
+impl Use {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        shared.users.fetch_add(1, Ordering::AcqRel);
+        Self(shared)
+    }
+
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Drop for Use {
+    /// With the last one the work in the background ends, so that the process may end too.
+    fn drop(&mut self) {
+        if self.0.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let thread = self.0.work.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if thread.is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!("the thread that builds an index of embeddings has failed");
+            }
+        }
+    }
+}
+
+impl Drop for Shared {
+    /// The last connection of this process closes the file.
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(place) = &self.place else { return };
+        if self.is_gone.load(Ordering::Relaxed) {
+            // It may never have been there.
+            let _ = std::fs::remove_file(&place.path);
+        } else if let Some(state) = state {
+            place.close(state);
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::storage::quote;
 const REFUSED_MAX: usize = 100;
 
 const COLUMNS: &CStr = c"CREATE TABLE x(name TEXT, content TEXT, column_name TEXT, dimensions INTEGER, metric TEXT, encoding TEXT,
-  engine TEXT, recall REAL, tier TEXT, progress REAL, behind INTEGER, indexed INTEGER, refused INTEGER, refused_rows TEXT, pending INTEGER, applied INTEGER,
+  engine TEXT, recall REAL, tier TEXT, ef INTEGER, progress REAL, behind INTEGER, indexed INTEGER, refused INTEGER, refused_rows TEXT, pending INTEGER, applied INTEGER,
   last_choice TEXT, memory_bytes INTEGER, problem TEXT)";
 
 /// Registers the table.
@@ -71,6 +71,7 @@ impl Stats {
                 Value::Text(engine_name(options.engine).to_owned()),
                 Value::Real(f64::from(declaration.recall_permille) / 1000.0),
                 Value::Text(if figures.has_graph { "hnsw" } else { "scan" }.to_owned()),
+                Value::Integer(figures.ef as i64),
                 progress.map_or(Value::Null, Value::Real),
                 Value::Integer(figures.behind as i64),
                 Value::Integer(figures.indexed as i64),

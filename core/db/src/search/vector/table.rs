@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kithdb_vector::metric::Metric;
@@ -23,7 +24,7 @@ use rusqlite::{Connection, Error, ffi};
 use super::changes;
 use super::declaration::Declaration;
 use super::keys;
-use super::shared::Shared;
+use super::shared::{Shared, Use};
 use super::value::{Element, Embedding};
 use super::view::{Filter, Hit, Request, View};
 use crate::storage::quote;
@@ -42,26 +43,31 @@ const ROWID: c_int = -1;
 
 /// The indexes that a connection uses, so that they outlive the reconnecting of its virtual tables.
 #[derive(Default)]
-pub(super) struct Held(Mutex<HashMap<String, (Declaration, Arc<Shared>)>>);
+pub(super) struct Held(Mutex<HashMap<String, (Declaration, Use)>>);
 
 impl Held {
     /// Returns what a `kith_vector` table of the connection was declared as, and its index.
     pub(super) fn get(&self, name: &str) -> Option<(Declaration, Arc<Shared>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&name.to_ascii_lowercase()).cloned()
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(&name.to_ascii_lowercase()).map(|(declaration, used)| (declaration.clone(), Arc::clone(used.shared())))
     }
 
     fn hold(&self, conn: &Connection, name: &str, declaration: &Declaration) -> Arc<Shared> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = held.entry(name.to_ascii_lowercase());
-        let (known, shared) = place.or_insert_with(|| (declaration.clone(), Shared::of(conn, name, declaration)));
+        let begin = || (declaration.clone(), Use::new(Shared::of(conn, name, declaration)));
+        let (known, used) = held.entry(name.to_ascii_lowercase()).or_insert_with(begin);
         if known != declaration {
-            (*known, *shared) = (declaration.clone(), Shared::of(conn, name, declaration));
+            (*known, *used) = begin();
         }
-        Arc::clone(shared)
+        Arc::clone(used.shared())
     }
 
+    /// Lets go of the index of a table that is dropped or gets another name.
     fn release(&self, name: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&name.to_ascii_lowercase());
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&name.to_ascii_lowercase());
+        if let Some((_, used)) = held {
+            used.shared().is_gone.store(true, Ordering::Relaxed);
+        }
     }
 }
 

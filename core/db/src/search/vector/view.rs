@@ -22,12 +22,10 @@ use super::keys::{Key, KeyHash};
 use super::overlay::Overlay;
 use super::rows::{Near, Rows};
 use super::shared::{Shared, State};
+use super::snapshot;
 
 /// Up to so many hidden rows the index is asked for more instead of being given all others as a filter.
 const HIDDEN_MAX: usize = 64;
-/// Candidates of a walk where nothing else is said.
-const EF: usize = 100;
-
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
@@ -78,6 +76,8 @@ struct Known {
 struct Base<'s> {
     rows: &'s Rows,
     overlay: Option<&'s Overlay>,
+    /// The candidates of a walk where nothing else is said.
+    ef: usize,
     /// The place that `rows` is at, if it is the shared index and this reader's snapshot is committed and at that place too.
     clean: Option<Mark>,
 }
@@ -88,6 +88,8 @@ pub(super) struct Figures {
     pub(super) indexed: usize,
     pub(super) refused: Vec<(Key, Option<String>)>,
     pub(super) pending: usize,
+    /// Candidates of a walk where nothing else is said.
+    pub(super) ef: usize,
     /// Whether a graph is searched.
     pub(super) has_graph: bool,
     /// Rows that the graph does not know yet.
@@ -154,7 +156,7 @@ impl View {
                 let overlay = self.overlay.as_ref();
                 let is_at_it = overlay.is_none_or(|overlay| overlay.last == state.applied);
                 let clean = (is_committed && is_at_it).then_some(state.applied);
-                return question(&self.conn, &content, &Base { rows: &state.rows, overlay, clean });
+                return question(&self.conn, &content, &Base { rows: &state.rows, overlay, ef: state.ef(), clean });
             }
         }
         if is_committed
@@ -162,13 +164,14 @@ impl View {
             && let Some(state) = state.as_ref()
         {
             (self.own, self.overlay) = (None, None);
-            engine::work(&shared, state);
-            let base = Base { rows: &state.rows, overlay: None, clean: Some(state.applied) };
+            engine::work(&shared, state, self.declaration.recall_permille);
+            let base = Base { rows: &state.rows, overlay: None, ef: state.ef(), clean: Some(state.applied) };
             return question(&self.conn, &content, &base);
         }
         self.overlay = None;
         let own = self.own_state(&content)?;
-        let answer = question(&self.conn, &content, &Base { rows: &own.rows, overlay: None, clean: None });
+        let answer =
+            question(&self.conn, &content, &Base { rows: &own.rows, overlay: None, ef: own.ef(), clean: None });
         self.own = Some(own);
         answer
     }
@@ -238,10 +241,25 @@ impl View {
         };
         if !is_done {
             *guard = None;
-            let index = TieredIndex::new(self.declaration.options.clone()).map_err(SearchError::Index)?;
-            *guard = Some(State::load(&self.conn, &self.name, content, index)?);
+            *guard = Some(self.load(content, shared)?);
         }
         Ok(Some(RwLockWriteGuard::downgrade(guard)))
+    }
+
+    /// Makes the shared index: from what was saved and the changes since, or from the whole table.
+    fn load(&self, content: &Content, shared: &Shared) -> Result<State, SearchError> {
+        let found =
+            shared.place.as_ref().and_then(|place| snapshot::find(&place.path, &self.declaration, content.is_rowid));
+        if let Some(found) = found
+            && let Tail::Follows(new) = changes::tail(&self.conn, &self.name, content, found.mark)?
+            && let Some(mut state) = found.read(&self.declaration)
+            && new.len() <= state.rows.index().len()
+            && state.advance(&self.conn, content, new)?
+        {
+            return Ok(state);
+        }
+        let index = TieredIndex::new(self.declaration.options.clone()).map_err(SearchError::Index)?;
+        Ok(State::load(&self.conn, &self.name, content, index)?)
     }
 
     /// Brings the index of this connection's own to this snapshot.
@@ -258,12 +276,14 @@ impl View {
 
     /// Finds the rows nearest to an embedding, nearest first.
     pub(super) fn search(&mut self, request: &Request) -> Result<Vec<Hit>, SearchError> {
+        let shared = Arc::clone(&self.shared);
         let (hits, ghosts, clean) = self.ask(|conn, content, base| {
             let filter = request.filter.as_ref().map(|filter| keys_of(conn, content, filter)).transpose()?;
             let (mut ghosts, mut gone) = (Vec::new(), HashSet::<Key, KeyHash>::default());
             loop {
                 let wanted = request.count + gone.len();
-                let found = nearest(base, request, filter.as_deref(), wanted).map_err(SearchError::Query)?;
+                let (found, choice) = nearest(base, request, filter.as_deref(), wanted).map_err(SearchError::Query)?;
+                shared.note_choice(choice);
                 let is_all = found.len() < wanted;
                 let mut hits = Vec::with_capacity(request.count);
                 let before = gone.len();
@@ -339,6 +359,7 @@ impl View {
                 indexed: base.rows.index().len() - overlay.map_or(0, |overlay| overlay.hidden.len()) + over,
                 refused,
                 pending: overlay.map_or(0, Overlay::len),
+                ef: base.ef,
                 has_graph: base.rows.index().graph().is_some(),
                 behind: base.rows.index().pending(),
                 memory_bytes: base.rows.memory_bytes() + overlay.map_or(0, |overlay| overlay.rows.memory_bytes()),
@@ -380,7 +401,7 @@ fn nearest(
     request: &Request,
     filter: Option<&[Key]>,
     wanted: usize,
-) -> Result<Vec<Near>, EmbeddingError> {
+) -> Result<(Vec<Near>, &'static str), EmbeddingError> {
     let hidden = base.overlay.map(|overlay| &overlay.hidden).filter(|hidden| !hidden.is_empty());
     let mut count = wanted;
     let allowed = match (filter, hidden) {
@@ -395,8 +416,16 @@ fn nearest(
         }
         (None, None) => None,
     };
-    let query = |count, allowed| Query { embedding: &request.embedding, count, ef: request.ef.unwrap_or(EF), allowed };
-    let mut found = base.rows.search(&query(count, allowed.as_ref()))?;
+    let query =
+        |count, allowed| Query { embedding: &request.embedding, count, ef: request.ef.unwrap_or(base.ef), allowed };
+    let asked = query(count, allowed.as_ref());
+    let choice = match (base.rows.index().is_walked(&asked), filter.is_some()) {
+        (true, false) => "walk of the graph",
+        (true, true) => "walk of the graph, filtered",
+        (false, false) => "scan",
+        (false, true) => "scan of the filtered rows",
+    };
+    let mut found = base.rows.search(&asked)?;
     if let Some(overlay) = base.overlay {
         found.retain(|near| !overlay.contains(&near.key));
         let allowed = filter.map(|keys| keys.iter().filter_map(|key| overlay.rows.slot(key)).collect());
@@ -404,5 +433,5 @@ fn nearest(
         found.sort_by(|left, right| left.distance.total_cmp(&right.distance));
     }
     found.truncate(wanted);
-    Ok(found)
+    Ok((found, choice))
 }

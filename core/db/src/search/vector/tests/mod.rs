@@ -2,4 +2,5 @@
 
 mod functions;
 mod random;
+mod saved;
 mod search;

@@ -129,6 +129,21 @@ fn open(path: &Path) -> Connection {
     conn
 }
 
+/// Opens what a crash would leave now.
+fn check_after_crash(path: &Path, random: &mut Random, setting: &Setting) {
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(path.parent().unwrap()).unwrap().map(Result::unwrap) {
+        // The index of the write-ahead log is made anew from it.
+        if !file.file_name().to_string_lossy().ends_with("-shm") {
+            std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+        }
+    }
+    let conn = open(&folder.path().join(path.file_name().unwrap()));
+    for _ in 0..5 {
+        check(&conn, random, setting);
+    }
+}
+
 fn run(seed: u64, setting: &Setting) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
@@ -155,7 +170,11 @@ fn run(seed: u64, setting: &Setting) {
     for _ in 0..setting.steps {
         let which = random.below(2) as usize;
         let conn = &ours[which];
-        let command = match random.below(40) {
+        let command = match random.below(41) {
+            40 if random.below(4) == 0 => {
+                check_after_crash(&path, &mut random, setting);
+                continue;
+            }
             0 => "BEGIN",
             1 => "SAVEPOINT s",
             2 => "ROLLBACK TO s",

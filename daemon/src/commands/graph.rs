@@ -1,0 +1,201 @@
+//! `kith graph`: questions about graphs over the tables of a file, which need not belong to a workspace.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use kithdb_core::everywhere;
+use kithdb_core::file::{self, FileKind, shell_word};
+use kithdb_core::replica::Replica;
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Map, Value as Json, json};
+
+use super::open;
+use crate::cli::graph::{Graph, Narrow, Question, Walk};
+use crate::render::{Mode, Rows};
+use crate::report::Output;
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Answers a question, or lists the graphs.
+pub fn run(arguments: &Graph, output: Output) -> Result<ExitCode> {
+    let database = Database::open(&arguments.file)?;
+    let conn = database.conn();
+    let file = shell_word(&arguments.file);
+    match &arguments.question {
+        None => {
+            let sql = if output.json {
+                "SELECT name, definition, missing_indexes, problem FROM kith_graphs"
+            } else {
+                "SELECT name, definition, ifnull(missing_indexes, '') AS missing_indexes, ifnull(problem, '') AS problem FROM kith_graphs"
+            };
+            if print(conn, sql, &[], output)? == 0 && !output.json {
+                output.line(format_args!("no graph is declared; declare one with `kith graph {file} declare NAME`"))?;
+            }
+        }
+        Some(Question::Declare { graph, definition }) => {
+            let answer: String =
+                conn.query_row("SELECT kith_graph(?1, ?2)", (graph, definition), |row| row.get(0)).map_err(said)?;
+            output.line(answer)?;
+        }
+        Some(Question::Drop { graph }) => {
+            let name: String = conn.query_row("SELECT kith_graph_drop(?1)", [graph], |row| row.get(0)).map_err(said)?;
+            output.say(format_args!("forgot {name}"), json!({ "dropped": name }))?;
+        }
+        Some(question) => {
+            let asked = Asked::of(question)?;
+            let known: bool = conn.query_row(
+                "SELECT EXISTS(SELECT 1 FROM kith_graphs WHERE name = ?1 COLLATE NOCASE)",
+                [asked.graph],
+                |row| row.get(0),
+            )?;
+            ensure!(
+                known,
+                "there is no graph {} in this file; `kith graph {file}` lists those there are, `kith graph {file} declare {}` makes it from foreign keys",
+                asked.graph,
+                asked.graph
+            );
+            print(conn, &asked.sql, &asked.values, output)?;
+        }
+    }
+    database.close()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A replica, or a plain file, which stays one.
+enum Database {
+    Replica(Box<Replica>),
+    Plain(Connection),
+}
+
+impl Database {
+    fn open(path: &std::path::Path) -> Result<Self> {
+        let look = file::look(path, BUSY_TIMEOUT)?;
+        if look.kind != FileKind::Plain {
+            return Ok(Self::Replica(Box::new(open(path)?)));
+        }
+        let access = if look.read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+        let conn = Connection::open_with_flags(&look.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        conn.busy_timeout(BUSY_TIMEOUT)?;
+        everywhere::register(&conn)?;
+        Ok(Self::Plain(conn))
+    }
+
+    fn conn(&self) -> &Connection {
+        match self {
+            Self::Replica(replica) => replica.conn(),
+            Self::Plain(conn) => conn,
+        }
+    }
+
+    fn close(self) -> Result<()> {
+        match self {
+            Self::Replica(replica) => Ok(replica.close()?),
+            Self::Plain(conn) => conn.close().map_err(|(_, error)| error.into()),
+        }
+    }
+}
+
+/// A question in SQL.
+struct Asked<'a> {
+    graph: &'a str,
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(question: &'a Question) -> Result<Self> {
+        let (function, columns, graph, ids, depth, walk, narrow): (_, _, _, Vec<&str>, _, Option<&Walk>, &Narrow) =
+            match question {
+                Question::Traverse { graph, start, depth, walk } => {
+                    ("kith_traverse", "node, depth, type, path", graph, vec![start], *depth, Some(walk), &walk.narrow)
+                }
+                Question::Neighbors { graph, node, walk } => (
+                    "kith_neighbors",
+                    "node, direction, type, weight, edge",
+                    graph,
+                    vec![node],
+                    None,
+                    Some(walk),
+                    &walk.narrow,
+                ),
+                Question::Path { graph, from, to, walk } => (
+                    "kith_shortest_path",
+                    "step, node, type, cost",
+                    graph,
+                    vec![from, to],
+                    None,
+                    Some(walk),
+                    &walk.narrow,
+                ),
+                Question::Components { graph, narrow } => {
+                    ("kith_components", "node, component, size", graph, vec![], None, None, narrow)
+                }
+                Question::Pagerank { graph, narrow } => {
+                    ("kith_pagerank", "node, rank", graph, vec![], None, None, narrow)
+                }
+                Question::Communities { graph, narrow } => {
+                    ("kith_communities", "node, community, size", graph, vec![], None, None, narrow)
+                }
+                Question::Declare { .. } | Question::Drop { .. } => return Err(anyhow!("this is no question")),
+            };
+        let mut options: Map<String, Json> = match &narrow.options {
+            Some(text) => serde_json::from_str(text)
+                .context("--options takes a JSON object such as {\"edge_where\":{\"since\":{\">=\":2020}}}")?,
+            None => Map::new(),
+        };
+        if let Some(depth) = depth {
+            options.insert("depth".to_owned(), depth.into());
+        }
+        if let Some(direction) = walk.and_then(|walk| walk.direction) {
+            options.insert("direction".to_owned(), direction.name().into());
+        }
+        if !narrow.types.is_empty() {
+            options.insert("type".to_owned(), json!(narrow.types));
+        }
+        let mut values = vec![Value::Text(graph.clone())];
+        values.extend(ids.iter().map(|id| id_of(id)));
+        values.push(Value::Text(Json::Object(options).to_string()));
+        let parameters: Vec<String> = (1..=values.len()).map(|number| format!("?{number}")).collect();
+        let limit = narrow.limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}"));
+        let sql = format!("SELECT {columns} FROM {function}({}){limit}", parameters.join(", "));
+        Ok(Self { graph, sql, values })
+    }
+}
+
+/// What looks like a whole number is one; a column of text makes it text again.
+fn id_of(text: &str) -> Value {
+    match text.parse::<i64>() {
+        Ok(number) if number.to_string() == text => Value::Integer(number),
+        _ => Value::Text(text.to_owned()),
+    }
+}
+
+/// Prints the rows of a query; returns how many there were.
+fn print(conn: &Connection, sql: &str, values: &[Value], output: Output) -> Result<u64> {
+    let mut statement = conn.prepare(sql).map_err(said)?;
+    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let count = columns.len();
+    let mut rows = statement.query(rusqlite::params_from_iter(values)).map_err(said)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut printer = Rows::new(&mut out, if output.json { Mode::Json } else { Mode::Table }, columns);
+    while let Some(row) = rows.next().map_err(said)? {
+        let values = (0..count).map(|at| row.get_ref(at)).collect::<rusqlite::Result<Vec<ValueRef<'_>>>>()?;
+        printer.row(&values)?;
+    }
+    let printed = printer.end()?;
+    out.flush()?;
+    Ok(printed)
+}
+
+/// Keeps the sentence of an error of ours, without SQLite's code for it.
+fn said(error: rusqlite::Error) -> anyhow::Error {
+    match error {
+        rusqlite::Error::SqliteFailure(code, Some(message)) if code.extended_code == rusqlite::ffi::SQLITE_ERROR => {
+            anyhow!(message)
+        }
+        error => error.into(),
+    }
+}

@@ -1,0 +1,51 @@
+//! `kith graph` on a plain file and on a replica.
+
+mod common;
+
+use common::Place;
+use rusqlite::Connection;
+
+const TABLES: &str = "CREATE TABLE people(id TEXT PRIMARY KEY, name TEXT);
+    CREATE TABLE follows(src TEXT, dst TEXT, kind TEXT, PRIMARY KEY(src, dst));
+    INSERT INTO people VALUES('1', 'ann'), ('2', 'bob'), ('3', 'cy'), ('4', 'dee');
+    INSERT INTO follows VALUES('1', '2', 'knows'), ('2', '3', 'knows'), ('3', '1', 'likes')";
+const DEFINITION: &str = r#"{"nodes":"people","edges":"follows","from":"src","to":"dst","type":"kind"}"#;
+
+#[test]
+fn questions_are_answered_on_a_plain_file_which_stays_one() {
+    let place = Place::new();
+    Connection::open(place.path("a.db")).unwrap().execute_batch(TABLES).unwrap();
+    insta::assert_snapshot!(place.ok(&["graph", "a.db", "declare", "social", DEFINITION]), @r#""#);
+    insta::assert_snapshot!(place.ok(&["graph", "a.db"]), @"");
+    insta::assert_snapshot!(place.ok(&["graph", "a.db", "traverse", "social", "1", "--depth", "2"]), @"");
+    insta::assert_snapshot!(place.ok(&["graph", "a.db", "path", "social", "1", "3"]), @"");
+    insta::assert_snapshot!(place.ok(&["graph", "a.db", "neighbors", "social", "1", "--direction", "both", "--type", "likes"]), @"");
+    insta::assert_snapshot!(place.ok(&["graph", "a.db", "components", "social"]), @"");
+    let ranks = place.json(&["graph", "a.db", "pagerank", "social", "--limit", "2"]);
+    assert_eq!(ranks.as_array().unwrap().len(), 2);
+    assert!(ranks[0]["rank"].as_f64().unwrap() >= ranks[1]["rank"].as_f64().unwrap());
+    assert_eq!(place.json(&["graph", "a.db", "communities", "social"]).as_array().unwrap().len(), 4);
+    let narrowed =
+        place.json(&["graph", "a.db", "traverse", "social", "1", "--options", r#"{"node_where":{"name":"bob"}}"#]);
+    assert_eq!(narrowed, serde_json::json!([{ "node": "2", "depth": 1, "type": "knows", "path": "[\"1\",\"2\"]" }]));
+    assert_eq!(place.ok(&["graph", "a.db", "drop", "social"]), "forgot social\n");
+    assert!(!place.path("a.db-kith-key").exists());
+}
+
+#[test]
+fn replica_answers_too_and_failures_name_the_command_to_run() {
+    let place = Place::new();
+    place.ok(&["init", "a.db", "--name", "laptop"]);
+    insta::assert_snapshot!(place.ok(&["graph", "a.db"]), @"");
+    insta::assert_snapshot!(place.fails(&["graph", "a.db", "traverse", "social", "1"]), @"");
+    insta::assert_snapshot!(place.fails(&["graph", "a.db", "declare", "social"]), @"");
+    insta::assert_snapshot!(place.fails(&["graph", "nowhere.db"]), @"");
+    place.ok(&["sql", "a.db", TABLES]);
+    place.ok(&["sql", "a.db", "SELECT kith_sync('follows')"]);
+    place.ok(&["graph", "a.db", "declare", "social", DEFINITION]);
+    let reached = place.json(&["graph", "a.db", "traverse", "social", "1"]);
+    assert_eq!(reached.as_array().unwrap().len(), 2);
+    insta::assert_snapshot!(place.fails(&["graph", "a.db", "traverse", "social", "1", "--options", "[]"]), @"");
+    insta::assert_snapshot!(place.fails(&["graph", "a.db", "traverse", "social", "1", "--options", r#"{"dept":1}"#]), @"");
+    assert_eq!(place.sql("a.db", "SELECT count(*) FROM kith_traverse('social', 1)"), "2");
+}

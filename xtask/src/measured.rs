@@ -1,0 +1,96 @@
+//! Two things measured in alternation, since machines drift: ratios are taken round by round.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::shell;
+
+/// What each round measured, in any unit.
+#[derive(Default)]
+pub struct Measured {
+    base: Vec<f64>,
+    ours: Vec<f64>,
+    ratios: Vec<f64>,
+    noise: Vec<f64>,
+}
+
+/// Measures the one, the other, and the one again, so that each ratio stands beside one of a thing against itself; every other round
+/// goes the other way about.
+pub fn alternate(
+    rounds: usize,
+    mut measure_base: impl FnMut() -> Result<f64>,
+    mut measure_ours: impl FnMut() -> Result<f64>,
+) -> Result<Measured> {
+    let mut measured = Measured::default();
+    for round in 0..rounds {
+        let (base, ours, again) = if round % 2 == 0 {
+            (measure_base()?, measure_ours()?, measure_base()?)
+        } else {
+            let again = measure_base()?;
+            let ours = measure_ours()?;
+            (measure_base()?, ours, again)
+        };
+        measured.base.push(base);
+        measured.ours.push(ours);
+        measured.ratios.push(ours / base);
+        measured.noise.push(again / base);
+    }
+    Ok(measured)
+}
+
+impl Measured {
+    /// Returns the median of the one.
+    pub fn base(&self) -> f64 {
+        median(self.base.clone())
+    }
+
+    /// Returns the median of the other.
+    pub fn ours(&self) -> f64 {
+        median(self.ours.clone())
+    }
+
+    /// Writes the ratio of the other to the one, with the least and the greatest.
+    pub fn ratio(&self) -> String {
+        spread(&self.ratios)
+    }
+
+    /// Writes the ratio of the one to itself.
+    pub fn noise(&self) -> String {
+        spread(&self.noise)
+    }
+}
+
+/// Names the processor, its cores, the system and the date.
+pub fn machine() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or("unknown processor", |(_, name)| name.trim());
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let date = shell::output(Command::new("date").args(["-u", "+%Y-%m-%d"])).unwrap_or_default();
+    format!("{model}, {cores} cores, {}, {}", std::env::consts::OS, date.trim())
+}
+
+fn spread(values: &[f64]) -> String {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let greatest = values.iter().copied().fold(0.0, f64::max);
+    format!("{:.2}x ({least:.2}..{greatest:.2})", median(values.to_vec()))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn median_of_an_even_number_lies_between_the_middle_two() {
+        assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
+        assert!((median(vec![3.0, 9.0, 1.0]) - 3.0).abs() < 1e-9);
+    }
+}
