@@ -104,18 +104,18 @@ mod tests {
     /// Stored embeddings stay comparable only as long as this holds; a change is another model, with another name.
     #[test]
     fn embedding_is_the_same_for_ever() {
-        let embedding = embed("Ein Café, twice: café 42");
+        let embedding = embed("A Café, twice: café 42");
         let bits = embedding
             .iter()
             .enumerate()
             .filter(|(_, number)| **number != 0.0)
             .map(|(at, number)| (at, number.to_bits()));
         let bits: Vec<_> = bits.collect();
-        assert_eq!(bits.len(), 29);
+        assert_eq!(bits.len(), 27);
         // Worked out by another program.
         assert_eq!(
             [bits[0], bits[1], bits[2], bits[3], bits[bits.len() - 1]],
-            [(13, 0xbde8a31d), (28, 0xbda47fd3), (46, 0x3de8a31d), (57, 0x3e247fd3), (383, 0xbda47fd3)]
+            [(13, 0xbe07a1d2), (28, 0xbdbfd012), (32, 0x3dbfd012), (46, 0x3e07a1d2), (383, 0xbdbfd012)]
         );
     }
 }
