@@ -246,7 +246,7 @@ impl Replica {
     /// Runs a merge durably; one that a trigger of the user's stops runs again with all triggers off.
     pub(crate) fn merging<T>(&mut self, mut run: impl FnMut(&mut Self) -> Result<T, LogError>) -> Result<T, LogError> {
         match self.durably(&mut run) {
-            Err(LogError::Merge(error)) if error.may_be_a_triggers() => {
+            Err(error) if may_be_a_triggers(&error) => {
                 tracing::warn!(%error, "a trigger stopped a merge, which runs again without triggers");
                 let triggers = self.conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER)?;
                 self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
@@ -335,6 +335,19 @@ fn set_status(conn: &Connection, arrival: i64, status: EntryStatus, note: Option
         note
     ])?;
     Ok(())
+}
+
+/// Tells whether a merge may succeed without triggers.
+fn may_be_a_triggers(error: &LogError) -> bool {
+    match error {
+        LogError::Merge(error) => error.may_be_a_triggers(),
+        // A search index writes much of what its triggers told it as late as the COMMIT, which is where its damage shows.
+        LogError::Sqlite(error) => error.sqlite_error().is_some_and(|error| {
+            error.extended_code == rusqlite::ffi::SQLITE_CORRUPT_VTAB
+                || error.code == rusqlite::ErrorCode::ConstraintViolation
+        }),
+        _ => false,
+    }
 }
 
 /// Says what went wrong, and what was behind it.

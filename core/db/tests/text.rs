@@ -128,7 +128,7 @@ const USER_TRIGGERS: &str = "
     CREATE TRIGGER before_insert BEFORE INSERT ON t WHEN new.b = 'wine' BEGIN DELETE FROM t WHERE id = new.id + 1; END;";
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
     #[test]
     fn index_is_right_after_any_statement(
         table in 0_usize..4,
@@ -408,14 +408,14 @@ fn misspelt_names_are_found_with_and_without_index() {
     };
     for _ in 0..2 {
         assert_eq!(ask("jon smth", "{}"), ["a 0.80", "b 0.64"]);
-        assert_eq!(ask("Jonh Smith", "{\"min\":0.5}"), ["a 0.90", "b 0.55"]);
+        assert_eq!(ask("Jonh Smith", "{\"min\":0.5}"), ["a 0.90", "b 0.64"]);
         assert_eq!(ask("jane smith", "{\"where\":{\"team\":1}}"), ["a 0.70"]);
         assert_eq!(ask("li", "{}"), ["e 1.00"]);
         conn.execute_batch("SELECT kith_fuzzy_index('people', 'name'); UPDATE people SET name = name").unwrap();
     }
     conn.execute_batch("UPDATE people SET name = 'Joan Smith' WHERE id = 'c'; DELETE FROM people WHERE id = 'a'")
         .unwrap();
-    assert_eq!(ask("john smith", "{}"), ["c 0.80", "b 0.64"]);
+    assert_eq!(ask("john smith", "{}"), ["c 0.90", "b 0.55"]);
     conn.execute_batch("SELECT kith_fuzzy_unindex('people', 'name')").unwrap();
 }
 

@@ -64,7 +64,6 @@ impl Best {
             Value::Real(number) => number.to_string(),
             Value::Null | Value::Blob(_) => return Ok(()),
         };
-        // Cheap and never too low: folding may make a text longer, but not by more than threefold.
         let folded = fold(&text);
         let most = confidence_max(wanted.len(), folded.len());
         if most < self.min || self.is_full() && most < self.bar() {

@@ -1,7 +1,7 @@
 //! A table-valued function over the connection it is called on: its rows are found when a query begins.
 //!
-//! `rowid IN (…)` and `key IN (…)` in the statement's WHERE are handed to the search whole, so that it looks for the best rows among
-//! those, instead of SQLite throwing away most of what was found; SQLite checks them again all the same.
+//! `rowid IN (…)` in the statement's WHERE is handed to the search whole, so that it looks for the best rows among those, instead of
+//! SQLite throwing away most of what was found; SQLite checks it again all the same.
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_int};
