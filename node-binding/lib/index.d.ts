@@ -167,7 +167,10 @@ declare namespace Database {
 		rows: (...params: any[]) => Generator;
 	}
 
-	/** What `db.kith.status()` returns; the rows are those of the tables kith_tables, kith_members and kith_peers. */
+	/**
+	 * What `db.kith.status()` returns; the rows are those of the tables kith_tables, kith_members and kith_peers. A table's `state` is
+	 * `synced`, `unsynced` or `quarantined`, or after `sync('*')` `left out` with the `reason`.
+	 */
 	interface KithStatus {
 		replica: boolean;
 		tables: Record<string, unknown>[];
