@@ -78,7 +78,7 @@ fn write(state: &State, conn: &Connection, journal: &Journal) -> Result<(i64, i6
     };
     let mut clock = Clock::after(Hlc::from_u64(last));
     let base = clock.tick((state.clock)(), count).map_err(reasons::clock_ahead)?;
-    state.flushed_clock.set(base.as_u64().saturating_add(count - 1));
+    state.note_flush(base.as_u64().saturating_add(count - 1));
     write_rows(state, conn, journal, base, &late)
 }
 

@@ -43,8 +43,8 @@ pub(super) struct State {
     pub(super) enlist: Kept,
     /// Writes a row of `kith__pending`.
     pub(super) insert: Kept,
-    /// The last clock that the latest flush has handed out.
-    pub(super) flushed_clock: Cell<u64>,
+    /// The last clock that the latest flush has handed out, and how many sections of ours there had been.
+    flushed_clock: Cell<(u64, u32)>,
     /// The last clock that the file knows, as of this connection's latest commit.
     last_clock: Cell<Option<KnownClock>>,
     /// Counts how often statements of ours were about to write what they like.
@@ -164,13 +164,15 @@ impl State {
         is_same.then_some(known.clock)
     }
 
+    /// Notes the last clock that a flush hands out.
+    pub(super) fn note_flush(&self, clock: u64) {
+        self.flushed_clock.set((clock, self.sections.load(Ordering::Relaxed)));
+    }
+
     /// Notes, after a commit, which clock is the last, if a flush was part of it.
     pub(super) fn note_clock(&self, wrote: bool) {
-        self.last_clock.set(wrote.then(|| KnownClock {
-            clock: self.flushed_clock.get(),
-            data_version: data_version(self.db),
-            sections: self.sections.load(Ordering::Relaxed),
-        }));
+        let (clock, sections) = self.flushed_clock.get();
+        self.last_clock.set(wrote.then(|| KnownClock { clock, data_version: data_version(self.db), sections }));
     }
 
     /// Tells whoever listens that there is something to seal.
