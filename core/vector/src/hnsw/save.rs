@@ -78,7 +78,7 @@ impl Graph {
             }
         }
         graph.read_twins(&sections.twins)?;
-        if base.next().or(upper.next()).is_some() {
+        if !base.rest.is_empty() || !upper.rest.is_empty() {
             return Err(GraphFault::Edge { from: NONE, to: NONE, layer: 0 });
         }
         graph.settle();
@@ -90,10 +90,11 @@ impl Graph {
 
     fn read_twins(&self, bytes: &[u8]) -> Result<(), GraphFault> {
         let mut words = Words::new(bytes);
+        let mut before = None;
         while let Some(slot) = words.next() {
             let fault = GraphFault::Twin { slot };
             let twins = words.list(self.levels.len()).filter(|_| self.is_point(slot)).ok_or(fault)?;
-            if self.twins_of(slot).next().is_some() {
+            if before.replace(slot) >= Some(slot) || twins.is_empty() {
                 return Err(fault);
             }
             // The chain is hung on from its end.
@@ -103,6 +104,9 @@ impl Graph {
                 }
                 self.hang(slot, twin);
             }
+        }
+        if !words.rest.is_empty() {
+            return Err(GraphFault::Twin { slot: NONE });
         }
         let lost = self.slots().find(|slot| self.level(slot.0) == TWIN && self.is_loose(slot.0));
         lost.map_or(Ok(()), |slot| Err(GraphFault::Twin { slot: slot.0 }))
