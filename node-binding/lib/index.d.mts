@@ -10,4 +10,6 @@ export type {
 	BackupMetadata, BackupOptions, FunctionOptions, RegistrationOptions, AggregateOptions, TableDefinition,
 	KithStatus, KithMember, KithOpenOptions, KithInviteOptions, KithJoinOptions, KithWatchOptions, KithSession, KithPeerStatus,
 	KithPeerEvents, KithPeer, KithWatchCallback, KithChange, KithCellChange, KithSyncName, KithToldOf, KithEvents, Kith,
+	KithWhere, KithWhereValue, KithTextSearchOptions, KithTextHit, KithFuzzySearchOptions, KithFuzzyHit, KithHybridSearchOptions, KithHybridHit,
+	KithEdgeTable, KithNodeTable, KithGraphDefinition, KithGraphId, KithGraphValue, KithGraphCondition, KithGraphOptions, KithWalkOptions, KithGraph,
 } from './index.js';

@@ -23,6 +23,8 @@ declare namespace Database {
 		TableDefinition,
 		KithStatus, KithMember, KithOpenOptions, KithInviteOptions, KithJoinOptions, KithWatchOptions, KithSession, KithPeerStatus,
 		KithPeerEvents, KithPeer, KithWatchCallback, KithChange, KithCellChange, KithSyncName, KithToldOf, KithEvents, Kith,
+		KithWhere, KithWhereValue, KithTextSearchOptions, KithTextHit, KithFuzzySearchOptions, KithFuzzyHit, KithHybridSearchOptions, KithHybridHit,
+		KithEdgeTable, KithNodeTable, KithGraphDefinition, KithGraphId, KithGraphValue, KithGraphCondition, KithGraphOptions, KithWalkOptions, KithGraph,
 	};
 
 	interface DatabaseConstructor {
@@ -165,7 +167,10 @@ declare namespace Database {
 		rows: (...params: any[]) => Generator;
 	}
 
-	/** What `db.kith.status()` returns; the rows are those of the tables kith_tables, kith_members and kith_peers. */
+	/**
+	 * What `db.kith.status()` returns; the rows are those of the tables kith_tables, kith_members and kith_peers. A table's `state` is
+	 * `synced`, `unsynced` or `quarantined`, or after `sync('*')` `left out` with the `reason`.
+	 */
 	interface KithStatus {
 		replica: boolean;
 		tables: Record<string, unknown>[];

@@ -98,18 +98,40 @@ impl Shared {
     }
 
     /// Renews what a replica knows if a transaction may begin now, or what it knows may be wrong.
-    #[cold]
     pub(crate) fn before_statement(&self) -> Result<(), SqliteError> {
+        self.make_ready(Replica::before_statement)
+    }
+
+    /// The same for a statement that only writes rows. Tells whether, if the statement fails and [`Self::must_repeat`] says so, it is
+    /// to be run once more after [`Self::before_statement`].
+    pub(crate) fn before_repeatable(&self) -> Result<bool, SqliteError> {
+        // What a function of the application's does beside might not be fit to be done twice.
+        if self.has_extensions.get() {
+            return self.before_statement().map(|()| false);
+        }
+        self.make_ready(Replica::before_repeatable)
+    }
+
+    /// Tells whether a statement that has failed was refused because what the replica knew was outdated, and may be run once more.
+    #[cold]
+    pub(crate) fn must_repeat(&self) -> bool {
+        // SAFETY: the handle is open when it is not null.
+        let is_autocommit = self.db().is_ok_and(|db| unsafe { ffi::sqlite3_get_autocommit(db) } != 0);
+        let Ok(backing) = self.backing.try_borrow() else { return false };
+        is_autocommit && matches!(backing.as_ref(), Some(Backing::Replica(replica)) if replica.is_stale())
+    }
+
+    fn make_ready<T: Default>(&self, ready: fn(&mut Replica) -> Result<T, StatementError>) -> Result<T, SqliteError> {
         let db = self.db()?;
         // A statement within a statement, from a function of the application's, finds it done.
-        let Ok(mut backing) = self.backing.try_borrow_mut() else { return Ok(()) };
-        let Some(Backing::Replica(replica)) = backing.as_mut() else { return Ok(()) };
+        let Ok(mut backing) = self.backing.try_borrow_mut() else { return Ok(T::default()) };
+        let Some(Backing::Replica(replica)) = backing.as_mut() else { return Ok(T::default()) };
         // SAFETY: the handle is open.
         let is_autocommit = unsafe { ffi::sqlite3_get_autocommit(db) } != 0;
         if !is_autocommit && !replica.is_stale() {
-            return Ok(());
+            return Ok(T::default());
         }
-        replica.before_statement().map_err(|error| match error {
+        ready(replica).map_err(|error| match error {
             StatementError::Sqlite(rusqlite::Error::SqliteFailure(error, message)) => {
                 let plain = SqliteError::of_code(error.extended_code);
                 message.map_or(plain, |message| SqliteError::new(error.extended_code, message))

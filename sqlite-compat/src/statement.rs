@@ -31,6 +31,8 @@ pub struct Statement {
     raw: RawStatement,
     /// Whether a step may begin a transaction on a replica.
     may_begin: bool,
+    /// Whether it does no more than write rows, so that it can be run again when it was refused.
+    is_repeatable: bool,
     is_running: Cell<bool>,
 }
 
@@ -84,8 +86,11 @@ impl Database {
         }
         // SAFETY: the statement is open.
         let may_begin = unsafe { ffi::sqlite3_stmt_readonly(raw) == 0 || ffi::sqlite3_column_count(raw) == 0 };
+        // SAFETY: the statement is open.
+        let is_repeatable = may_begin && unsafe { ffi::sqlite3_column_count(raw) == 0 } && writes_rows(sql);
         let (id, raw) = self.register(raw);
-        let statement = Statement { shared: Rc::clone(&self.shared), id, raw, may_begin, is_running: Cell::new(false) };
+        let is_running = Cell::new(false);
+        let statement = Statement { shared: Rc::clone(&self.shared), id, raw, may_begin, is_repeatable, is_running };
         Ok((Some(statement), rest))
     }
 }
@@ -105,11 +110,24 @@ impl Statement {
         if raw.is_null() {
             return Err(closed());
         }
+        let mut is_repeatable = false;
         if self.may_begin && self.shared.is_replica() && !self.is_running.get() {
-            self.shared.before_statement()?;
+            if self.is_repeatable {
+                is_repeatable = self.shared.before_repeatable()?;
+            } else {
+                self.shared.before_statement()?;
+            }
         }
         // SAFETY: the statement is open.
-        match unsafe { ffi::sqlite3_step(raw) } {
+        let mut code = unsafe { ffi::sqlite3_step(raw) };
+        if is_repeatable && code != ffi::SQLITE_DONE && self.shared.must_repeat() {
+            // SAFETY: as above.
+            unsafe { ffi::sqlite3_reset(raw) };
+            self.shared.before_statement()?;
+            // SAFETY: as above; the statement is open unless the database was closed meanwhile, when the cell holds null.
+            code = unsafe { ffi::sqlite3_step(self.raw()) };
+        }
+        match code {
             ffi::SQLITE_ROW => {
                 self.is_running.set(true);
                 Ok(Step::Row)
@@ -315,6 +333,12 @@ impl Statement {
         // SAFETY: as in `bind_null`, and as promised by our caller for the bytes. The start of nothing is not null, which would be NULL.
         self.check(unsafe { ffi::sqlite3_bind_blob64(self.raw(), number(index), start, len, destructor) })
     }
+}
+
+/// Tells whether a statement, if it is one that changes something and returns no rows, changes rows only.
+fn writes_rows(sql: &str) -> bool {
+    let word = sql.trim_ascii_start().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    ["INSERT", "REPLACE", "UPDATE", "DELETE", "WITH"].iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
 /// SQLite's numbers of columns and parameters are far below its limit.

@@ -42,15 +42,13 @@ class Hnswlib:
 
 
 class Usearch:
-    kind = "f32"
-
     def make(self, base):
         from usearch.index import Index
 
         return Index(
             ndim=base.shape[1],
             metric="ip",
-            dtype=self.kind,
+            dtype="f32",
             connectivity=CONNECTIONS,
             expansion_add=EF_CONSTRUCTION,
         )
@@ -67,10 +65,6 @@ class Usearch:
     def ask(self, queries, ef):
         self.index.expansion_search = ef
         return self.index.search(queries, COUNT, threads=1).keys
-
-
-class UsearchInt8(Usearch):
-    kind = "i8"
 
 
 class SqliteVec:
@@ -106,7 +100,7 @@ class SqliteVec:
         return [[row for (row,) in self.database.execute(sql, (query.tobytes(),))] for query in queries]
 
 
-ARMS = {"hnswlib": Hnswlib, "usearch": Usearch, "usearch-i8": UsearchInt8, "sqlite-vec": SqliteVec}
+ARMS = {"hnswlib": Hnswlib, "usearch": Usearch, "sqlite-vec": SqliteVec}
 
 
 def measure(arm, queries, ef, file):

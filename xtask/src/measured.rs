@@ -89,6 +89,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_round_compares_what_it_measured_itself() {
+        let (mut base, mut ours) = ([10.0, 11.0, 20.0, 22.0].into_iter(), [5.0, 20.0].into_iter());
+        let next_base = || Ok(base.next().expect("twice a round"));
+        let measured = alternate(2, next_base, || Ok(ours.next().expect("once a round"))).expect("nothing fails");
+        // The second round goes the other way about: what it measures last is what it divides by.
+        assert_eq!(measured.ratio(), "0.70x (0.50..0.91)");
+        assert_eq!(measured.noise(), "1.00x (0.91..1.10)");
+        assert!((measured.base() - 16.0).abs() < 1e-9 && (measured.ours() - 12.5).abs() < 1e-9);
+    }
+
+    #[test]
     fn median_of_an_even_number_lies_between_the_middle_two() {
         assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
         assert!((median(vec![3.0, 9.0, 1.0]) - 3.0).abs() < 1e-9);

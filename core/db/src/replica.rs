@@ -375,6 +375,19 @@ impl Replica {
         result.map_err(|error| self.refusal(error))
     }
 
+    /// Makes ready for a statement that only writes rows, outside a transaction, without reading the file if that is possible.
+    ///
+    /// It was if this returns true. If the statement fails then and [`Self::is_stale`] says so, nothing was written, and the caller
+    /// calls [`Self::before_statement`] and runs it once more: another connection had changed the tables before.
+    pub fn before_repeatable(&mut self) -> Result<bool, StatementError> {
+        if self.is_stale() || !self.capture.assume(&self.conn) {
+            return self.before_statement().map(|()| false);
+        }
+        // A reason that nobody asked for belongs to an earlier statement.
+        self.capture.take_refusal();
+        Ok(true)
+    }
+
     /// Makes ready for a statement of the application's that is run on [`Self::conn`] and may begin a transaction.
     pub fn before_statement(&mut self) -> Result<(), StatementError> {
         // A reason that nobody asked for belongs to an earlier statement.
@@ -383,11 +396,13 @@ impl Replica {
         let version = self.data_version();
         // Own changes to what is synced show in two flags, others' in this number.
         if version.is_some() && version == self.data_version && !self.is_stale() {
+            self.capture.look(&self.conn);
             return Ok(());
         }
         match self.reload_registry() {
             Ok(_) => {
                 self.data_version = version;
+                self.capture.look(&self.conn);
                 Ok(())
             }
             // The statement may be one that needs no lock; a commit looks again at what it was written under.

@@ -1,6 +1,10 @@
 //! Capture keeps in step with which tables are synced: in SQL, after a rollback, and across connections.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use kithdb_core::replica::{InitOptions, OpenOptions, Replica};
+use kithdb_core::seal::SealBudget;
 
 fn memory() -> Replica {
     let replica = Replica::open_memory(InitOptions::new("here")).unwrap();
@@ -125,6 +129,42 @@ fn commits_of_others_that_change_no_table_refuse_nothing() {
         one.conn().execute("UPDATE u SET a = 2", []).unwrap();
     }
     check_pending(&one, 6);
+}
+
+#[test]
+fn no_tick_of_the_clock_is_handed_out_twice_by_two_connections() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.db");
+    let stands_still = || OpenOptions { clock: Arc::new(|| 1_700_000_000_000), ..OpenOptions::default() };
+    let mut one = Replica::init(&path, InitOptions { open: stands_still(), ..InitOptions::new("here") }).unwrap();
+    one.execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, a); SELECT kith_sync('t')").unwrap();
+    let mut two = Replica::open(&path, stands_still()).unwrap();
+    let (mut known, mut greatest) = (BTreeSet::new(), 0);
+    for (turn, insert) in ["1", "2", "11", "2221", "12", "1S1", "21", "1r1", "1", "2R2"].iter().enumerate() {
+        for who in insert.chars() {
+            let (conn, sql) = match who {
+                '1' => (&mut one, "INSERT INTO t(a) VALUES(1), (2)"),
+                '2' => (&mut two, "INSERT INTO t(a) VALUES(1)"),
+                'S' => {
+                    (&mut one, "BEGIN; INSERT INTO t(a) VALUES(3); SELECT kith_sync('t'); UPDATE t SET a = 4; COMMIT")
+                }
+                'r' => (&mut one, "BEGIN; INSERT INTO t(a) VALUES(5); ROLLBACK"),
+                _ => (&mut two, "BEGIN; INSERT INTO t(a) VALUES(5), (6); ROLLBACK"),
+            };
+            conn.execute_batch(sql).unwrap_or_else(|error| panic!("turn {turn}, {who}: {error}"));
+            let ticks = "SELECT first_clock, last_clock FROM kith__pending ORDER BY n";
+            let ticks: Vec<(i64, i64)> = one.query(ticks, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            for &(first, last) in ticks.iter().filter(|ticks| !known.contains(*ticks)) {
+                assert!(first > greatest, "turn {turn}, {who}: {first} after {greatest}");
+                greatest = last;
+            }
+            known = ticks.iter().copied().collect();
+            assert_eq!(known.len(), ticks.len(), "turn {turn}, {who}");
+        }
+        if turn % 3 == 2 {
+            while two.seal(SealBudget::default()).unwrap().more {}
+        }
+    }
 }
 
 #[test]

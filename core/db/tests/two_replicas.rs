@@ -544,6 +544,11 @@ fn embeddings_from_a_peer_are_found_as_soon_as_they_are_applied() {
         let skipped: Vec<_> = report.skipped.into_iter().map(|(table, _)| table).collect();
         assert_eq!(skipped, ["doc_vectors", "doc_vectors_changes"]);
     }
+    // What is made after kith_sync('*') is not taken in either.
+    two.execute_batch(&create.replace("doc_vectors", "later")).unwrap();
+    let synced = "SELECT name FROM kith_tables WHERE state = 'synced'";
+    assert_eq!(dump(&mut two, synced), ["docs"]);
+    two.execute_batch("DROP TABLE later").unwrap();
     one.execute_batch("UPDATE docs SET embedding = '[3,0]' WHERE id = 1; INSERT INTO docs VALUES(5, 'fr', '[2,0]')")
         .unwrap();
     two.execute_batch("DELETE FROM docs WHERE id = 2; INSERT INTO docs VALUES(6, 'it', '[4,0]')").unwrap();

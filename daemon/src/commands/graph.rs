@@ -176,7 +176,7 @@ fn id_of(text: &str) -> Value {
 /// Prints the rows of a query; returns how many there were.
 fn print(conn: &Connection, sql: &str, values: &[Value], output: Output) -> Result<u64> {
     let mut statement = conn.prepare(sql).map_err(said)?;
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let count = columns.len();
     let mut rows = statement.query(rusqlite::params_from_iter(values)).map_err(said)?;
     let mut out = io::BufWriter::new(io::stdout().lock());

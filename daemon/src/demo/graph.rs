@@ -143,7 +143,7 @@ mod tests {
             let ours = "SELECT node, depth FROM kith_traverse('wordnet', ?1, ?2) ORDER BY node";
             let (mut plain, mut ours) = (conn.prepare(&plain).unwrap(), conn.prepare(ours).unwrap());
             for id in ids.iter().step_by(3) {
-                let mut read = |statement: &mut rusqlite::Statement<'_>| -> Vec<(String, i64)> {
+                let read = |statement: &mut rusqlite::Statement<'_>| -> Vec<(String, i64)> {
                     let rows = statement.query_map([id.as_str(), options], |row| Ok((row.get(0)?, row.get(1)?)));
                     rows.unwrap().collect::<rusqlite::Result<_>>().unwrap()
                 };

@@ -6,6 +6,7 @@
 
 mod child;
 mod graph;
+mod search;
 mod source;
 mod tables;
 mod verdict;
@@ -76,7 +77,7 @@ impl Stage {
         let (plan, after_entry) = self.write_apart()?;
         self.second_sync()?;
         let is_proven = self.prove(&plan, after_entry)?;
-        self.ask_graph()?;
+        self.ask()?;
         self.end(is_proven)?;
         Ok(is_proven)
     }
@@ -377,21 +378,31 @@ impl Stage {
         Ok(())
     }
 
-    /// Asks the phone's file about the graph that WordNet is; a database of the user's has another.
-    fn ask_graph(&mut self) -> Result<()> {
+    /// Searches WordNet in the phone's file, and asks about the graph that it is; a database of the user's has other tables.
+    fn ask(&mut self) -> Result<()> {
         let replica = Replica::open(self.path(Side::Phone), OpenOptions::default())?;
-        let found = if graph::is_asked(replica.conn())? { graph::ask(replica.conn())? } else { None };
+        let found = if graph::is_asked(replica.conn())? {
+            let searched = search::ask(replica.conn())?;
+            graph::ask(replica.conn())?.map(|graph| (searched, graph))
+        } else {
+            None
+        };
         replica.close()?;
-        let Some(found) = found else { return Ok(()) };
-        self.say("\n6. WordNet as a graph, asked of phone.db in SQL")?;
-        let [hypernyms, path] = found.lines();
+        let Some((searched, asked)) = found else { return Ok(()) };
+        self.say("\n6. Searching WordNet, asked of phone.db in SQL")?;
+        for line in searched.lines() {
+            self.say(format_args!("   {}", visible(&line)))?;
+        }
+        self.note("search", searched.json());
+        self.say("\n7. WordNet as a graph, asked of phone.db in SQL")?;
+        let [hypernyms, path] = asked.lines();
         self.say(format_args!(
             "   kith_traverse along hypernyms from {}: {}",
-            visible(&found.chain[0]),
+            visible(&asked.chain[0]),
             visible(&hypernyms)
         ))?;
         self.say(format_args!("   kith_shortest_path, any relation: {}", visible(&path)))?;
-        self.note("graph", found.json());
+        self.note("graph", asked.json());
         Ok(())
     }
 

@@ -37,7 +37,7 @@ const commands = {
 	},
 	device(db, { members, tables }) {
 		const { device } = members.find((member) => member.is_this_device);
-		return `this device: ${device}; synced: ${tables.map(({ name }) => name).join(', ')}`;
+		return `this device: ${device}; synced: ${tables.filter(({ state }) => state === 'synced').map(({ name }) => name).join(', ')}`;
 	},
 };
 

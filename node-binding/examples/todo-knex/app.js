@@ -31,7 +31,8 @@ async function sync(knex) {
 	db.kith.sync('*');
 	const { members, tables } = db.kith.status();
 	await knex.client.releaseConnection(db);
-	return { device: members.find((member) => member.is_this_device).device, tables: tables.map(({ name }) => name) };
+	const synced = tables.filter(({ state }) => state === 'synced').map(({ name }) => name);
+	return { device: members.find((member) => member.is_this_device).device, tables: synced };
 }
 
 const commands = {

@@ -94,3 +94,37 @@ fn write(file: &Path, kind: &str, width: usize, numbers: impl Iterator<Item = [u
     }
     out.flush().with_context(context)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matrix_comes_back_from_its_file() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("matrix.npy");
+        let floats = Matrix { width: 3, numbers: vec![1.5, -2.0, 0.25, 4.0, 5.0, 1e-30] };
+        write_floats(&file, &floats).expect("it can be written");
+        let read = read_floats(&file).expect("it can be read");
+        assert_eq!((read.width, read.height(), &read.numbers), (3, 2, &floats.numbers));
+        assert_eq!(read.row(1), [4.0, 5.0, 1e-30]);
+        assert!(read_integers(&file).is_err());
+        write_integers(&file, &Matrix { width: 1, numbers: vec![-1, 7] }).expect("it can be written");
+        assert_eq!(read_integers(&file).expect("it can be read").numbers, [-1, 7]);
+    }
+
+    #[test]
+    fn half_floats_as_numpy_writes_them_are_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("half.npy");
+        let header = "{'descr': '<f2', 'fortran_order': False, 'shape': (1, 2), }\n";
+        let length = u16::try_from(header.len()).expect("a short header").to_le_bytes();
+        let bytes = [MAGIC, &length, header.as_bytes(), &[0x00, 0x3c, 0x00, 0xc0]].concat();
+        fs::write(&file, &bytes).expect("it can be written");
+        assert_eq!(read_floats(&file).expect("it can be read").numbers, [1.0, -2.0]);
+        for short in 0..header.len() {
+            fs::write(&file, &bytes[..short]).expect("it can be written");
+            assert!(read_floats(&file).is_err(), "{short} bytes");
+        }
+    }
+}

@@ -1,17 +1,19 @@
 //! Writes the journal to `kith__pending`, inside the user's transaction, when SQLite is about to commit it.
 //!
 //! Invariants:
-//! 1. The clock is read inside the transaction, so that two processes never hand out the same tick.
+//! 1. The clock is read inside the transaction, so that two processes never hand out the same tick; or was read before, and the
+//!    file is found inside the transaction to be what this connection has left since.
 //! 2. A second flush of one transaction (a COMMIT that was BUSY and is retried) takes the rows of the first one back first: one
 //!    transaction of the user is one transaction of the log, however often it was tried.
 
 use std::borrow::Cow;
+use std::ffi::CStr;
 
 use kithdb_log::codec::put_varint;
 use kithdb_log::limits::{OPERATION_BYTES_MAX, SIBLINGS_MAX, VALUE_BYTES_MAX};
 use kithdb_log::{Clock, Hlc, Reader, ValueRef};
 use rusqlite::types::ValueRef as SqlValue;
-use rusqlite::{Connection, OptionalExtension, ToSql, ffi, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, ffi};
 
 use super::journal::{Failure, Journal, Note, Place};
 use super::shape::{Shape, Shapes};
@@ -23,7 +25,8 @@ use crate::pending;
 const LAST_CLOCK: &str = "SELECT max(
     coalesce((SELECT last_clock FROM main.kith__pending ORDER BY n DESC LIMIT 1), 0),
     coalesce((SELECT value FROM main.kith__meta WHERE name = 'clock'), 0))";
-const INSERT: &str = "INSERT INTO main.kith__pending(first_clock, last_clock, continues, body) VALUES(?1, ?2, ?3, ?4)";
+pub(super) const INSERT: &CStr =
+    c"INSERT INTO main.kith__pending(first_clock, last_clock, continues, body) VALUES(?1, ?2, ?3, ?4)";
 const TAKE_BACK: &str = "DELETE FROM main.kith__pending WHERE n BETWEEN ?1 AND ?2";
 
 /// Writes what `kith__pending` does not hold yet.
@@ -69,21 +72,31 @@ fn write(state: &State, conn: &Connection, journal: &Journal) -> Result<(i64, i6
     if journal.tables().len() > SIBLINGS_MAX + 1 {
         return Err(reasons::too_many_tables(journal.tables().len(), SIBLINGS_MAX + 1));
     }
-    let last: i64 = conn.prepare_cached(LAST_CLOCK)?.query_row([], |row| row.get(0))?;
-    let mut clock = Clock::after(Hlc::from_u64(last as u64));
+    let last = match state.known_clock() {
+        Some(last) => last,
+        None => conn.prepare_cached(LAST_CLOCK)?.query_row([], |row| row.get::<_, i64>(0))? as u64,
+    };
+    let mut clock = Clock::after(Hlc::from_u64(last));
     let base = clock.tick((state.clock)(), count).map_err(reasons::clock_ahead)?;
-
-    write_rows(conn, journal, base, &late)
+    state.note_flush(base.as_u64().saturating_add(count - 1));
+    write_rows(state, conn, journal, base, &late)
 }
 
-fn write_rows(conn: &Connection, journal: &Journal, base: Hlc, late: &Late) -> Result<(i64, i64), Failure> {
+fn write_rows(
+    state: &State,
+    conn: &Connection,
+    journal: &Journal,
+    base: Hlc,
+    late: &Late,
+) -> Result<(i64, i64), Failure> {
     let mut head = Vec::with_capacity(64);
     put_varint(&mut head, journal.tables().len() as u64);
     for &num in journal.tables() {
         put_varint(&mut head, u64::from(num));
     }
 
-    let mut insert = conn.prepare_cached(INSERT)?;
+    // SAFETY: the connection is the state's, and open while it commits.
+    let insert = |numbers, body: &[u8]| unsafe { state.insert.run_record(state.db, numbers, body) };
     let tick = |change: u64| base.as_u64().saturating_add(change) as i64;
     let mut first = None;
     let changes = journal.buffer.changes();
@@ -97,13 +110,13 @@ fn write_rows(conn: &Connection, journal: &Journal, base: Hlc, late: &Late) -> R
         let continues = parts.peek().is_some() || late.count > 0;
         let (stored, packed) = pending::pack(&body);
         let flags = packed | if continues { pending::CONTINUES } else { 0 };
-        insert.execute(params![tick(part.changes.start), tick(part.changes.end - 1), flags, stored.as_ref()])?;
+        insert([tick(part.changes.start), tick(part.changes.end - 1), flags], &stored)?;
         first.get_or_insert(conn.last_insert_rowid());
     }
     if late.count > 0 {
         let body = if first.is_none() { [head.as_slice(), &late.bytes].concat() } else { late.bytes.clone() };
         let (stored, flags) = pending::pack(&body);
-        insert.execute(params![tick(changes), tick(changes + late.count - 1), flags, stored.as_ref()])?;
+        insert([tick(changes), tick(changes + late.count - 1), flags], &stored)?;
     }
     let last = conn.last_insert_rowid();
     Ok((first.unwrap_or(last), last))

@@ -25,7 +25,7 @@ use super::journal::{Failure, Journal, Note, Place};
 use super::reasons;
 use super::shape::Shape;
 use super::state::State;
-use super::vtab::{ENLIST, ENLIST_COUNTED};
+use super::vtab::ENLIST_COUNTED;
 use crate::pending;
 
 /// The greatest `changes()` that is counted again: it costs a fraction of what the statement cost that changed the rows.
@@ -180,8 +180,9 @@ fn enlist(state: &State) -> Result<(), Failure> {
     // A trigger may ask for `changes()` while the user's statement runs, and SQLite goes back to its own count whenever a trigger
     // ends: that count must be the right one. One beyond the limit is shown by its marker, which serves all but nested triggers.
     state.run_quietly(|conn| match shown {
-        0 | 2..=RECOUNTED_MAX => Ok(conn.prepare_cached(ENLIST_COUNTED)?.execute([shown])?),
-        _ => Ok(conn.prepare_cached(ENLIST)?.execute([])?),
+        0 | 2..=RECOUNTED_MAX => Ok(conn.prepare_cached(ENLIST_COUNTED)?.execute([shown]).map(drop)?),
+        // SAFETY: the connection is the state's, and open while its hook runs.
+        _ => unsafe { state.enlist.run(state.db) },
     })?;
     if state.is_enlisted.get() { Ok(()) } else { Err(reasons::panicked()) }
 }

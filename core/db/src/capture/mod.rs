@@ -19,6 +19,7 @@ mod currency;
 mod flush;
 mod hook;
 mod journal;
+mod kept;
 mod reasons;
 mod selftest;
 mod shape;
@@ -169,6 +170,21 @@ impl Capture {
         Ok(self.state.currency.expect(conn, version)?)
     }
 
+    /// Tells whether the file was, for all that SQLite has met, not changed by others since what capture was told was last looked at.
+    ///
+    /// Asks SQLite for one number and reads nothing of the file. The transaction that follows looks when it commits, and is refused
+    /// if anything about the tables is different.
+    pub(crate) fn assume(&self, conn: &Connection) -> bool {
+        self.check_connection(conn).is_ok() && self.state.currency.assume(self.state.db)
+    }
+
+    /// Notes that whoever runs a statement looks at the file himself.
+    pub(crate) fn look(&self, conn: &Connection) {
+        if self.check_connection(conn).is_ok() {
+            self.state.currency.look();
+        }
+    }
+
     /// Tells, once, that a statement was prepared that changes the schema, so that the registry may be out of date.
     pub fn needs_refresh(&self) -> bool {
         self.state.schema_touched.swap(false, Ordering::Relaxed)
@@ -193,6 +209,7 @@ impl Capture {
 
     /// Makes the hook and the authorizer ignore what this connection does until the guard is dropped.
     pub fn suspend(&self) -> SuspendGuard {
+        self.state.sections.fetch_add(1, Ordering::Relaxed);
         self.state.suspended.fetch_add(1, Ordering::Relaxed);
         SuspendGuard { state: Arc::clone(&self.state) }
     }
@@ -202,6 +219,7 @@ impl Capture {
     ///
     /// The guard borrows nothing, so that the connection's owner stays free to be changed; it must go before the connection does.
     pub fn internal(&self, conn: &Connection) -> InternalGuard {
+        self.state.sections.fetch_add(1, Ordering::Relaxed);
         self.state.internal.fetch_add(1, Ordering::Relaxed);
         let saved = self.check_connection(conn).is_ok().then(|| self.state.counters.begin(conn));
         InternalGuard { state: Arc::clone(&self.state), saved }

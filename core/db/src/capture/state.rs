@@ -15,13 +15,23 @@ use super::Refusal;
 use super::authorizer::Authorizer;
 use super::changesets::Recorders;
 use super::counters::{Counters, real_counts};
-use super::currency::Currency;
+use super::currency::{Currency, data_version};
 use super::journal::{Failure, Journal};
+use super::kept::Kept;
 use super::shape::Shapes;
+use super::{flush, vtab};
 use crate::sources::ClockSource;
 
 /// Called after a commit that wrote changes.
 pub type CommitListener = Arc<dyn Fn() + Send + Sync>;
+
+/// A clock, and what must be as it was for it to be the last one still.
+#[derive(Debug, Clone, Copy)]
+struct KnownClock {
+    clock: u64,
+    data_version: u32,
+    sections: u32,
+}
 
 /// See the module.
 pub(super) struct State {
@@ -29,6 +39,16 @@ pub(super) struct State {
     /// The same connection once more, not owned, with a statement cache of its own.
     pub(super) inner: RefCell<Option<Connection>>,
     pub(super) clock: ClockSource,
+    /// Has SQLite enlist the virtual table.
+    pub(super) enlist: Kept,
+    /// Writes a row of `kith__pending`.
+    pub(super) insert: Kept,
+    /// The last clock that the latest flush has handed out, and how many sections of ours there had been.
+    flushed_clock: Cell<(u64, u32)>,
+    /// The last clock that the file knows, as of this connection's latest commit.
+    last_clock: Cell<Option<KnownClock>>,
+    /// Counts how often statements of ours were about to write what they like.
+    pub(super) sections: AtomicU32,
     pub(super) shapes: RefCell<Shapes>,
     pub(super) journal: RefCell<Journal>,
     pub(super) counters: Counters,
@@ -61,6 +81,11 @@ impl State {
             db,
             inner: RefCell::new(None),
             clock,
+            enlist: Kept::new(vtab::ENLIST),
+            insert: Kept::new(flush::INSERT),
+            flushed_clock: Cell::default(),
+            last_clock: Cell::default(),
+            sections: AtomicU32::new(0),
             shapes: RefCell::default(),
             journal: RefCell::default(),
             counters: Counters::default(),
@@ -128,6 +153,26 @@ impl State {
     pub(super) fn end_transaction(&self) {
         self.is_enlisted.set(false);
         self.journal.borrow_mut().clear();
+    }
+
+    /// Returns the last clock that was handed out or heard of, if nothing was written since this connection's latest commit by
+    /// another connection, which SQLite has met when this is asked inside a transaction, or by statements of ours.
+    pub(super) fn known_clock(&self) -> Option<u64> {
+        let known = self.last_clock.get()?;
+        let is_same =
+            known.data_version == data_version(self.db) && known.sections == self.sections.load(Ordering::Relaxed);
+        is_same.then_some(known.clock)
+    }
+
+    /// Notes the last clock that a flush hands out.
+    pub(super) fn note_flush(&self, clock: u64) {
+        self.flushed_clock.set((clock, self.sections.load(Ordering::Relaxed)));
+    }
+
+    /// Notes, after a commit, which clock is the last, if a flush was part of it.
+    pub(super) fn note_clock(&self, wrote: bool) {
+        let (clock, sections) = self.flushed_clock.get();
+        self.last_clock.set(wrote.then(|| KnownClock { clock, data_version: data_version(self.db), sections }));
     }
 
     /// Tells whoever listens that there is something to seal.

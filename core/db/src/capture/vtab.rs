@@ -18,7 +18,7 @@ use super::state::State;
 use super::{flush, reasons};
 
 /// The statement that enlists the table.
-pub(super) const ENLIST: &str = "INSERT INTO kith__capture VALUES(NULL)";
+pub(super) const ENLIST: &CStr = c"INSERT INTO kith__capture VALUES(NULL)";
 /// The same, counted by SQLite as a given number of changed rows.
 pub(super) const ENLIST_COUNTED: &str = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT ?1) INSERT INTO kith__capture SELECT NULL FROM c";
 /// The statement that makes SQLite connect the table that notices the close.
@@ -154,6 +154,8 @@ unsafe extern "C" fn disconnect_last(table: *mut ffi::sqlite3_vtab) -> c_int {
         // Borrowed only while a statement of ours runs, which a close does not interrupt.
         if let Ok(mut inner) = state.inner.try_borrow_mut() {
             drop(inner.take());
+            state.enlist.finalize();
+            state.insert.finalize();
         }
     }));
     // SAFETY: as promised by our caller.
@@ -214,6 +216,7 @@ unsafe extern "C" fn commit(table: *mut ffi::sqlite3_vtab) -> c_int {
             state.end_transaction();
             if !state.is_ours() {
                 state.currency.note_commit(state.db);
+                state.note_clock(wrote);
             }
             if wrote {
                 state.announce();

@@ -2,6 +2,7 @@
 
 mod changes;
 mod content;
+mod cursor;
 mod declaration;
 mod distance;
 mod engine;
@@ -10,13 +11,16 @@ mod keys;
 mod map;
 mod module;
 mod overlay;
+mod plan;
 mod rows;
+mod search;
 mod shared;
 mod snapshot;
 mod stats;
 mod table;
 #[cfg(test)]
 mod tests;
+mod top_k;
 mod value;
 mod view;
 
@@ -34,8 +38,9 @@ const TABLES: &str = "SELECT name FROM main.sqlite_schema WHERE type = 'table' A
 /// SQLite's, of which there is none but want of memory.
 pub(crate) fn register(conn: &Connection) -> rusqlite::Result<()> {
     functions::register(conn)?;
-    let held = Arc::default();
+    let held = Arc::<table::Held>::default();
     module::register(conn, &held)?;
+    top_k::register(conn, Arc::clone(&held))?;
     stats::register(conn, held)
 }
 

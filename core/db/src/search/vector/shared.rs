@@ -199,12 +199,22 @@ impl Shared {
         self.users.load(Ordering::Acquire) == 0
     }
 
+    /// Returns the index; none after a panic while it was being changed.
     pub(super) fn read(&self) -> RwLockReadGuard<'_, Option<State>> {
+        if self.state.is_poisoned() {
+            drop(self.write());
+        }
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the index to be changed; none after a panic in the middle of that.
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, Option<State>> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write().unwrap_or_else(|poisoned| {
+            let mut state = poisoned.into_inner();
+            *state = None;
+            self.state.clear_poison();
+            state
+        })
     }
 
     /// Notes how a search was done.
@@ -255,5 +265,38 @@ impl Drop for Shared {
         } else if let Some(state) = state {
             place.close(state);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kithdb_vector::index::{Encoding, Engine, IndexOptions};
+    use kithdb_vector::metric::Metric;
+
+    use super::*;
+
+    #[test]
+    fn an_index_that_a_panic_left_half_changed_is_thrown_away() {
+        let options = IndexOptions {
+            dimensions: 2,
+            metric: Metric::L2,
+            encoding: Encoding::F32,
+            engine: Engine::Scan,
+            connections: 16,
+            ef_construction: 200,
+            seed: 1,
+        };
+        let rows = Rows::new(TieredIndex::new(options).unwrap());
+        let shared = Shared::default();
+        *shared.write() = Some(State::of_saved(rows, Mark::default(), None));
+        assert!(shared.read().is_some());
+        let failed = std::thread::scope(|scope| {
+            let change = scope.spawn(|| {
+                let _state = shared.write();
+                panic!("in the middle of a change");
+            });
+            change.join().is_err()
+        });
+        assert!(failed && shared.read().is_none());
     }
 }

@@ -10,8 +10,9 @@ use rusqlite::vtab::{Context, Filters, IndexInfo, Module, VTab, VTabConnection, 
 use rusqlite::{Connection, ffi};
 
 use super::declaration::{encoding_name, engine_name, metric_name};
+use super::search::Figures;
 use super::table::{Held, error};
-use super::view::{Figures, View};
+use super::view::View;
 use crate::storage::quote;
 
 /// Left-out rows that are listed.

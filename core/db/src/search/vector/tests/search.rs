@@ -298,3 +298,17 @@ fn another_file_in_the_place_of_one_is_not_taken_for_it() {
     assert_eq!(near(&second), [1, 3, 2]);
     assert_eq!(near(&first), [1, 2, 3]);
 }
+
+#[test]
+fn libsqls_function_finds_the_same_rows() {
+    let conn = docs();
+    let sql =
+        "SELECT d.id FROM vector_top_k('doc_vectors', vector32('[3,0]'), 2) JOIN docs d ON d.rowid = vector_top_k.id";
+    assert_eq!(ids(&conn, sql, []), [3, 2]);
+    conn.execute_batch("BEGIN; DELETE FROM docs WHERE id = 3").unwrap();
+    assert_eq!(ids(&conn, sql, []), [2, 1]);
+    let call = |arguments: &str| message(&conn, &format!("SELECT id FROM vector_top_k({arguments})"));
+    assert!(call("'docs', '[0,0]', 1").contains("\"docs\" is no kith_vector table"));
+    assert!(call("'doc_vectors', '[0]', 1").contains("1 dimensions"));
+    assert!(call("'doc_vectors', '[0,0]'").contains("three arguments"));
+}

@@ -1,0 +1,203 @@
+//! A query of a `kith_vector` table: its arguments, and its answers row by row.
+
+use std::ffi::c_int;
+
+use kithdb_vector::metric::Metric;
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::ffi;
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::vtab::{Context, Filters, VTabCursor};
+
+use super::keys;
+use super::plan::{COUNT, DISTANCE, EF, EMBEDDING, KEY};
+use super::search::{Filter, Hit, Request};
+use super::table::{Table, error, of};
+use super::value::{Element, Embedding};
+use super::view::View;
+
+/// Most neighbours of one query.
+const COUNT_MAX: i64 = 100_000;
+
+/// A query under way; its answers are found when it begins.
+#[repr(C)]
+pub(super) struct Cursor<'vtab> {
+    base: ffi::sqlite3_vtab_cursor,
+    table: &'vtab Table,
+    hits: Vec<Hit>,
+    place: usize,
+    /// `k` and `ef` as they were given.
+    asked: [Option<i64>; 2],
+}
+
+impl<'vtab> Cursor<'vtab> {
+    pub(super) const fn new(table: &'vtab Table) -> Self {
+        let base = ffi::sqlite3_vtab_cursor { pVtab: std::ptr::null_mut() };
+        Self { base, table, hits: Vec::new(), place: 0, asked: [None; 2] }
+    }
+}
+
+impl Cursor<'_> {
+    fn begin(
+        &mut self,
+        is_search: bool,
+        words: &str,
+        arguments: &Filters<'_>,
+        view: &mut View,
+    ) -> rusqlite::Result<()> {
+        let (mut limit, mut offset) = (None, 0);
+        let (mut embedding, mut filter) = (None, None);
+        for (index, word) in words.split(", ").filter(|word| !word.is_empty()).enumerate() {
+            let number = || {
+                let value: Value = arguments.get(index)?;
+                match value {
+                    Value::Integer(number) => Ok(number),
+                    _ => Err(error(format!("kith_vector: {word} is to be a whole number"))),
+                }
+            };
+            match word {
+                "query" => embedding = Some(query(arguments, index, view)?),
+                "k" => self.asked[0] = Some(number()?),
+                "limit" => limit = Some(number()?),
+                "offset" => offset = number()?.max(0),
+                "ef" => self.asked[1] = Some(number()?),
+                "rowid" | "rowid in" => {
+                    let mut rowids = Vec::new();
+                    values(arguments, index, word.ends_with("in"), |value| rowids.extend(whole(value)))?;
+                    rowids.sort_unstable();
+                    rowids.dedup();
+                    filter = Some(Filter::Rowids(rowids));
+                }
+                _ => {
+                    let (content, _) = view.content().map_err(of)?;
+                    if content.key.len() > 1 {
+                        return Err(error("kith_vector: rows with a key of several columns are filtered by rowid"));
+                    }
+                    let mut keys = Vec::new();
+                    values(arguments, index, word.ends_with("in"), |value| keys.extend(content.key_of(value)))?;
+                    keys.sort_unstable();
+                    keys.dedup();
+                    filter = Some(Filter::Keys(keys));
+                }
+            }
+        }
+        if !is_search {
+            self.hits = view.list(filter.as_ref()).map_err(of)?;
+            return Ok(());
+        }
+        let count = match (self.asked[0], limit) {
+            (Some(count), _) => count,
+            (None, Some(limit)) if limit >= 0 => limit.saturating_add(offset),
+            _ => {
+                return Err(error("kith_vector: say how many rows: AND k = 10, or ORDER BY distance LIMIT 10"));
+            }
+        };
+        let count = self::count(count)?;
+        let ef = self.asked[1].map(|ef| {
+            usize::try_from(ef).ok().filter(|ef| *ef > 0 && *ef as i64 <= COUNT_MAX).ok_or_else(|| {
+                error(format!(
+                    "kith_vector: ef = {ef} is not possible; a whole number from 1 to {COUNT_MAX} is expected"
+                ))
+            })
+        });
+        let request = Request { embedding: embedding.unwrap_or_default(), count, ef: ef.transpose()?, filter };
+        self.hits = view.search(&request).map_err(of)?;
+        Ok(())
+    }
+}
+
+/// Checks the number of rows that are asked for.
+pub(super) fn count(count: i64) -> rusqlite::Result<usize> {
+    let checked = usize::try_from(count).ok().filter(|_| count <= COUNT_MAX);
+    checked.ok_or_else(|| error(format!("kith_vector: {count} rows cannot be asked for; 0 to {COUNT_MAX} can")))
+}
+
+/// Reads the embedding that is searched for.
+pub(super) fn query(arguments: &Filters<'_>, index: usize, view: &View) -> rusqlite::Result<Vec<f32>> {
+    let options = &view.declaration.options;
+    let subtype = arguments.get_subtype(index);
+    let element = Element::of_subtype(subtype);
+    let mut read = None;
+    if let Some(value) = arguments.iter().nth(index) {
+        read =
+            Some(Embedding::read(value, element).map_err(|reason| error(format!("kith_vector: the query: {reason}")))?);
+    }
+    let embedding = read.ok_or_else(|| error("kith_vector: the query is missing"))?;
+    let (expected, got) = (options.dimensions, embedding.len());
+    if got != expected {
+        return Err(error(format!(
+            "kith_vector: the query has {got} dimensions, {:?} has {expected}; embed it with the same model",
+            view.name
+        )));
+    }
+    if embedding.element() == Element::Bit && options.metric != Metric::Hamming {
+        return Err(error("kith_vector: a query of bits needs metric=hamming"));
+    }
+    Ok(embedding.into_floats())
+}
+
+fn values(
+    arguments: &Filters<'_>,
+    index: usize,
+    is_list: bool,
+    mut visit: impl FnMut(ValueRef<'_>),
+) -> rusqlite::Result<()> {
+    if is_list {
+        let mut list = arguments.in_values(index)?;
+        while let Some(value) = list.next()? {
+            visit(value);
+        }
+    } else if let Some(value) = arguments.iter().nth(index) {
+        visit(value);
+    }
+    Ok(())
+}
+
+fn whole(value: ValueRef<'_>) -> Option<i64> {
+    match value {
+        ValueRef::Integer(number) => Some(number),
+        ValueRef::Real(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(number as i64),
+        _ => None,
+    }
+}
+
+// SAFETY: `Cursor` is `repr(C)` and begins with SQLite's own part.
+unsafe impl VTabCursor for Cursor<'_> {
+    fn filter(&mut self, plan: c_int, words: Option<&str>, arguments: &Filters<'_>) -> rusqlite::Result<()> {
+        (self.hits, self.place, self.asked) = (Vec::new(), 0, [None; 2]);
+        let table = self.table;
+        table.with(|view| self.begin(plan == 1, words.unwrap_or_default(), arguments, view))
+    }
+
+    fn next(&mut self) -> rusqlite::Result<()> {
+        self.place += 1;
+        Ok(())
+    }
+
+    fn eof(&self) -> bool {
+        self.place >= self.hits.len()
+    }
+
+    fn column(&self, context: &mut Context, column: c_int) -> rusqlite::Result<()> {
+        let Some(hit) = self.hits.get(self.place) else { return Ok(()) };
+        match column {
+            KEY if hit.identity.key.is_empty() => context.set_result(hit.identity.rowid),
+            KEY => context.set_result(keys::shown(hit.identity.key.clone())),
+            DISTANCE => context.set_result(hit.distance.map(f64::from)),
+            EMBEDDING => {
+                let stored = self.table.with(|view| {
+                    let (content, _) = view.content().map_err(of)?;
+                    content.stored(view.conn(), &hit.key)
+                })?;
+                context.set_result(stored)
+            }
+            COUNT => context.set_result(self.asked[0]),
+            EF => context.set_result(self.asked[1]),
+            _ => Ok(()),
+        }
+    }
+
+    /// The row's own rowid; a table WITHOUT ROWID has none, so its rows are counted.
+    fn rowid(&self) -> rusqlite::Result<i64> {
+        Ok(self.hits.get(self.place).and_then(|hit| hit.identity.rowid).unwrap_or(self.place as i64 + 1))
+    }
+}
