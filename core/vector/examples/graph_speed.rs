@@ -76,7 +76,12 @@ fn main() {
         inserting += processor_nanoseconds() - between;
     }
     let count = (slots.len() / 2) as f64 * 1e3;
-    println!("half replaced: remove {:.0} us, insert {:.0} us; {:?}", removing / count, inserting / count, graph.check());
+    println!(
+        "half replaced: remove {:.0} us, insert {:.0} us; {:?}",
+        removing / count,
+        inserting / count,
+        graph.check()
+    );
     for ef in [40, 80, 160] {
         ask(&store, &graph, &queries, &truth, ef);
     }

@@ -327,3 +327,18 @@ fn kept_sample_is_what_is_saved_today() {
     let snapshot = decode(&foreign(&kept), Depth::Whole).expect("what was saved");
     assert_same(&index, &integer_keys(&index), snapshot, true);
 }
+
+#[test]
+fn restored_twins_take_the_place_of_points_that_go() {
+    let index = filled(Metric::L2, Encoding::Int8, 400, 13);
+    let bytes = foreign(&saved_bytes(&index, &integer_keys(&index), true));
+    let snapshot = decode(&bytes, Depth::Whole).expect("what was saved");
+    let graph = snapshot.graph.expect("it was saved");
+    let mut restored = TieredIndex::with_graph(snapshot.header.options, snapshot.store, graph).expect("good options");
+    for slot in index.store().occupied().iter() {
+        restored.remove(slot);
+        restored.catch_up(usize::MAX);
+        assert_eq!(restored.graph().map(Graph::check), Some(Ok(())));
+    }
+    assert!(restored.is_empty());
+}

@@ -53,7 +53,11 @@ impl Graph {
         for (slot, &level) in (0u32..).zip(&sections.levels) {
             match level {
                 ABSENT => {}
-                TWIN => graph.set_level(slot, TWIN),
+                TWIN => {
+                    // With room for the lists that it has as a point when it takes the place of the one it hangs on.
+                    graph.reserve(slot);
+                    graph.set_level(slot, TWIN);
+                }
                 _ if level == level_of(graph.seed, slot, graph.connections) => graph.reserve(slot),
                 _ => return Err(GraphFault::Level { slot }),
             }

@@ -98,6 +98,10 @@ pub fn decode(bytes: &ForeignBytes, depth: Depth) -> Result<Snapshot, SnapshotEr
             return Err(damaged(LEVELS));
         }
         Some(graph)
+    } else if let Some(section) =
+        [LEVELS, BASE, UPPER, TWINS].into_iter().find(|&section| !sections[section].is_empty())
+    {
+        return Err(damaged(section));
     } else {
         None
     };
