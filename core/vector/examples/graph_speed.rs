@@ -51,34 +51,78 @@ fn main() {
     );
     println!("memory beyond embeddings: {:.1} MB; {:?}", graph.memory_bytes() as f64 / 1e6, graph.check());
 
-    for ef in [32, 64, 128] {
-        let lost = slots.iter().step_by(5).filter(|&&slot| {
-            let query = store.prepare_slot(slot);
-            let found = rank(&store, &query, graph.search(&Question { store: &store, query: &query }, ef), 1);
-            found[0].distance > 1e-5
-        });
-        println!("ef {ef}: {} of {} do not find themselves", lost.count(), slots.len() / 5);
-    }
     let queries = read(queries);
     let queries: Vec<&[f32]> = queries.chunks_exact(dimensions).take(1_000).collect();
     let truth: Vec<Vec<Neighbour>> =
         queries.iter().map(|query| scan(&store, &store.prepare(query).expect("a good question"), 10, None)).collect();
     for ef in [10, 15, 20, 30, 40, 60, 80, 120, 160, 240, 320] {
-        let mut times = Vec::new();
-        let mut found = 0.0;
-        for (query, truth) in queries.iter().zip(&truth) {
-            let start = Instant::now();
-            let query = store.prepare(query).expect("a good question");
-            let mut slots = graph.search(&Question { store: &store, query: &query }, ef);
-            slots.truncate(rescored(&store, 10));
-            let answer = rank(&store, &query, slots, 10);
-            times.push(start.elapsed().as_nanos());
-            found += recall(truth, &answer, 10);
-        }
-        times.sort_unstable();
-        let (median, high) = (times[times.len() / 2] as f64 / 1e3, times[times.len() * 99 / 100] as f64 / 1e3);
-        println!("ef {ef}: recall {:.4}, p50 {median:.0} us, p99 {high:.0} us", found / queries.len() as f64);
+        ask(&store, &graph, &queries, &truth, ef);
     }
+    find_themselves(&store, &graph);
+
+    // Every second embedding is taken out and put in again, so that the truth stays.
+    let mut graph = graph;
+    let (mut removing, mut inserting, mut bits) = (0.0, 0.0, 1u64);
+    for _ in 0..slots.len() / 2 {
+        bits ^= bits << 13;
+        bits ^= bits >> 7;
+        bits ^= bits << 17;
+        let slot = slots[bits as usize % slots.len()];
+        let start = processor_nanoseconds();
+        graph.remove(&store, &[slot]);
+        let between = processor_nanoseconds();
+        graph.insert(&store, slot);
+        removing += between - start;
+        inserting += processor_nanoseconds() - between;
+    }
+    let count = (slots.len() / 2) as f64 * 1e3;
+    println!(
+        "half replaced: remove {:.0} us, insert {:.0} us; {:?}",
+        removing / count,
+        inserting / count,
+        graph.check()
+    );
+    for ef in [40, 80, 160] {
+        ask(&store, &graph, &queries, &truth, ef);
+    }
+    find_themselves(&store, &graph);
+}
+
+fn ask(store: &EmbeddingStore, graph: &Graph, queries: &[&[f32]], truth: &[Vec<Neighbour>], ef: usize) {
+    let mut times = Vec::new();
+    let mut found = 0.0;
+    for (query, truth) in queries.iter().zip(truth) {
+        let start = Instant::now();
+        let query = store.prepare(query).expect("a good question");
+        let mut slots = graph.search(&Question { store, query: &query }, ef);
+        slots.truncate(rescored(store, 10));
+        let answer = rank(store, &query, slots, 10);
+        times.push(start.elapsed().as_nanos());
+        found += recall(truth, &answer, 10);
+    }
+    times.sort_unstable();
+    let (median, high) = (times[times.len() / 2] as f64 / 1e3, times[times.len() * 99 / 100] as f64 / 1e3);
+    println!("ef {ef}: recall {:.4}, p50 {median:.0} us, p99 {high:.0} us", found / queries.len() as f64);
+}
+
+fn find_themselves(store: &EmbeddingStore, graph: &Graph) {
+    for ef in [32, 64, 128] {
+        let mut all = 0;
+        let lost = graph.slots().step_by(5).filter(|&slot| {
+            all += 1;
+            let query = store.prepare_slot(slot);
+            let found = rank(store, &query, graph.search(&Question { store, query: &query }, ef), 1);
+            found[0].distance > 1e-5
+        });
+        let lost = lost.count();
+        println!("ef {ef}: {lost} of {all} do not find themselves");
+    }
+}
+
+/// What the one thread has used, as Linux counts it.
+fn processor_nanoseconds() -> f64 {
+    let counts = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    counts.split_whitespace().next().and_then(|count| count.parse().ok()).expect("a number")
 }
 
 fn read(path: &str) -> Vec<f32> {

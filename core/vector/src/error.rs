@@ -43,7 +43,7 @@ pub enum EmbeddingError {
         /// What there is.
         got: usize,
     },
-    /// An engine that the index does not have.
-    #[error("this index has no engine hnsw_rs; use auto, scan or hnsw")]
-    Engine,
+    /// The engine `hnsw_rs` where it is not.
+    #[error("the engine hnsw_rs is only in a build with the cargo feature `hnsw-rs`; use the engine hnsw")]
+    HnswRs,
 }

@@ -37,6 +37,8 @@
 
 mod codes;
 pub mod distance;
+#[cfg(feature = "hnsw-rs")]
+mod engine_hnsw_rs;
 pub mod error;
 pub mod hnsw;
 pub mod index;

@@ -9,8 +9,10 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 
 use crate::codes::PreparedQuery;
+#[cfg(feature = "hnsw-rs")]
+use crate::engine_hnsw_rs::HnswRsGraph;
 use crate::error::EmbeddingError;
-use crate::hnsw::{Graph, Progress, Question};
+use crate::hnsw::{Graph, Progress, Question, clamped};
 use crate::index::{EmbeddingIndex, Engine, IndexOptions, Neighbour, Query};
 use crate::limits::{BUILD_FROM, GRAPH_FROM};
 use crate::scan::{rank, rescored, scan};
@@ -32,6 +34,9 @@ pub struct TieredIndex {
     graph: Option<Graph>,
     pending: SlotSet,
     build: Option<Build>,
+    /// What is walked under the engine `hnsw_rs`; never behind.
+    #[cfg(feature = "hnsw-rs")]
+    foreign: Option<HnswRsGraph>,
 }
 
 /// A build that is out.
@@ -76,22 +81,31 @@ impl TieredIndex {
     /// Makes an empty index.
     ///
     /// # Errors
-    /// The number of dimensions is out of range, or the engine is not one of this index.
+    /// The number of dimensions is out of range, or the engine is `hnsw_rs` and this build lacks the cargo feature `hnsw-rs`.
     pub fn new(options: IndexOptions) -> Result<Self, EmbeddingError> {
         let store = EmbeddingStore::new(&options)?;
         Self::with_store(options, store)
     }
 
-    /// Makes an index over what a store holds; a graph is yet to be built.
+    /// Makes an index over what a store holds; a graph is yet to be built. Options of the graph that are out of range are brought into it.
     ///
     /// # Errors
-    /// The engine is not one of this index.
+    /// The engine is `hnsw_rs` and this build lacks the cargo feature `hnsw-rs`.
     pub fn with_store(options: IndexOptions, store: EmbeddingStore) -> Result<Self, EmbeddingError> {
+        let options = clamped(options);
+        #[cfg(not(feature = "hnsw-rs"))]
         if options.engine == Engine::HnswRs {
-            return Err(EmbeddingError::Engine);
+            return Err(EmbeddingError::HnswRs);
         }
-        let pending = SlotSet::default();
-        let mut index = Self { options, store, graph: None, pending, build: None };
+        let mut index = Self {
+            #[cfg(feature = "hnsw-rs")]
+            foreign: (options.engine == Engine::HnswRs).then(|| HnswRsGraph::new(&options, &store)),
+            options,
+            store,
+            graph: None,
+            pending: SlotSet::default(),
+            build: None,
+        };
         if index.options.engine == Engine::Hnsw {
             index.pending = index.store.occupied().clone();
             index.graph = Some(Graph::new(&index.options));
@@ -103,10 +117,10 @@ impl TieredIndex {
     /// to be behind.
     ///
     /// # Errors
-    /// The engine is not one of this index.
+    /// The engine is `hnsw_rs` and this build lacks the cargo feature `hnsw-rs`.
     pub fn with_graph(options: IndexOptions, store: EmbeddingStore, graph: Graph) -> Result<Self, EmbeddingError> {
         let mut index = Self::with_store(options, store)?;
-        if index.options.engine != Engine::Scan {
+        if matches!(index.options.engine, Engine::Auto | Engine::Hnsw) {
             let occupied = index.store.occupied();
             let missing = occupied.iter().filter(|&slot| !graph.contains(slot));
             index.pending = missing.chain(graph.slots().filter(|&slot| !occupied.contains(slot))).collect();
@@ -183,6 +197,10 @@ impl TieredIndex {
         if let Some(build) = &mut self.build {
             build.changed.insert(slot);
         }
+        #[cfg(feature = "hnsw-rs")]
+        if let Some(foreign) = &mut self.foreign {
+            foreign.follow(&self.store, slot);
+        }
     }
 
     /// Says whether a search begins with a walk of the graph; otherwise it compares with every embedding that is allowed.
@@ -205,6 +223,11 @@ impl TieredIndex {
 
     /// Asks the graph; `None` if there is none, or a scan costs less.
     fn walk(&self, prepared: &PreparedQuery, query: &Query<'_>, present: usize) -> Option<Vec<Neighbour>> {
+        #[cfg(feature = "hnsw-rs")]
+        if let Some(foreign) = &self.foreign {
+            let slots = foreign.search(&self.store, query, present)?;
+            return Some(rank(&self.store, prepared, slots, query.count));
+        }
         let graph = self.graph.as_ref().filter(|_| self.is_walk_cheaper(query, present))?;
         let ef = query.ef.max(query.count);
         let target = Question { store: &self.store, query: prepared };
@@ -277,6 +300,8 @@ impl EmbeddingIndex for TieredIndex {
 
     fn memory_bytes(&self) -> usize {
         let graph = self.graph.as_ref().map_or(0, Graph::memory_bytes);
+        #[cfg(feature = "hnsw-rs")]
+        let graph = graph + self.foreign.as_ref().map_or(0, HnswRsGraph::memory_bytes);
         self.store.memory_bytes() + graph + size_of_val(self.pending.words())
     }
 }

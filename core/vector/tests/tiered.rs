@@ -275,3 +275,10 @@ fn random_programs_answer_as_a_model_does() {
         }
     }
 }
+
+#[cfg(not(feature = "hnsw-rs"))]
+#[test]
+fn engine_that_is_not_in_this_build_is_named() {
+    let refused = TieredIndex::new(options(Engine::HnswRs, Metric::L2, Encoding::F32)).err();
+    assert!(refused.expect("the feature is off").to_string().contains("`hnsw-rs`"));
+}

@@ -25,15 +25,18 @@ pub fn run(arguments: &Graph, output: Output) -> Result<ExitCode> {
     let conn = database.conn();
     let file = shell_word(&arguments.file);
     match &arguments.question {
+        None if !output.json
+            && !conn.query_row("SELECT EXISTS(SELECT 1 FROM kith_graphs)", [], |row| row.get(0))? =>
+        {
+            output.line(format_args!("no graph is declared; declare one with `kith graph {file} declare NAME`"))?;
+        }
         None => {
             let sql = if output.json {
                 "SELECT name, definition, missing_indexes, problem FROM kith_graphs"
             } else {
                 "SELECT name, definition, ifnull(missing_indexes, '') AS missing_indexes, ifnull(problem, '') AS problem FROM kith_graphs"
             };
-            if print(conn, sql, &[], output)? == 0 && !output.json {
-                output.line(format_args!("no graph is declared; declare one with `kith graph {file} declare NAME`"))?;
-            }
+            print(conn, sql, &[], output)?;
         }
         Some(Question::Declare { graph, definition }) => {
             let answer: String =
@@ -173,8 +176,8 @@ fn id_of(text: &str) -> Value {
     }
 }
 
-/// Prints the rows of a query; returns how many there were.
-fn print(conn: &Connection, sql: &str, values: &[Value], output: Output) -> Result<u64> {
+/// Prints the rows of a query.
+fn print(conn: &Connection, sql: &str, values: &[Value], output: Output) -> Result<()> {
     let mut statement = conn.prepare(sql).map_err(said)?;
     let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let count = columns.len();
@@ -185,9 +188,8 @@ fn print(conn: &Connection, sql: &str, values: &[Value], output: Output) -> Resu
         let values = (0..count).map(|at| row.get_ref(at)).collect::<rusqlite::Result<Vec<ValueRef<'_>>>>()?;
         printer.row(&values)?;
     }
-    let printed = printer.end()?;
-    out.flush()?;
-    Ok(printed)
+    printer.end()?;
+    Ok(out.flush()?)
 }
 
 /// Keeps the sentence of an error of ours, without SQLite's code for it.

@@ -15,6 +15,7 @@ mod verify;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kithdb_core::replica::{OpenOptions, Replica};
@@ -45,9 +46,12 @@ pub fn run(command: Command, output: Output) -> Result<ExitCode> {
     }
 }
 
-/// Opens a replica with the defaults.
+/// How long a command waits for another program's lock: `kith sync` on a slow machine holds one for seconds while it takes up a large table.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Opens a replica.
 pub fn open(path: &Path) -> Result<Replica> {
-    Ok(Replica::open(path, OpenOptions::default())?)
+    Ok(Replica::open(path, OpenOptions { busy_timeout: BUSY_TIMEOUT, ..OpenOptions::default() })?)
 }
 
 /// Returns the name given, or the machine's.

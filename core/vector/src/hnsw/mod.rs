@@ -75,13 +75,20 @@ pub struct Graph {
     scratches: Scratches,
 }
 
+/// Brings the options of a graph into their ranges.
+pub(crate) fn clamped(options: IndexOptions) -> IndexOptions {
+    let connections = options.connections.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
+    let ef_construction = options.ef_construction.clamp(connections, EF_CONSTRUCTION_MAX);
+    IndexOptions { connections, ef_construction, ..options }
+}
+
 impl Graph {
-    /// Makes an empty graph.
+    /// Makes an empty graph. Options out of range are brought into it.
     pub fn new(options: &IndexOptions) -> Self {
-        let connections = options.connections.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
+        let IndexOptions { connections, ef_construction, .. } = clamped(options.clone());
         Self {
             connections,
-            ef_construction: options.ef_construction.clamp(connections, EF_CONSTRUCTION_MAX),
+            ef_construction,
             seed: options.seed,
             base: Lists::new(connections * 2),
             upper: Lists::new(connections),

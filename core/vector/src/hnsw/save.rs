@@ -53,7 +53,11 @@ impl Graph {
         for (slot, &level) in (0u32..).zip(&sections.levels) {
             match level {
                 ABSENT => {}
-                TWIN => graph.set_level(slot, TWIN),
+                TWIN => {
+                    // With room for the lists that it has as a point when it takes the place of the one it hangs on.
+                    graph.reserve(slot);
+                    graph.set_level(slot, TWIN);
+                }
                 _ if level == level_of(graph.seed, slot, graph.connections) => graph.reserve(slot),
                 _ => return Err(GraphFault::Level { slot }),
             }
@@ -78,7 +82,7 @@ impl Graph {
             }
         }
         graph.read_twins(&sections.twins)?;
-        if base.next().or(upper.next()).is_some() {
+        if !base.rest.is_empty() || !upper.rest.is_empty() {
             return Err(GraphFault::Edge { from: NONE, to: NONE, layer: 0 });
         }
         graph.settle();
@@ -90,10 +94,11 @@ impl Graph {
 
     fn read_twins(&self, bytes: &[u8]) -> Result<(), GraphFault> {
         let mut words = Words::new(bytes);
+        let mut before = None;
         while let Some(slot) = words.next() {
             let fault = GraphFault::Twin { slot };
             let twins = words.list(self.levels.len()).filter(|_| self.is_point(slot)).ok_or(fault)?;
-            if self.twins_of(slot).next().is_some() {
+            if before.replace(slot) >= Some(slot) || twins.is_empty() {
                 return Err(fault);
             }
             // The chain is hung on from its end.
@@ -103,6 +108,9 @@ impl Graph {
                 }
                 self.hang(slot, twin);
             }
+        }
+        if !words.rest.is_empty() {
+            return Err(GraphFault::Twin { slot: NONE });
         }
         let lost = self.slots().find(|slot| self.level(slot.0) == TWIN && self.is_loose(slot.0));
         lost.map_or(Ok(()), |slot| Err(GraphFault::Twin { slot: slot.0 }))

@@ -47,18 +47,24 @@ pub fn decode(bytes: &ForeignBytes, depth: Depth) -> Result<Snapshot, SnapshotEr
     let all: &[u8] = (**bytes).as_ref();
     let header = read_header(all)?;
     let mut sections = [&[][..]; SECTIONS.len()];
-    let mut start = (HEADER_BYTES as u64).next_multiple_of(ALIGNMENT);
+    let mut before = HEADER_BYTES;
     for (number, place) in header.sections.iter().enumerate() {
         let damaged = SnapshotError::Damaged { part: SECTIONS[number] };
         let end = place.start.checked_add(place.len).ok_or(damaged.clone())?;
-        let range = usize::try_from(place.start).ok().zip(usize::try_from(end).ok());
-        let section = range.and_then(|(start, end)| all.get(start..end)).ok_or(damaged.clone())?;
+        let range = usize::try_from(place.start).ok().zip(usize::try_from(end).ok()).ok_or(damaged.clone())?;
+        let section = all.get(range.0..range.1).ok_or(damaged.clone())?;
+        // Nothing but zeros lies before it, and no more of them than must.
+        let is_placed =
+            range.0 == before.next_multiple_of(ALIGNMENT) && all[before..range.0].iter().all(|&byte| byte == 0);
         let is_verified = number != EXACT || depth == Depth::Whole;
-        if place.start != start || (is_verified && *blake3::hash(section).as_bytes() != place.hash) {
+        if !is_placed || (is_verified && *blake3::hash(section).as_bytes() != place.hash) {
             return Err(damaged);
         }
         sections[number] = section;
-        start = end.next_multiple_of(ALIGNMENT);
+        before = range.1;
+    }
+    if before != all.len() {
+        return Err(SnapshotError::Damaged { part: "end" });
     }
     let damaged = |section: usize| SnapshotError::Damaged { part: SECTIONS[section] };
     let occupied = occupied(sections[OCCUPIED], &header).ok_or(damaged(OCCUPIED))?;
@@ -92,6 +98,10 @@ pub fn decode(bytes: &ForeignBytes, depth: Depth) -> Result<Snapshot, SnapshotEr
             return Err(damaged(LEVELS));
         }
         Some(graph)
+    } else if let Some(section) =
+        [LEVELS, BASE, UPPER, TWINS].into_iter().find(|&section| !sections[section].is_empty())
+    {
+        return Err(damaged(section));
     } else {
         None
     };
@@ -101,7 +111,7 @@ pub fn decode(bytes: &ForeignBytes, depth: Depth) -> Result<Snapshot, SnapshotEr
 /// Reads the bits of the occupied slots, which must be as many as the header says.
 fn occupied(bytes: &[u8], header: &SnapshotHeader) -> Option<SlotSet> {
     let (words, rest) = bytes.as_chunks();
-    if !rest.is_empty() || words.len() > header.rows.div_ceil(64) {
+    if !rest.is_empty() || words.last() == Some(&[0; 8]) || words.len() > header.rows.div_ceil(64) {
         return None;
     }
     let mut slots = SlotSet::default();

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::header::{ALIGNMENT, HASH_BYTES, HEADER_BYTES, Section, SnapshotHeader};
+use super::header::{ALIGNMENT, HASH_BYTES, HEADER_BYTES, Section, SnapshotHeader, is_in_range};
 use super::{Identity, Keys};
 use crate::hnsw::Graph;
 use crate::index::IndexOptions;
@@ -39,7 +39,12 @@ pub fn encode(saved: &Saved<'_>, writer: &mut impl Write) -> io::Result<()> {
     if keys.len() != store.len() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "there must be one key for each occupied slot"));
     }
-    let occupied = words(store.occupied().words().iter().map(|word| word.to_le_bytes()));
+    if !is_in_range(saved.options) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the index's options are out of range"));
+    }
+    let words = store.occupied().words();
+    let used = words.iter().rposition(|&word| word != 0).map_or(0, |last| last + 1);
+    let occupied: Vec<u8> = words[..used].iter().flat_map(|word| word.to_le_bytes()).collect();
     let key_bytes = keys.to_bytes();
     let lists = graph.map(Graph::to_sections).unwrap_or_default();
     let [levels, base, upper, twins] = [&lists.levels, &lists.base, &lists.upper, &lists.twins].map(Vec::as_slice);
@@ -55,11 +60,11 @@ pub fn encode(saved: &Saved<'_>, writer: &mut impl Write) -> io::Result<()> {
         vec![twins],
         vec![saved.notes],
     ];
-    let mut start = (HEADER_BYTES as u64).next_multiple_of(ALIGNMENT);
+    let mut start = (HEADER_BYTES as u64).next_multiple_of(ALIGNMENT as u64);
     let places = sections.each_ref().map(|pieces| {
         let len = pieces.iter().map(|piece| piece.len() as u64).sum();
         let section = Section { start, len, hash: hash(pieces) };
-        start = (start + len).next_multiple_of(ALIGNMENT);
+        start = (start + len).next_multiple_of(ALIGNMENT as u64);
         section
     });
     let header = SnapshotHeader {
@@ -75,7 +80,7 @@ pub fn encode(saved: &Saved<'_>, writer: &mut impl Write) -> io::Result<()> {
     writer.write_all(&header.to_bytes())?;
     let mut written = HEADER_BYTES as u64;
     for (place, pieces) in places.iter().zip(sections) {
-        let gap = [0; ALIGNMENT as usize];
+        let gap = [0; ALIGNMENT];
         writer.write_all(&gap[..(place.start - written) as usize])?;
         for piece in pieces {
             writer.write_all(piece)?;
@@ -91,8 +96,4 @@ fn hash(pieces: &[&[u8]]) -> [u8; HASH_BYTES] {
         hasher.update(piece);
     }
     *hasher.finalize().as_bytes()
-}
-
-fn words<const N: usize>(words: impl Iterator<Item = [u8; N]>) -> Vec<u8> {
-    words.flatten().collect()
 }

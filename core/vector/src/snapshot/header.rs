@@ -10,8 +10,10 @@ pub(super) const MAGIC: [u8; 8] = *b"KithIdx\0";
 pub(super) const VERSION: u32 = 1;
 pub(super) const HASH_BYTES: usize = 32;
 /// Sections begin on multiples of this, so that arrays in a mapped file can be used there.
-pub(super) const ALIGNMENT: u64 = 64;
+pub(super) const ALIGNMENT: usize = 64;
 const FIXED_BYTES: usize = 136;
+/// Zeros from here to the sections' entries: room for another version's numbers.
+const PADDING_START: usize = 120;
 const ENTRY_BYTES: usize = 16 + HASH_BYTES;
 /// The whole header with the checksum at its end.
 pub(super) const HEADER_BYTES: usize = FIXED_BYTES + SECTIONS.len() * ENTRY_BYTES + HASH_BYTES;
@@ -97,23 +99,28 @@ pub fn read_header(bytes: &[u8]) -> Result<SnapshotHeader, SnapshotError> {
     };
     let sequence = fields.u64()?;
     let (len, rows) = (fields.u64()?, fields.u64()?);
+    if signed[PADDING_START..FIXED_BYTES].iter().any(|&byte| byte != 0) {
+        return Err(damaged);
+    }
     fields.rest = &signed[FIXED_BYTES..];
     let mut sections = [Section::default(); SECTIONS.len()];
     for section in &mut sections {
         *section = Section { start: fields.u64()?, len: fields.u64()?, hash: fields.array()? };
     }
-    let is_sound = (1..=DIMENSIONS_MAX).contains(&options.dimensions)
-        && (CONNECTIONS_MIN..=CONNECTIONS_MAX).contains(&options.connections)
-        && (1..=EF_CONSTRUCTION_MAX).contains(&options.ef_construction)
-        && len <= rows
-        && rows <= u64::from(SLOTS_MAX)
-        && flags < 4;
+    let is_sound = is_in_range(&options) && len <= rows && rows <= u64::from(SLOTS_MAX) && flags < 4;
     if !is_sound {
         return Err(damaged);
     }
     let (len, rows) = (len as usize, rows as usize);
     let (has_graph, has_integer_keys) = (flags & 1 != 0, flags & 2 != 0);
     Ok(SnapshotHeader { identity, options, sequence, len, rows, has_graph, has_integer_keys, sections })
+}
+
+/// Says whether an index can have such options.
+pub(super) fn is_in_range(options: &IndexOptions) -> bool {
+    (1..=DIMENSIONS_MAX).contains(&options.dimensions)
+        && (CONNECTIONS_MIN..=CONNECTIONS_MAX).contains(&options.connections)
+        && (1..=EF_CONSTRUCTION_MAX).contains(&options.ef_construction)
 }
 
 impl SnapshotHeader {

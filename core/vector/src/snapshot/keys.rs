@@ -92,7 +92,9 @@ fn take_number(bytes: &mut &[u8]) -> Option<u64> {
         *bytes = rest;
         number |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
-            return Some(number);
+            // The shortest form only, and no more than 64 bits.
+            let is_shortest = byte != 0 || shift == 0;
+            return (is_shortest && (shift < 63 || byte == 1)).then_some(number);
         }
     }
     None

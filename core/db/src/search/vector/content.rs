@@ -2,7 +2,7 @@
 
 use kithdb_log::Collation;
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params_from_iter};
 
 use super::declaration::Declaration;
 use super::keys::Key;
@@ -189,22 +189,9 @@ impl Content {
         Ok(statement.query_row(params_from_iter(key.parts()), |row| row.get(0)).optional()?.unwrap_or(Value::Null))
     }
 
-    /// Returns the rowid of a row, if it has one, and the values of its key as they are stored; `None` if there is no such row.
-    pub(super) fn identify(&self, conn: &Connection, key: &Key) -> rusqlite::Result<Option<Identity>> {
-        let mut statement = conn.prepare_cached(&self.identify)?;
-        let read = |row: &Row<'_>| {
-            let key = if self.is_rowid {
-                Vec::new()
-            } else {
-                (0..self.key.len()).map(|index| row.get(index + 1)).collect::<Result<_, _>>()?
-            };
-            Ok(Identity { rowid: row.get(0)?, key })
-        };
-        match key {
-            Key::Integer(number) => statement.query_row([number], read),
-            key => statement.query_row(params_from_iter(key.parts()), read),
-        }
-        .optional()
+    /// Makes ready to look up how rows are named.
+    pub(super) fn identifier<'c>(&'c self, conn: &'c Connection) -> rusqlite::Result<Identifier<'c>> {
+        Ok(Identifier { content: self, statement: conn.prepare_cached(&self.identify)? })
     }
 
     /// Visits every row that has something in the column; rows whose key is NULL are visited without one.
@@ -253,6 +240,32 @@ pub(super) struct Identity {
     pub(super) rowid: Option<i64>,
     /// Empty where the rowid is the key.
     pub(super) key: Vec<Value>,
+}
+
+/// Looks up how rows are named.
+pub(super) struct Identifier<'c> {
+    content: &'c Content,
+    statement: CachedStatement<'c>,
+}
+
+impl Identifier<'_> {
+    /// Returns the rowid of a row, if it has one, and the values of its key as they are stored; `None` if there is no such row.
+    pub(super) fn identify(&mut self, key: &Key) -> rusqlite::Result<Option<Identity>> {
+        let content = self.content;
+        let read = |row: &Row<'_>| {
+            let key = if content.is_rowid {
+                Vec::new()
+            } else {
+                (0..content.key.len()).map(|index| row.get(index + 1)).collect::<Result<_, _>>()?
+            };
+            Ok(Identity { rowid: row.get(0)?, key })
+        };
+        match key {
+            Key::Integer(number) => self.statement.query_row([number], read),
+            key => self.statement.query_row(params_from_iter(key.parts()), read),
+        }
+        .optional()
+    }
 }
 
 /// Reads the columns of the index that carries the primary key; none where the key is the rowid.

@@ -73,6 +73,7 @@ impl View {
         let shared = Arc::clone(&self.shared);
         let (hits, ghosts, clean) = self.ask(|conn, content, base| {
             let filter = request.filter.as_ref().map(|filter| keys_of(conn, content, filter)).transpose()?;
+            let mut identifier = content.identifier(conn)?;
             let (mut ghosts, mut gone) = (Vec::new(), HashSet::<Key, KeyHash>::default());
             loop {
                 let wanted = request.count + gone.len();
@@ -88,7 +89,7 @@ impl View {
                     if gone.contains(&near.key) {
                         continue;
                     }
-                    match content.identify(conn, &near.key)? {
+                    match identifier.identify(&near.key)? {
                         Some(identity) => hits.push(Hit { key: near.key, identity, distance: Some(near.distance) }),
                         // Displaced by a REPLACE, of which no trigger is told.
                         None => {
@@ -118,13 +119,14 @@ impl View {
                 Some(filter) => keys_of(conn, content, filter)?,
                 None => content.keys(conn)?,
             };
+            let mut identifier = content.identifier(conn)?;
             let mut hits = Vec::with_capacity(keys.len());
             for key in keys {
                 let is_there = match base.overlay.filter(|overlay| overlay.contains(&key)) {
                     Some(overlay) => overlay.rows.slot(&key).is_some(),
                     None => base.rows.slot(&key).is_some(),
                 };
-                if is_there && let Some(identity) = content.identify(conn, &key)? {
+                if is_there && let Some(identity) = identifier.identify(&key)? {
                     hits.push(Hit { key, identity, distance: None });
                 }
             }

@@ -1,3 +1,5 @@
+//! The scalar functions.
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, ToSql};
 

@@ -1,3 +1,5 @@
+//! Indexes saved beside the database: used, damaged, foreign, stale.
+
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;

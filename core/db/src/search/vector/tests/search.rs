@@ -1,3 +1,6 @@
+//! Searches, errors, keys, plans and the life of the table.
+
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Params};
 
 pub(super) fn open() -> Connection {
@@ -297,6 +300,18 @@ fn another_file_in_the_place_of_one_is_not_taken_for_it() {
     second.execute_batch(&DOCS.replace("'[1,0]'", "'[9,0]'")).unwrap();
     assert_eq!(near(&second), [1, 3, 2]);
     assert_eq!(near(&first), [1, 2, 3]);
+}
+
+#[test]
+fn cautious_connections_search_too() {
+    let conn = open();
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).unwrap();
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).unwrap();
+    conn.execute_batch(DOCS).unwrap();
+    assert_eq!(near(&conn), [1, 2, 3]);
+    conn.execute_batch("DELETE FROM docs WHERE id = 1; INSERT INTO doc_vectors(command) VALUES('rebuild')").unwrap();
+    assert_eq!(near(&conn), [2, 3]);
+    conn.execute_batch("ALTER TABLE doc_vectors RENAME TO other; DROP TABLE other").unwrap();
 }
 
 #[test]
