@@ -17,6 +17,17 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     // The end-to-end tests start the program itself.
     stages.run("build kith", || shell::run(workspace.cargo().args(["build", "--package", "kithdb", "--bin", "kith"])));
     stages.run("tests", || tests(workspace));
+    stages.run("the engine hnsw_rs", || {
+        shell::run(workspace.cargo().args([
+            "test",
+            "--package",
+            "kithdb-vector",
+            "--features",
+            "hnsw-rs",
+            "--test",
+            "engine_hnsw_rs",
+        ]))
+    });
     stages
         .run("examples in the documentation", || shell::run(workspace.cargo().args(["test", "--doc", "--workspace"])));
     stages.run("Node package", || {

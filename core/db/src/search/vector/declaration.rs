@@ -141,7 +141,12 @@ fn engine_of(value: &str) -> Result<Engine, DeclarationError> {
         "auto" => Engine::Auto,
         "scan" => Engine::Scan,
         "hnsw" => Engine::Hnsw,
-        _ => return Err(value_error("engine", value, "there are auto, scan and hnsw")),
+        "hnsw_rs" if cfg!(feature = "hnsw-rs") => Engine::HnswRs,
+        "hnsw_rs" => {
+            let remedy = "this build lacks the cargo feature hnsw-rs; take auto, scan or hnsw";
+            return Err(value_error("engine", value, remedy));
+        }
+        _ => return Err(value_error("engine", value, "there are auto, scan, hnsw and hnsw_rs")),
     })
 }
 

@@ -248,3 +248,21 @@ fn random_programs_over_a_graph_agree_with_an_exact_search() {
         run(seed, &setting);
     }
 }
+
+#[cfg(feature = "hnsw-rs")]
+#[test]
+fn random_programs_over_the_engine_hnsw_rs_agree_with_an_exact_search() {
+    let options = "engine=hnsw_rs, m=8, ef_construction=60";
+    run(0, &Setting { key: "INTEGER PRIMARY KEY", options, rows: 1500, steps: 200, is_exact: false });
+}
+
+#[cfg(not(feature = "hnsw-rs"))]
+#[test]
+fn engine_hnsw_rs_names_the_feature_that_it_needs() {
+    let conn = Connection::open_in_memory().unwrap();
+    crate::everywhere::register(&conn).unwrap();
+    conn.execute_batch("CREATE TABLE docs(id INTEGER PRIMARY KEY, embedding)").unwrap();
+    let made = "CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, dims=2, engine=hnsw_rs)";
+    let refused = conn.execute_batch(made).unwrap_err().to_string();
+    assert!(refused.contains("lacks the cargo feature hnsw-rs"), "{refused}");
+}
