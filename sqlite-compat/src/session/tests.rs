@@ -27,7 +27,7 @@ fn memory(sql: &str) -> Database {
 fn replica(sql: &str) -> Database {
     let database = memory("");
     database.found(":memory:", "laptop", &OpenOptions::default()).expect("the workspace is founded");
-    database.execute_batch(&format!("{sql}; SELECT kith_sync('*')")).expect("runs");
+    database.execute_batch(&format!("{sql}; SELECT kith_sync('*'); SELECT kith_unsync('*')")).expect("runs");
     database
 }
 
