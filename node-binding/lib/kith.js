@@ -31,8 +31,8 @@ class Kith {
 		this.#database = database;
 		this.#inner = inner;
 		inner.atClose = () => this.#end();
-		// Whoever hears of one event only is taken off before that is told.
-		this.#events.on('removeListener', (name) => this.#follow(name));
+		// Whoever hears of one event only is taken off before that is told, and may come back while it is.
+		this.#events.on('removeListener', (name) => isOfLog(name) && setImmediate(() => this.#endUnheard()));
 	}
 
 	/** Tells whether the database belongs to a workspace. */
@@ -216,14 +216,21 @@ class Kith {
 		if (!this.isReplica && this.#isOfWorkspace()) this.#checkReplica();
 	}
 
-	/** Begins or ends to look into the log, as somebody listens to what comes out of it; a plain database has none yet. */
+	get #isLogHeard() {
+		return this.#events.listenerCount('change') + this.#events.listenerCount('conflict') > 0;
+	}
+
+	/** Ends to look into the log if nobody listens any more. */
+	#endUnheard() {
+		if (this.#isLogHeard) return;
+		this.#endLogEvents?.();
+		this.#endLogEvents = undefined;
+	}
+
+	/** Begins to look into the log, if somebody listens to what comes out of it; a plain database has none yet. */
 	#follow(name) {
 		if (!isOfLog(name)) return;
-		const isHeard = this.#events.listenerCount('change') + this.#events.listenerCount('conflict') > 0;
-		if (!isHeard) {
-			this.#endLogEvents?.();
-			this.#endLogEvents = undefined;
-		} else if (this.#endLogEvents === undefined && this.isReplica) {
+		if (this.#isLogHeard && this.#endLogEvents === undefined && this.isReplica) {
 			const events = new LogEvents(this.#database, this.#events);
 			const stop = this.#liveOf(this.#file('on', {})).follow(() => events.look());
 			this.#endLogEvents = () => {

@@ -72,6 +72,30 @@ describe('db.kith.on()', () => {
 		await close();
 	});
 
+	it('tells whoever listens to one event at a time of every entry, too', async () => {
+		const { desk, close } = await twoDevices();
+		const told = [];
+		let end;
+		const last = new Promise((resolve) => {
+			end = resolve;
+		});
+		const listener = ({ changes }) => {
+			desk.kith.once('change', listener);
+			told.push(...changes.map(({ value }) => value));
+			if (told.includes('last')) end();
+		};
+		desk.kith.once('change', listener);
+		const bodies = [...Array.from({ length: 60 }, (_, index) => `${index}`), 'last'];
+		const insert = desk.prepare('INSERT INTO notes VALUES(?, ?)');
+		for (const body of bodies) {
+			insert.run(body, body);
+			await new Promise((resolve) => setTimeout(resolve, 2));
+		}
+		await inTime(last, () => 'the last row');
+		assert.deepEqual(told, bodies);
+		await close();
+	});
+
 	it('tells of conflicts that were not there before', async () => {
 		const desk = new Database(freshPath());
 		desk.kith.init({ name: 'desk' });

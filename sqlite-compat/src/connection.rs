@@ -12,7 +12,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Once;
 
-use kithdb_core::capture::Authorizer;
+use kithdb_core::capture::{Authorizer, Counts};
 use kithdb_core::error::StatementError;
 use kithdb_core::replica::{InitOptions, OpenOptions as ReplicaOptions, Replica};
 use rusqlite::config::DbConfig;
@@ -70,6 +70,8 @@ pub(crate) struct Shared {
     statements: RefCell<HashMap<u64, RawStatement>>,
     next_statement: Cell<u64>,
     has_extensions: Cell<bool>,
+    /// Whether the application has ever asked to be told of statements or of rows that change.
+    pub(crate) is_watched: Cell<bool>,
     sessions: RefCell<Vec<SharedRecording>>,
     /// The authorizer of a plain connection, in a box that stays where it is.
     authorizer: RefCell<Option<Box<Authorizer>>>,
@@ -102,26 +104,51 @@ impl Shared {
         self.make_ready(Replica::before_statement)
     }
 
-    /// The same for a statement that only writes rows. Tells whether, if the statement fails and [`Self::must_repeat`] says so, it is
-    /// to be run once more after [`Self::before_statement`].
-    pub(crate) fn before_repeatable(&self) -> Result<bool, SqliteError> {
-        // What a function of the application's does beside might not be fit to be done twice.
-        if self.has_extensions.get() {
-            return self.before_statement().map(|()| false);
+    /// The same for a statement that changes the schema.
+    pub(crate) fn before_schema_change(&self) -> Result<(), SqliteError> {
+        self.make_ready(Replica::before_schema_change)
+    }
+
+    /// The same for a statement that only writes rows. What is returned is to be given to [`Self::make_ready_again`] when it has ended.
+    pub(crate) fn before_repeatable(&self) -> Result<Option<Counts>, SqliteError> {
+        // What a function of the application's does beside might not be fit to be done twice, or told of twice.
+        if self.has_extensions.get() || self.is_watched.get() {
+            return self.before_statement().map(|()| None);
         }
         self.make_ready(Replica::before_repeatable)
     }
 
-    /// Tells whether a statement that has failed was refused because what the replica knew was outdated, and may be run once more.
+    /// Tells whether a statement that has ended with a result code was run with outdated knowledge, and is to be run once more, for
+    /// which all is made ready.
     #[cold]
-    pub(crate) fn must_repeat(&self) -> bool {
-        // SAFETY: the handle is open when it is not null.
-        let is_autocommit = self.db().is_ok_and(|db| unsafe { ffi::sqlite3_get_autocommit(db) } != 0);
-        let Ok(backing) = self.backing.try_borrow() else { return false };
-        is_autocommit && matches!(backing.as_ref(), Some(Backing::Replica(replica)) if replica.is_stale())
+    pub(crate) fn make_ready_again(&self, result: c_int, counts: &Counts) -> Result<bool, SqliteError> {
+        let must_repeat = self.backing.try_borrow().is_ok_and(|backing| match backing.as_ref() {
+            Some(Backing::Replica(replica)) => replica.must_repeat(result, counts),
+            _ => false,
+        });
+        if must_repeat {
+            self.make_ready(|replica| replica.before_repetition(counts))?;
+        }
+        Ok(must_repeat)
     }
 
-    fn make_ready<T: Default>(&self, ready: fn(&mut Replica) -> Result<T, StatementError>) -> Result<T, SqliteError> {
+    /// Tells whether a statement that is at its first row will be refused when it ends.
+    pub(crate) fn will_refuse(&self) -> bool {
+        self.backing
+            .try_borrow()
+            .is_ok_and(|backing| matches!(backing.as_ref(), Some(Backing::Replica(replica)) if replica.will_refuse()))
+    }
+
+    /// Makes ready for preparing a statement once more that SQLite did not understand; tells whether that is of any use.
+    #[cold]
+    pub(crate) fn make_ready_to_prepare(&self) -> bool {
+        self.is_replica() && self.make_ready(Replica::before_preparing_again).unwrap_or(true)
+    }
+
+    fn make_ready<T: Default>(
+        &self,
+        ready: impl FnOnce(&mut Replica) -> Result<T, StatementError>,
+    ) -> Result<T, SqliteError> {
         let db = self.db()?;
         // A statement within a statement, from a function of the application's, finds it done.
         let Ok(mut backing) = self.backing.try_borrow_mut() else { return Ok(T::default()) };
@@ -138,6 +165,12 @@ impl Shared {
             }
             other => SqliteError::new(ffi::SQLITE_ERROR, other.to_string()),
         })
+    }
+
+    /// Reads SQLite's own count of rows changed since the connection was opened.
+    pub(crate) fn real_total(&self) -> i64 {
+        // SAFETY: the handle is open when it is not null.
+        self.db().map_or(0, |db| unsafe { ffi::sqlite3_total_changes64(db) })
     }
 
     /// Finds SQLite's words, or KithDB's reason, for a call that has just failed.
@@ -256,6 +289,7 @@ impl Database {
                 statements: RefCell::default(),
                 next_statement: Cell::new(0),
                 has_extensions: Cell::new(false),
+                is_watched: Cell::new(false),
                 sessions: RefCell::default(),
                 authorizer: RefCell::default(),
                 owes_full_sync: Cell::new(false),

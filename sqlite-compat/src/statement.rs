@@ -24,6 +24,15 @@ pub enum Step {
     Done,
 }
 
+/// What a statement that may begin a transaction does, as far as its first word tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It writes rows and returns none, so that it can be run again when it was refused.
+    WritesRows,
+    ChangesSchema,
+    Other,
+}
+
 /// A prepared statement, finalized when it is dropped or its database is closed, whichever is first.
 pub struct Statement {
     shared: Rc<Shared>,
@@ -31,8 +40,7 @@ pub struct Statement {
     raw: RawStatement,
     /// Whether a step may begin a transaction on a replica.
     may_begin: bool,
-    /// Whether it does no more than write rows, so that it can be run again when it was refused.
-    is_repeatable: bool,
+    kind: Kind,
     is_running: Cell<bool>,
 }
 
@@ -73,12 +81,17 @@ impl Database {
         let mut tail: *const c_char = ptr::null();
         let start = sql.as_ptr().cast::<c_char>();
         // SAFETY: the handle is open; SQLite reads `len` bytes at most and sets the tail inside them or to their end.
-        let (code, used) = unsafe {
-            let code =
-                ffi::sqlite3_prepare_v3(db, start, len, ffi::SQLITE_PREPARE_PERSISTENT, &raw mut raw, &raw mut tail);
-            (code, if tail.is_null() { sql.len() } else { usize::try_from(tail.offset_from(start)).unwrap_or(0) })
+        let mut prepare = || unsafe {
+            ffi::sqlite3_prepare_v3(db, start, len, ffi::SQLITE_PREPARE_PERSISTENT, &raw mut raw, &raw mut tail)
+        };
+        let code = match prepare() {
+            ffi::SQLITE_ERROR if self.shared.make_ready_to_prepare() => prepare(),
+            code => code,
         };
         self.shared.check(code)?;
+        // SAFETY: the tail is inside the text or at its end.
+        let used =
+            if tail.is_null() { sql.len() } else { usize::try_from(unsafe { tail.offset_from(start) }).unwrap_or(0) };
         // SQLite stops at a zero byte, as at the end of a C string.
         let rest = sql.get(used..).filter(|rest| !rest.starts_with('\0')).unwrap_or_default();
         if raw.is_null() {
@@ -87,10 +100,11 @@ impl Database {
         // SAFETY: the statement is open.
         let may_begin = unsafe { ffi::sqlite3_stmt_readonly(raw) == 0 || ffi::sqlite3_column_count(raw) == 0 };
         // SAFETY: the statement is open.
-        let is_repeatable = may_begin && unsafe { ffi::sqlite3_column_count(raw) == 0 } && writes_rows(sql);
+        let has_columns = unsafe { ffi::sqlite3_column_count(raw) != 0 };
+        let kind = if may_begin && !has_columns { kind_of(sql) } else { Kind::Other };
         let (id, raw) = self.register(raw);
         let is_running = Cell::new(false);
-        let statement = Statement { shared: Rc::clone(&self.shared), id, raw, may_begin, is_repeatable, is_running };
+        let statement = Statement { shared: Rc::clone(&self.shared), id, raw, may_begin, kind, is_running };
         Ok((Some(statement), rest))
     }
 }
@@ -110,22 +124,31 @@ impl Statement {
         if raw.is_null() {
             return Err(closed());
         }
-        let mut is_repeatable = false;
+        let mut repeatable = None;
         if self.may_begin && self.shared.is_replica() && !self.is_running.get() {
-            if self.is_repeatable {
-                is_repeatable = self.shared.before_repeatable()?;
-            } else {
-                self.shared.before_statement()?;
+            match self.kind {
+                Kind::WritesRows => repeatable = self.shared.before_repeatable()?,
+                Kind::ChangesSchema => self.shared.before_schema_change()?,
+                Kind::Other => self.shared.before_statement()?,
             }
         }
         // SAFETY: the statement is open.
         let mut code = unsafe { ffi::sqlite3_step(raw) };
-        if is_repeatable && code != ffi::SQLITE_DONE && self.shared.must_repeat() {
-            // SAFETY: as above.
-            unsafe { ffi::sqlite3_reset(raw) };
-            self.shared.before_statement()?;
-            // SAFETY: as above; the statement is open unless the database was closed meanwhile, when the cell holds null.
-            code = unsafe { ffi::sqlite3_step(self.raw()) };
+        if let Some(counts) = repeatable
+            && (code != ffi::SQLITE_DONE || counts.are_total(self.shared.real_total()))
+            && self.shared.make_ready_again(code, &counts)?
+        {
+            // SAFETY: the statement is open unless the database was closed meanwhile, when the cell holds null, for which nothing is
+            // reset and no step taken.
+            code = unsafe {
+                ffi::sqlite3_reset(self.raw());
+                ffi::sqlite3_step(self.raw())
+            };
+        }
+        let is_first_row = code == ffi::SQLITE_ROW && !self.is_running.get();
+        if is_first_row && self.may_begin && self.shared.is_replica() && self.shared.will_refuse() {
+            // SAFETY: as above. It ends the statement, which is refused.
+            code = unsafe { ffi::sqlite3_reset(self.raw()) };
         }
         match code {
             ffi::SQLITE_ROW => {
@@ -335,10 +358,31 @@ impl Statement {
     }
 }
 
-/// Tells whether a statement, if it is one that changes something and returns no rows, changes rows only.
-fn writes_rows(sql: &str) -> bool {
-    let word = sql.trim_ascii_start().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-    ["INSERT", "REPLACE", "UPDATE", "DELETE", "WITH"].iter().any(|known| word.eq_ignore_ascii_case(known))
+/// Finds the kind of a statement that changes something and returns no rows.
+fn kind_of(sql: &str) -> Kind {
+    let word = without_comments(sql).split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    let is_one_of = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
+    if is_one_of(&["INSERT", "REPLACE", "UPDATE", "DELETE", "WITH"]) {
+        Kind::WritesRows
+    } else if is_one_of(&["CREATE", "ALTER", "DROP", "REINDEX", "ANALYZE"]) {
+        Kind::ChangesSchema
+    } else {
+        Kind::Other
+    }
+}
+
+/// Returns a statement from its first word on.
+fn without_comments(sql: &str) -> &str {
+    let mut rest = sql.trim_ascii_start();
+    loop {
+        let end = match rest.get(..2) {
+            Some("--") => rest.find('\n').map(|at| at + 1),
+            Some("/*") => rest.find("*/").map(|at| at + 2),
+            _ => return rest,
+        };
+        let Some(end) = end else { return "" };
+        rest = rest[end..].trim_ascii_start();
+    }
 }
 
 /// SQLite's numbers of columns and parameters are far below its limit.

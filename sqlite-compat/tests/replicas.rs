@@ -113,3 +113,105 @@ fn function_of_the_application_is_called_once_for_each_row() {
     run(&into_u);
     assert_eq!((calls.get(), number(&two, PENDING)), (3, 1));
 }
+
+#[test]
+fn statement_that_is_run_once_more_finds_the_one_before_it_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = pair(folder.path());
+    let into_t = prepare(&one, "INSERT INTO t(a) VALUES(1)");
+    let child = prepare(
+        &one,
+        "INSERT INTO u(id, a) VALUES(1000, last_insert_rowid() || ' ' || changes() || ' ' || total_changes())",
+    );
+    run(&into_t);
+    run(&prepare(&one, "UPDATE t SET a = 2 WHERE id = 1"));
+    run(&into_t);
+    let expected = format!("2 1 {}", one.total_changes());
+    two.execute_batch("CREATE TABLE n(a)").unwrap();
+    run(&child);
+    assert_eq!(one.last_insert_rowid(), 1000);
+    let found = prepare(&one, "SELECT a FROM u");
+    assert_eq!(found.step().unwrap(), Step::Row);
+    assert_eq!(found.column(0), ValueRef::Text(expected.as_bytes()));
+}
+
+#[test]
+fn trigger_of_another_connection_is_run_where_no_row_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = pair(folder.path());
+    let into_u = prepare(&one, "INSERT OR IGNORE INTO u VALUES(1, 1)");
+    let into_u_or_fail = prepare(&one, "INSERT INTO u VALUES(1, 1)");
+    let into_t = prepare(&one, "INSERT INTO t(a) VALUES(1)");
+    run(&into_u);
+    run(&into_t);
+    run(&into_t);
+    two.execute_batch("CREATE TRIGGER x BEFORE INSERT ON u BEGIN INSERT INTO seen VALUES(new.id); END").unwrap();
+    run(&into_u);
+    assert_eq!(number(&two, "SELECT count(*) FROM seen"), 1);
+
+    two.execute_batch("DROP TRIGGER x").unwrap();
+    run(&into_t);
+    run(&into_t);
+    two.execute_batch("CREATE TRIGGER x BEFORE INSERT ON u BEGIN SELECT RAISE(IGNORE); END").unwrap();
+    run(&into_u_or_fail);
+
+    // Nor is a view found to be one that cannot be written to.
+    two.execute_batch("DROP TRIGGER x").unwrap();
+    run(&into_t);
+    run(&into_t);
+    two.execute_batch(
+        "CREATE VIEW v AS SELECT * FROM t; CREATE TRIGGER x INSTEAD OF INSERT ON v BEGIN INSERT INTO t VALUES(new.id, new.a); END",
+    )
+    .unwrap();
+    one.execute_batch("INSERT INTO v VALUES(77, 1)").unwrap();
+    assert_eq!(number(&two, "SELECT count(*) FROM t WHERE id = 77"), 1);
+    assert_eq!(number(&two, "SELECT count(*) FROM kith__pending"), 7);
+}
+
+#[test]
+fn change_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = pair(folder.path());
+    let told = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&told);
+    let _watch = one.watch_changes(move |_| counted.set(counted.get() + 1)).unwrap();
+    let into_t = prepare(&one, "INSERT INTO t(a) VALUES(1)");
+    run(&into_t);
+    run(&into_t);
+    told.set(0);
+    two.execute_batch("CREATE TABLE n(a)").unwrap();
+    run(&into_t);
+    assert_eq!(told.get(), 1);
+}
+
+#[test]
+fn table_made_later_is_taken_in_with_the_indexes_and_columns_that_follow_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, _) = pair(folder.path());
+    one.execute_batch(
+        "SELECT kith_sync('*');
+         CREATE TABLE later(id INTEGER PRIMARY KEY, mail);
+         -- as migrations have it
+         CREATE UNIQUE INDEX mails ON later(mail);
+         /* and one more */ ALTER TABLE later ADD COLUMN name;
+         INSERT INTO later(mail, name) VALUES('a', 'b')",
+    )
+    .unwrap();
+    assert_eq!(number(&one, PENDING), 1);
+    assert_eq!(number(&one, "SELECT count(*) FROM kith_tables WHERE name = 'later' AND state = 'synced'"), 1);
+}
+
+#[test]
+fn statement_that_returns_rows_is_refused_before_its_first_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = pair(folder.path());
+    one.execute_batch("CREATE TABLE keyed(id TEXT PRIMARY KEY); SELECT kith_sync('keyed')").unwrap();
+    let without_key = prepare(&one, "INSERT INTO keyed VALUES(NULL) RETURNING id");
+    assert!(without_key.step().unwrap_err().message.contains("NULL in its PRIMARY KEY"));
+    without_key.reset();
+    let returning = prepare(&one, "INSERT INTO u(a) VALUES(1) RETURNING id");
+    assert_eq!(returning.step().unwrap(), Step::Row);
+    returning.reset();
+    assert_eq!(number(&two, "SELECT count(*) FROM u"), 1);
+    assert_eq!(number(&two, PENDING), 0);
+}

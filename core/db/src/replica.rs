@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kithdb_log::{AuthorId, DeviceKeys, TableSchema};
-use rusqlite::{Connection, OpenFlags, Params, Row};
+use rusqlite::{Connection, OpenFlags, Params, Row, ffi};
 
-use crate::capture::{Authorizer, Capture, CaptureError};
+use crate::capture::{Authorizer, Capture, CaptureError, Counts};
 use crate::define::{self, CreateOutcome, SyncReport};
 use crate::error::{FileError, InitError, KeyError, OpenError, StatementError, SyncTableError, UnsyncTableError};
 use crate::file::{self, FileKind};
 use crate::follow::{Follow, TablesVersion};
 use crate::functions;
 use crate::keyfile;
+use crate::later;
 use crate::life::Life;
 use crate::parts::Held;
 use crate::registry::Registry;
@@ -248,12 +249,16 @@ impl Replica {
     /// Costs one small query when nothing did. Whoever runs SQL on [`Self::conn`] calls it before a transaction begins, and
     /// whenever [`Self::is_stale`] says so.
     pub fn reload_registry(&mut self) -> Result<bool, OpenError> {
+        self.reload(true)
+    }
+
+    fn reload(&mut self, takes_in: bool) -> Result<bool, OpenError> {
         let now = TablesVersion::read(&self.conn)?;
         if !self.follow.is_stale() && self.version == Some(now) {
             return Ok(false);
         }
         let is_first = self.version.is_none();
-        let is_to_be_tried_again = self.take_in_later_tables()?;
+        let is_to_be_tried_again = if takes_in { self.take_in_later_tables()? } else { later::is_set(&self.conn)? };
         let version = self.follow_change()?;
         if is_to_be_tried_again {
             self.follow.mark_stale();
@@ -377,19 +382,63 @@ impl Replica {
 
     /// Makes ready for a statement that only writes rows, outside a transaction, without reading the file if that is possible.
     ///
-    /// It was if this returns true. If the statement fails then and [`Self::is_stale`] says so, nothing was written, and the caller
-    /// calls [`Self::before_statement`] and runs it once more: another connection had changed the tables before.
-    pub fn before_repeatable(&mut self) -> Result<bool, StatementError> {
+    /// It was if this returns something. Should [`Self::must_repeat`] tell so of the statement's end, the caller calls
+    /// [`Self::before_repetition`] and runs it once more: another connection had changed the tables before.
+    pub fn before_repeatable(&mut self) -> Result<Option<Counts>, StatementError> {
         if self.is_stale() || !self.capture.assume(&self.conn) {
-            return self.before_statement().map(|()| false);
+            return self.before_statement().map(|()| None);
         }
         // A reason that nobody asked for belongs to an earlier statement.
         self.capture.take_refusal();
-        Ok(true)
+        Ok(Some(self.capture.counts(&self.conn)))
+    }
+
+    /// Tells whether a statement has ended as one that is to be run once more, for which it must have written nothing: it failed, and
+    /// was refused; or it found no row to write, or a constraint against it, in a file of which a trigger may not be known.
+    pub fn must_repeat(&self, result: std::ffi::c_int, counts: &Counts) -> bool {
+        if !self.conn.is_autocommit() {
+            return false;
+        }
+        let may_miss_trigger = matches!(result & 0xff, ffi::SQLITE_DONE | ffi::SQLITE_CONSTRAINT);
+        result != ffi::SQLITE_DONE && self.is_stale()
+            || may_miss_trigger && counts.are_total(real_total(&self.conn)) && self.capture.is_in_doubt(&self.conn)
+    }
+
+    /// Tells whether a statement that returns rows of what it has written, outside a transaction, will be refused when it ends: all is
+    /// written before the first row, and who reads no further would not hear of it.
+    pub fn will_refuse(&self) -> bool {
+        self.conn.is_autocommit() && self.capture.would_refuse(&self.conn)
+    }
+
+    /// Makes ready for preparing a statement once more that SQLite did not understand; tells whether what is known here may be why.
+    ///
+    /// Where triggers are switched off, a view of another connection cannot be written to.
+    pub fn before_preparing_again(&mut self) -> Result<bool, StatementError> {
+        let is_of_use = self.conn.is_autocommit() && self.capture.is_in_doubt(&self.conn);
+        if is_of_use {
+            self.before_statement()?;
+        }
+        Ok(is_of_use)
+    }
+
+    /// Makes ready for running a statement once more: what it asks of the statement before is answered as it was.
+    pub fn before_repetition(&mut self, counts: &Counts) -> Result<(), StatementError> {
+        self.capture.show_again(&self.conn, counts);
+        self.before_statement()
     }
 
     /// Makes ready for a statement of the application's that is run on [`Self::conn`] and may begin a transaction.
     pub fn before_statement(&mut self) -> Result<(), StatementError> {
+        self.make_ready(true)
+    }
+
+    /// The same for one that changes the schema: tables that `kith_sync('*')` is to take in later wait for one that does not, since
+    /// an index or a column may still be missing from the last that was made.
+    pub fn before_schema_change(&mut self) -> Result<(), StatementError> {
+        self.make_ready(false)
+    }
+
+    fn make_ready(&mut self, takes_in: bool) -> Result<(), StatementError> {
         // A reason that nobody asked for belongs to an earlier statement.
         self.capture.take_refusal();
         let _unasked = self.capture.unasked();
@@ -399,7 +448,7 @@ impl Replica {
             self.capture.look(&self.conn);
             return Ok(());
         }
-        match self.reload_registry() {
+        match self.reload(takes_in) {
             Ok(_) => {
                 self.data_version = version;
                 self.capture.look(&self.conn);
@@ -454,6 +503,12 @@ impl Replica {
         self.capture.set_authorizer(&self.conn, None)?;
         self.conn.close().map_err(|(_, error)| error)
     }
+}
+
+/// Reads SQLite's own `total_changes()`.
+fn real_total(conn: &Connection) -> i64 {
+    // SAFETY: the handle is open as long as `conn` is borrowed.
+    unsafe { ffi::sqlite3_total_changes64(conn.handle()) }
 }
 
 /// Makes the keys of a new device.

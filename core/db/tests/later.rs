@@ -146,3 +146,14 @@ fn without_a_star_nothing_is_taken_in() {
     run(&mut replica, &["CREATE TABLE later(id INTEGER PRIMARY KEY)", "INSERT INTO later VALUES(1)"]);
     check(&mut replica, &[]);
 }
+
+#[test]
+fn connection_that_may_not_write_goes_on_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notes.db");
+    let mut replica = found(&file);
+    run(&mut replica, &["PRAGMA query_only = ON"]);
+    Connection::open(&file).unwrap().execute_batch("CREATE TABLE theirs(id INTEGER PRIMARY KEY, body)").unwrap();
+    run(&mut replica, &["BEGIN", "SELECT * FROM theirs", "COMMIT"]);
+    check(&mut replica, &[("notes", "synced"), ("theirs", "left out")]);
+}

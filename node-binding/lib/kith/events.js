@@ -13,6 +13,9 @@ const SYNC = new Set([
 const APPLIED = 1;
 const REFUSED = 3;
 
+// What could not be read is read again after this long.
+const AGAIN_MS = 100;
+
 /** Checks what `on`, `once` and `off` are given. */
 function checkListener(method, name, listener) {
 	if (!NAMES.includes(name)) throw new TypeError(`db.kith.${method} knows no event ${JSON.stringify(name)}; there are ${NAMES.join(', ')}`);
@@ -89,19 +92,32 @@ class LogEvents {
 	/** Tells of one entry after the other, each in a turn of its own. */
 	#tellNext() {
 		if (this.#isEnded || !this.#database.open) return;
-		const entry = this.#due[this.#told++];
+		let about;
+		try {
+			about = this.#describe(this.#due[this.#told]);
+		} catch {
+			// Another program may have locked the file.
+			setTimeout(() => this.#tellNext(), AGAIN_MS).unref();
+			return;
+		}
+		this.#told += 1;
 		if (this.#told < this.#due.length) {
 			setImmediate(() => this.#tellNext());
 		} else {
 			this.#due = [];
 			this.#told = 0;
 		}
-		if (this.#events.listenerCount('change') === 0) return;
+		if (about !== undefined) this.#events.emit('change', about);
+	}
+
+	/** Returns what is told of an entry, if anybody listens. */
+	#describe(entry) {
+		if (this.#events.listenerCount('change') === 0) return undefined;
 		const rows = this.#read('SELECT * FROM kith_changes WHERE entry = ?', entry);
 		// Where tables are defined, no rows are changed.
-		if (rows.length === 0) return;
+		if (rows.length === 0) return undefined;
 		const { device, isOwn } = this.#deviceOf(rows[0].signed_by);
-		this.#events.emit('change', {
+		return {
 			entry,
 			table: rows[0].table_name,
 			device,
@@ -109,7 +125,7 @@ class LogEvents {
 			changes: rows.map((row) => ({
 				operation: row.operation, rowKey: row.row_key, column: row.column_name, value: row.value, writtenAt: row.written_at,
 			})),
-		});
+		};
 	}
 
 	#tellConflicts() {

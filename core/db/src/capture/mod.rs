@@ -43,7 +43,7 @@ use crate::registry::Registry;
 use crate::sources::ClockSource;
 use counters::{Saved, real_counts};
 use shape::Shapes;
-use state::State;
+use state::{Depth, State};
 
 /// Reports why capture cannot be installed or renewed.
 #[derive(Debug, thiserror::Error)]
@@ -178,6 +178,35 @@ impl Capture {
         self.check_connection(conn).is_ok() && self.state.currency.assume(self.state.db)
     }
 
+    /// Returns what the counters show before a statement that may be run once more.
+    pub(crate) fn counts(&self, conn: &Connection) -> Counts {
+        Counts(self.state.counters.begin(conn))
+    }
+
+    /// Has the counters show that again, as the statement is to find them.
+    pub(crate) fn show_again(&self, conn: &Connection, counts: &Counts) {
+        let inner = self.state.inner.borrow();
+        if let (Ok(()), Some(inner)) = (self.check_connection(conn), inner.as_ref()) {
+            let _depth = Depth::enter(&self.state.internal);
+            self.state.counters.end(inner, &counts.0);
+        }
+    }
+
+    /// Tells whether the file has changed, for all that SQLite has met, since what capture was told was found to hold.
+    pub(crate) fn is_in_doubt(&self, conn: &Connection) -> bool {
+        self.check_connection(conn).is_ok() && self.state.currency.is_in_doubt(self.state.db)
+    }
+
+    /// Tells whether a commit of what was written so far would be refused; asked while the statement that wrote it has not ended.
+    pub(crate) fn would_refuse(&self, conn: &Connection) -> bool {
+        if self.check_connection(conn).is_err() || !self.state.is_enlisted.get() {
+            return false;
+        }
+        let has_failed = self.state.journal.borrow().failure().is_some();
+        has_failed
+            || self.is_in_doubt(conn) && self.state.run_quietly(|conn| currency::check(&self.state, conn)).is_err()
+    }
+
     /// Notes that whoever runs a statement looks at the file himself.
     pub(crate) fn look(&self, conn: &Connection) {
         if self.check_connection(conn).is_ok() {
@@ -256,6 +285,17 @@ impl Capture {
     /// Has a function called after each commit that wrote changes to the log; it must not use the connection.
     pub fn set_commit_listener(&self, listener: Option<CommitListener>) {
         *self.state.listener.lock().unwrap_or_else(PoisonError::into_inner) = listener;
+    }
+}
+
+/// What `changes()`, `total_changes()` and `last_insert_rowid()` show before a statement that may be run once more.
+#[derive(Debug)]
+pub struct Counts(Saved);
+
+impl Counts {
+    /// Tells whether SQLite has counted no row since.
+    pub fn are_total(&self, total_changes: i64) -> bool {
+        self.0.total() == total_changes
     }
 }
 
