@@ -464,3 +464,35 @@ fn hybrid_fuses_text_and_embedding_by_rank() {
         "run CREATE VIRTUAL TABLE \"docs_embeddings\" USING kith_vector(content=docs,",
     );
 }
+
+#[test]
+fn rowids_bound_as_floats_are_looked_for_too() {
+    let conn = memory();
+    conn.execute_batch(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT); SELECT kith_text('t', 'a');
+         INSERT INTO t VALUES(1, 'wine'), (2, 'wine and a great deal of other things')",
+    )
+    .unwrap();
+    let sql = "SELECT rowid FROM kith_search('t', 'wine', 1) WHERE rowid IN (?1, ?2)";
+    assert_eq!(conn.query_row(sql, [2.0, 99.0], |row| row.get::<_, i64>(0)).unwrap(), 2);
+    // SQLite reads a list of one parameter as `rowid = ?`; as a SELECT it is a list.
+    let sql = "SELECT rowid FROM kith_search('t', 'wine', 1) WHERE rowid IN (SELECT ?1)";
+    assert_eq!(conn.query_row(sql, [2], |row| row.get::<_, i64>(0)).unwrap(), 2);
+}
+
+#[test]
+fn kith_text_makes_the_index_anew_after_a_unique_index_was_added() {
+    let conn = memory();
+    conn.execute_batch(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, u INT, a TEXT); INSERT INTO t VALUES(1, 1, 'red wine'), (2, 2, 'white wine');
+         SELECT kith_text('t', 'a'); CREATE UNIQUE INDEX i ON t(u)",
+    )
+    .unwrap();
+    let make = || one::<String>(&conn, "SELECT json_extract(kith_text('t', 'a'), '$.outcome')");
+    assert_eq!((make(), make()), ("rebuilt".to_owned(), "unchanged".to_owned()));
+    conn.execute_batch("INSERT OR REPLACE INTO t VALUES(10, 2, 'cider'); INSERT INTO t VALUES(2, 22, 'lemonade')")
+        .unwrap();
+    assert_eq!(one::<i64>(&conn, "SELECT rowid FROM kith_search('t', 'lemonade')"), 2);
+    assert_eq!(one::<i64>(&conn, "SELECT count(*) FROM kith_search('t', 'wine')"), 1);
+    conn.execute_batch("INSERT INTO t_text(t_text, rank) VALUES('integrity-check', 1)").unwrap();
+}

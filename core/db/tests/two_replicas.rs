@@ -563,3 +563,57 @@ fn embeddings_from_a_peer_are_found_as_soon_as_they_are_applied() {
     assert_eq!(dump(&mut two, near), ["7 1.0", "5 2.0", "1 3.0", "6 4.0"]);
     assert!(two.execute_batch("DELETE FROM doc_vectors_changes; DROP TABLE doc_vectors").is_ok());
 }
+
+#[test]
+fn both_indexes_of_one_table_follow_rows_of_both_replicas() {
+    let (mut one, mut two) = pair();
+    one.execute_batch("CREATE TABLE docs(id TEXT PRIMARY KEY, number INT UNIQUE, body TEXT, embedding)").unwrap();
+    one.sync_table("docs").unwrap();
+    settle(&mut one, &mut two);
+    for replica in [&mut one, &mut two] {
+        replica
+            .execute_batch(
+                "CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, dims=2, metric=l2);
+                 SELECT kith_text('docs', 'body')",
+            )
+            .unwrap();
+    }
+    let writes = [
+        [
+            "INSERT INTO docs VALUES('a', 1, 'red wine', '[1,0]'), ('b', 2, 'beer', '[2,0]')",
+            "INSERT INTO docs VALUES('c', 1, 'white wine', '[3,0]')",
+        ],
+        [
+            "UPDATE docs SET id = 'd', embedding = '[0,0]' WHERE id = 'b'",
+            "UPDATE docs SET body = 'wine and beer' WHERE id = 'b'",
+        ],
+        ["DELETE FROM docs WHERE id = 'a'", "UPDATE docs SET embedding = '[9,9]'"],
+        [
+            "INSERT OR REPLACE INTO docs VALUES('e', 1, 'wine', vec_f32('[4,0]'))",
+            "INSERT OR REPLACE INTO docs VALUES('d', 7, 'cider', NULL)",
+        ],
+        ["UPDATE docs SET number = number + 1", "UPDATE docs SET id = id || 'x', body = body || ' wine'"],
+        ["VACUUM", "DELETE FROM docs WHERE number > 5"],
+    ];
+    for [first, second] in writes {
+        one.execute_batch(first).unwrap();
+        two.execute_batch(second).unwrap();
+        settle(&mut one, &mut two);
+        settle(&mut one, &mut two);
+        for replica in [&mut one, &mut two] {
+            let found = dump(
+                replica,
+                "SELECT key || ':' || distance FROM near WHERE embedding MATCH '[0,0]' AND k = 20 ORDER BY key",
+            );
+            let rows = dump(
+                replica,
+                "SELECT id || ':' || vec_distance_l2(embedding, '[0,0]') FROM docs WHERE embedding IS NOT NULL ORDER BY id",
+            );
+            assert_eq!(found, rows, "{first} and {second}");
+            let found = dump(replica, "SELECT key FROM kith_search('docs', 'wine', 20) ORDER BY key");
+            let rows = dump(replica, "SELECT id FROM docs WHERE ' ' || body || ' ' LIKE '% wine %' ORDER BY id");
+            assert_eq!(found, rows, "{first} and {second}");
+        }
+    }
+    assert_eq!(dump(&mut one, "SELECT count(*) || '' FROM docs"), dump(&mut two, "SELECT count(*) || '' FROM docs"));
+}

@@ -2,7 +2,7 @@
 
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, ffi};
 use serde_json::{Value, json};
 
 use super::definition::{Asked, Definition};
@@ -154,7 +154,12 @@ pub(super) fn list(conn: &Connection) -> rusqlite::Result<Vec<[Option<String>; 4
         let missing = Graph::read(conn, &name, &text).and_then(|graph| missing_indexes(conn, &name, &graph.definition));
         let (missing, problem) = match missing {
             Ok(missing) => (Some(missing.join("; ")).filter(|sql| !sql.is_empty()), None),
-            Err(GraphError::Sqlite(error)) => return Err(error),
+            // Of one graph only: a view may name a table that is gone.
+            Err(GraphError::Sqlite(error))
+                if error.sqlite_error().is_none_or(|error| error.extended_code != ffi::SQLITE_ERROR) =>
+            {
+                return Err(error);
+            }
             Err(error) => (None, Some(error.to_string())),
         };
         out.push([Some(name), Some(text), missing, problem]);

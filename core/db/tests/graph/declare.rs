@@ -219,3 +219,15 @@ fn graph_over_a_table_that_has_changed_says_so() {
     conn.execute_batch("UPDATE kith__graphs SET definition = '{}'").unwrap();
     assert!(error(&conn, "SELECT node FROM kith_traverse('social', 1)").contains("does not fit its tables"));
 }
+
+#[test]
+fn a_graph_over_a_view_that_lost_its_table_does_not_hide_others() {
+    let conn = open();
+    conn.execute_batch(
+        "CREATE TABLE a(x INTEGER, y INTEGER); CREATE TABLE b(x INTEGER, y INTEGER); CREATE VIEW v AS SELECT x, y FROM a;
+         SELECT kith_graph('lost', '{\"edges\":\"v\",\"from\":\"x\",\"to\":\"y\"}');
+         SELECT kith_graph('whole', '{\"edges\":\"b\",\"from\":\"x\",\"to\":\"y\"}'); DROP TABLE a",
+    )
+    .unwrap();
+    assert_eq!(rows(&conn, "SELECT name, problem IS NULL FROM kith_graphs"), ["lost 0", "whole 1"]);
+}

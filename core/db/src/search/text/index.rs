@@ -193,7 +193,8 @@ pub(super) fn make(
         if let Some(known) = &known {
             index.num = known.num;
             let is_there = conn.table_exists(Some("main"), known.fts.as_str())?;
-            if *known == index && is_there {
+            let live = Live { index: index.clone(), content: content.clone() };
+            if *known == index && is_there && are_triggers_right(conn, &live)? {
                 return Ok((index, Outcome::Unchanged, 0));
             }
             remove(conn, known)?;
@@ -201,6 +202,20 @@ pub(super) fn make(
         let rows = create(conn, &mut index, content)?;
         Ok((index, if known.is_some() { Outcome::Rebuilt } else { Outcome::Created }, rows))
     })
+}
+
+/// Tells whether the triggers are those that the table as it stands needs: they name the UNIQUE indexes that there were.
+fn are_triggers_right(conn: &Connection, live: &Live) -> rusqlite::Result<bool> {
+    let mut statement =
+        conn.prepare_cached("SELECT sql FROM main.sqlite_schema WHERE type = 'trigger' AND name = ?1 COLLATE NOCASE")?;
+    for (name, needed) in trigger_names(live.index.num).iter().zip(live.keeper("").create_triggers()) {
+        let found: Option<String> = statement.query_row([name], |row| row.get(0)).optional()?;
+        // SQLite does not keep the name of the database.
+        if found.is_none_or(|found| found != needed.replacen("main.", "", 1)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Creates the tables and triggers of an index and fills it; returns how many rows it holds.

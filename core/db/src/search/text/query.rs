@@ -48,7 +48,11 @@ pub(super) fn parse(text: &str) -> Vec<Clause> {
         if piece.chars().any(char::is_alphanumeric) {
             // What ends in no letter would extend another word than the one before the star.
             let is_prefix = is_starred && piece.ends_with(char::is_alphanumeric);
-            clauses.push(Clause { text: piece.to_owned(), is_phrase, is_prefix });
+            let clause = Clause { text: piece.to_owned(), is_phrase, is_prefix };
+            // FTS5's snippet() takes time by the square of the matches in a text, and a word asked for twice matches twice.
+            if !clauses.contains(&clause) {
+                clauses.push(clause);
+            }
         }
         rest = after.trim_start();
     }
@@ -86,6 +90,7 @@ mod tests {
         assert_eq!(parsed(r#"- + ( * " "" ?"#), "");
         assert_eq!(parsed(r#"open "quote here"#), r#""open" OR "quote" OR "here""#);
         assert_eq!(parsed("title:x NEAR(a b)"), r#""title:x" OR "NEAR(a" OR "b)""#);
+        assert_eq!(parsed("red red \"red\" red"), r#""red" OR "red""#);
         assert_eq!(parsed("a\0b"), r#""a" OR "b""#);
     }
 }

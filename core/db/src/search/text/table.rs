@@ -116,6 +116,15 @@ struct Table {
 /// Stands in the plan for a list of rowids; arguments stand there as digits.
 const ROWIDS: char = 'r';
 
+/// Reads a rowid; some programs bind whole numbers as floats.
+fn rowid_of(value: ValueRef<'_>) -> Option<i64> {
+    match value {
+        ValueRef::Integer(rowid) => Some(rowid),
+        ValueRef::Real(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(number as i64),
+        _ => None,
+    }
+}
+
 // SAFETY: `repr(C)` with the base first, as the trait asks.
 unsafe impl<'vtab> VTab<'vtab> for Table {
     type Aux = Aux;
@@ -225,9 +234,7 @@ unsafe impl VTabCursor for Cursor<'_> {
                 let mut list = Vec::new();
                 let mut values = filters.in_values(place)?;
                 while let Some(value) = values.next()? {
-                    if let ValueRef::Integer(rowid) = value {
-                        list.push(rowid);
-                    }
+                    list.extend(rowid_of(value));
                 }
                 rowids.push(list);
             } else if let Some(slot) = kind.to_digit(10).and_then(|digit| self.arguments.get_mut(digit as usize)) {

@@ -67,6 +67,18 @@ pub(super) fn create(
     note_all(conn, name)
 }
 
+/// Adds the columns that a key of more columns needs, after the content table was made anew.
+pub(super) fn widen(conn: &Connection, name: &str, content: &Content) -> rusqlite::Result<()> {
+    let table = table_name(name);
+    for number in 0..content.key.len() {
+        let column = format!("key_{number}");
+        if !conn.column_exists(Some("main"), table.as_str(), column.as_str())? {
+            conn.execute_batch(&format!("ALTER TABLE main.{} ADD COLUMN {column}", quote(&table)))?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes the triggers, in the place of any that are there.
 pub(super) fn create_triggers(
     conn: &Connection,

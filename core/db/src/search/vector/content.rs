@@ -5,7 +5,7 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params_from_iter};
 
 use super::declaration::Declaration;
-use super::keys::Key;
+use super::keys::{Key, owned};
 use super::value::{Element, Embedding};
 use crate::definition::parse_collation;
 use crate::storage::quote;
@@ -186,7 +186,10 @@ impl Content {
     /// Returns the value of a row's column as it is stored.
     pub(super) fn stored(&self, conn: &Connection, key: &Key) -> rusqlite::Result<Value> {
         let mut statement = conn.prepare_cached(&self.find)?;
-        Ok(statement.query_row(params_from_iter(key.parts()), |row| row.get(0)).optional()?.unwrap_or(Value::Null))
+        Ok(statement
+            .query_row(params_from_iter(key.parts()), |row| row.get_ref(0).map(owned))
+            .optional()?
+            .unwrap_or(Value::Null))
     }
 
     /// Makes ready to look up how rows are named.
@@ -256,7 +259,7 @@ impl Identifier<'_> {
             let key = if content.is_rowid {
                 Vec::new()
             } else {
-                (0..content.key.len()).map(|index| row.get(index + 1)).collect::<Result<_, _>>()?
+                (0..content.key.len()).map(|index| row.get_ref(index + 1).map(owned)).collect::<Result<_, _>>()?
             };
             Ok(Identity { rowid: row.get(0)?, key })
         };

@@ -196,8 +196,10 @@ unsafe impl VTabCursor for Cursor<'_> {
         }
     }
 
-    /// The row's own rowid; a table WITHOUT ROWID has none, so its rows are counted.
+    /// The row's own rowid; a table WITHOUT ROWID has none, so a number is made from the key: SQLite tells rows by it that two
+    /// searches joined by OR have found.
     fn rowid(&self) -> rusqlite::Result<i64> {
-        Ok(self.hits.get(self.place).and_then(|hit| hit.identity.rowid).unwrap_or(self.place as i64 + 1))
+        let Some(hit) = self.hits.get(self.place) else { return Ok(0) };
+        Ok(hit.identity.rowid.unwrap_or_else(|| hit.key.number()))
     }
 }

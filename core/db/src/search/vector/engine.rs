@@ -100,9 +100,12 @@ fn step(shared: &Shared) -> bool {
             }
         }
     };
+    shared.work.done.store(0, Relaxed);
     shared.work.total.store(job.len(), Relaxed);
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2));
     let built = job.run(threads, &|progress| {
+        // Each row is come by twice.
+        shared.work.total.store(progress.total, Relaxed);
         shared.work.done.store(progress.done, Relaxed);
         if shared.is_unused() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

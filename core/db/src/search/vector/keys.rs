@@ -117,13 +117,20 @@ impl Key {
         }
     }
 
+    /// Makes a number of the key that no other row's key has, in all likelihood.
+    pub(super) fn number(&self) -> i64 {
+        let hash = blake3::hash(&self.to_saved());
+        hash.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))
+    }
+
     /// Returns the key as one value: a composite one as a JSON array.
     pub(super) fn shown(&self) -> Value {
         shown(self.parts().into_iter().map(|part| owned(part.0)).collect())
     }
 }
 
-fn owned(value: SqlValue<'_>) -> Value {
+/// Copies a value; text that is not UTF-8 is read as far as it can be.
+pub(super) fn owned(value: SqlValue<'_>) -> Value {
     match value {
         SqlValue::Null => Value::Null,
         SqlValue::Integer(number) => Value::Integer(number),

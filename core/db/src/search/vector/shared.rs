@@ -129,6 +129,8 @@ pub(super) struct Shared {
     pub(super) place: Option<Place>,
     /// Whether the table was dropped or renamed, so that nothing is to be saved under its name.
     pub(super) is_gone: AtomicBool,
+    /// Whether a connection that may write has used it: those that may not are to leave the file as it is.
+    may_write: AtomicBool,
     /// How the last search was done.
     choice: Mutex<&'static str>,
     /// What the thread in the background is doing.
@@ -142,9 +144,9 @@ pub(super) struct Shared {
 pub(super) struct Work {
     pub(super) is_running: AtomicBool,
     pub(super) thread: Mutex<Option<JoinHandle<()>>>,
-    /// Embeddings in the graph that is being built.
+    /// Steps of building a graph that are done.
     pub(super) done: AtomicUsize,
-    /// Embeddings that it will have; 0 when none is being built.
+    /// Steps that there are; 0 when none is being built.
     pub(super) total: AtomicUsize,
 }
 
@@ -166,6 +168,14 @@ fn known() -> MutexGuard<'static, Known> {
 impl Shared {
     /// Finds the index of a table, or begins it; a database without a file shares it with nobody.
     pub(super) fn of(conn: &Connection, table: &str, declaration: &Declaration) -> Arc<Self> {
+        let shared = Self::find(conn, table, declaration);
+        if conn.is_readonly("main").is_ok_and(|is_readonly| !is_readonly) {
+            shared.may_write.store(true, Ordering::Relaxed);
+        }
+        shared
+    }
+
+    fn find(conn: &Connection, table: &str, declaration: &Declaration) -> Arc<Self> {
         let file = conn.path().filter(|path| !path.is_empty()).map(PathBuf::from);
         let Some(file) = file else { return Arc::default() };
         // The file may be a link to the one that another connection has opened.
@@ -263,7 +273,7 @@ impl Drop for Shared {
             // It may never have been there.
             let _ = std::fs::remove_file(&place.path);
         } else if let Some(state) = state {
-            place.close(state);
+            place.close(state, self.may_write.load(Ordering::Relaxed));
         }
     }
 }

@@ -69,17 +69,17 @@ impl Place {
     }
 
     /// Saves an index that nobody uses any more, if that is worth it, and deletes changes that it has made superfluous.
-    pub(super) fn close(&self, state: &mut State) {
-        if state.rows.index().len() < SAVED_FROM {
-            return;
-        }
-        if state.unsaved > READ_AGAIN_MAX {
+    pub(super) fn close(&self, state: &mut State, may_write: bool) {
+        let is_saved = state.rows.index().len() >= SAVED_FROM;
+        if is_saved && state.unsaved > READ_AGAIN_MAX {
             state.rows.index_mut().catch_up(CATCH_UP_MAX);
             if self.save(state) {
                 state.saved = Some(state.applied);
             }
         }
-        if let Some(saved) = state.saved
+        // Of a table whose index is not saved, no change is ever read again.
+        let superfluous = if is_saved { state.saved } else { Some(state.applied) };
+        if let Some(saved) = superfluous.filter(|mark| may_write && mark.sequence > KEPT_CHANGES)
             && let Err(error) = self.prune(saved)
         {
             tracing::debug!(%error, "old changes of a kith_vector table were not deleted");

@@ -224,6 +224,7 @@ impl View {
     pub(super) fn rebuild(&mut self) -> Result<(), SearchError> {
         let content = Content::read(&self.conn, &self.declaration)?;
         if !changes::are_triggers_there(&self.conn, &self.name, &self.declaration.content)? {
+            changes::widen(&self.conn, &self.name, &content)?;
             changes::create_triggers(&self.conn, &self.name, &self.declaration, &content)?;
         }
         changes::note_all(&self.conn, &self.name)?;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
 
 use super::search::ids;
 
@@ -120,4 +120,47 @@ fn old_changes_are_deleted_once_they_are_saved() {
     conn.close().unwrap();
     assert_eq!(changes(), 1);
     assert_eq!(ids(&open(&path), SEARCH, []), [1, 2, 3]);
+}
+
+#[test]
+fn old_changes_of_tables_too_small_to_be_saved_are_deleted_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let conn = open(&path);
+    conn.execute_batch(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, embedding BLOB);
+         CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, dims=2, metric=l2);
+         INSERT INTO docs SELECT value, vec_f32('[' || value || ',0]') FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 300) SELECT value FROM n)",
+    )
+    .unwrap();
+    for round in 0..40 {
+        conn.execute_batch(&format!("UPDATE docs SET embedding = vec_f32('[' || id || ',{round}]')")).unwrap();
+    }
+    assert_eq!(ids(&conn, SEARCH, []), [1, 2, 3]);
+    conn.close().unwrap();
+    let stranger = Connection::open(&path).unwrap();
+    assert_eq!(ids(&stranger, "SELECT count(*) FROM near_changes", []), [1]);
+    stranger.execute_batch("UPDATE docs SET embedding = '[0,0]' WHERE id = 200").unwrap();
+    assert_eq!(ids(&open(&path), SEARCH, []), [200, 1, 2]);
+}
+
+#[test]
+fn connections_that_may_not_write_leave_the_changes_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    create(&path, "engine=scan");
+    let count = || ids(&Connection::open(&path).unwrap(), "SELECT count(*) FROM near_changes", [])[0];
+    let stranger = Connection::open(&path).unwrap();
+    for round in 0..10 {
+        stranger.execute_batch(&format!("UPDATE docs SET embedding = '[' || id || ',{round}]'")).unwrap();
+    }
+    let before = count();
+    assert!(before > 12_000);
+    let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    crate::everywhere::register(&conn).unwrap();
+    assert_eq!(ids(&conn, SEARCH, []), [1, 2, 3]);
+    conn.close().unwrap();
+    assert_eq!(count(), before);
+    assert_eq!(ids(&open(&path), SEARCH, []), [1, 2, 3]);
+    assert_eq!(count(), 1);
 }

@@ -327,3 +327,58 @@ fn libsqls_function_finds_the_same_rows() {
     assert!(call("'doc_vectors', '[0]', 1").contains("1 dimensions"));
     assert!(call("'doc_vectors', '[0,0]'").contains("three arguments"));
 }
+
+#[test]
+fn a_list_of_one_parameter_filters_as_a_select() {
+    let conn = docs();
+    for column in ["rowid", "key"] {
+        let sql = format!(
+            "SELECT rowid FROM doc_vectors WHERE embedding MATCH '[0,0]' AND k = 1 AND {column} IN (SELECT ?1)"
+        );
+        assert_eq!(ids(&conn, &sql, [3]), [3], "{column}");
+    }
+}
+
+#[test]
+fn rows_without_rowid_are_told_apart_by_searches_joined_with_or() {
+    let conn = open();
+    conn.execute_batch(
+        "CREATE TABLE docs(name TEXT PRIMARY KEY, embedding BLOB) WITHOUT ROWID;
+         CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, dims=2);
+         INSERT INTO docs VALUES('a', '[0,1]'), ('b', '[1,0]')",
+    )
+    .unwrap();
+    let sql = "SELECT count(*) FROM near WHERE embedding MATCH '[0,1]' AND k = 1 OR embedding MATCH '[1,0]' AND k = 1";
+    assert_eq!(ids(&conn, sql, []), [2]);
+}
+
+#[test]
+fn a_table_made_anew_with_a_longer_key_is_watched_after_a_rebuild() {
+    let conn = docs();
+    assert_eq!(near(&conn), [1, 2, 3]);
+    conn.execute_batch(
+        "DROP TABLE docs; CREATE TABLE docs(a TEXT, b INTEGER, embedding, PRIMARY KEY(a, b));
+         INSERT INTO docs VALUES('x', 1, '[1,0]');
+         INSERT INTO doc_vectors(command) VALUES('rebuild');
+         INSERT INTO docs VALUES('y', 2, '[0,0]')",
+    )
+    .unwrap();
+    assert_eq!(near(&conn), [2, 1]);
+    conn.execute_batch("DELETE FROM docs WHERE b = 1; DROP TABLE doc_vectors").unwrap();
+    assert_eq!(ids(&conn, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'doc\\_%' ESCAPE '\\'", []), [0]);
+}
+
+#[test]
+fn keys_that_are_not_utf_8_do_not_keep_others_from_being_found() {
+    let conn = open();
+    conn.execute_batch(
+        "CREATE TABLE docs(name TEXT PRIMARY KEY, embedding);
+         CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, dims=2, metric=l2);
+         INSERT INTO docs VALUES(CAST(x'61ff' AS TEXT), '[0,0]'), ('b', '[1,0]')",
+    )
+    .unwrap();
+    assert_eq!(ids(&conn, "SELECT rowid FROM near WHERE embedding MATCH '[0,0]' AND k = 2", []), [1, 2]);
+    let sql = "SELECT rowid FROM near WHERE embedding MATCH '[0,0]' AND k = 2 AND key = CAST(x'61ff' AS TEXT)";
+    assert_eq!(ids(&conn, sql, []), [1]);
+    assert_eq!(ids(&conn, "SELECT length(key) FROM near WHERE embedding MATCH '[0,0]' AND k = 1", []), [2]);
+}
