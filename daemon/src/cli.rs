@@ -219,7 +219,7 @@ pub struct Sql {
 /// `kith search`.
 #[derive(Debug, Args)]
 pub struct Search {
-    /// The database file.
+    /// The database file, of a workspace or plain SQLite.
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
 

@@ -125,7 +125,11 @@ fn search_prints_what_fits_best_or_how_to_make_an_index() {
     let found = place.ok(&["search", "a.db", "notes", "red wine"]);
     let lines: Vec<&str> = found.lines().collect();
     assert!(
-        lines[0].contains("snippet") && found.contains("[red] [wine]") && found.contains("[red] or white"),
+        // Scores of a small table are small, and shown as they are.
+        lines[0].contains("snippet")
+            && !found.contains("0.00 ")
+            && found.contains("[red] [wine]")
+            && found.contains("[red] or white"),
         "{found}"
     );
     assert!(found.find("[red] [wine]") < found.find("[red] or white"), "{found}");
@@ -137,4 +141,25 @@ fn search_prints_what_fits_best_or_how_to_make_an_index() {
     assert!(place.ok(&["search", "a.db", "notes", "\"("]).starts_with("no row fits"));
     let error = place.fails(&["search", "a.db", "notes", "wine", "--hybrid"]);
     assert!(error.contains("\"notes\" has no index of embeddings; run CREATE VIRTUAL TABLE"), "{error}");
+}
+
+#[test]
+fn search_works_on_a_plain_file_which_stays_one() {
+    let place = Place::new();
+    let conn = rusqlite::Connection::open(place.path("a.db")).unwrap();
+    conn.execute_batch(
+        "CREATE TABLE people(id TEXT PRIMARY KEY, name TEXT); INSERT INTO people VALUES('1', 'Jon Smith')",
+    )
+    .unwrap();
+    drop(conn);
+    let found = place.json(&["search", "a.db", "people", "jon smth", "--fuzzy", "name"]);
+    assert_eq!((&found[0]["key"], &found[0]["value"]), (&"1".into(), &"Jon Smith".into()));
+    let none = place.ok(&["search", "a.db", "people", "quux", "--fuzzy", "name"]);
+    assert!(
+        none.contains("SELECT key, value, score FROM kith_fuzzy('people', 'name', 'quux', 10, '{\"min\":0.2}')"),
+        "{none}"
+    );
+    let no_index = place.fails(&["search", "a.db", "people", "jon"]);
+    assert_eq!(no_index, "error: \"people\" has no text index; run SELECT kith_text('people', '…')");
+    assert!(!place.path("a.db-kith-key").exists());
 }

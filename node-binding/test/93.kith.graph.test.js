@@ -76,3 +76,16 @@ describe('a graph', () => {
 		db.close();
 	});
 });
+
+it('whole numbers are ids of integer columns and of text columns, and are written so in paths', () => {
+	for (const type of ['INTEGER', 'TEXT']) {
+		const db = new Database(':memory:');
+		db.exec(`CREATE TABLE follows(src ${type}, dst ${type}); INSERT INTO follows VALUES (42, 1), (1, 9)`);
+		const graph = db.kith.graph('social', { edges: 'follows', from: 'src', to: 'dst' });
+		const ids = (...list) => JSON.stringify(type === 'TEXT' ? list.map(String) : list);
+		assert.deepEqual(graph.traverse(42).map((row) => row.path), [ids(42, 1), ids(42, 1, 9)]);
+		assert.deepEqual(graph.shortestPath(42, 9).map((row) => row.path), [ids(42), ids(42, 1), ids(42, 1, 9)]);
+		assert.equal(graph.neighbors(1).length, 1);
+		db.close();
+	}
+});

@@ -2,22 +2,17 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use kithdb_core::everywhere;
-use kithdb_core::file::{self, FileKind, shell_word};
-use kithdb_core::replica::Replica;
+use kithdb_core::file::shell_word;
+use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Connection, OpenFlags};
 use serde_json::{Map, Value as Json, json};
 
-use super::open;
+use super::database::{Database, said};
 use crate::cli::graph::{Graph, Narrow, Question, Walk};
 use crate::render::{Mode, Rows};
 use crate::report::Output;
-
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers a question, or lists the graphs.
 pub fn run(arguments: &Graph, output: Output) -> Result<ExitCode> {
@@ -65,40 +60,6 @@ pub fn run(arguments: &Graph, output: Output) -> Result<ExitCode> {
     }
     database.close()?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A replica, or a plain file, which stays one.
-enum Database {
-    Replica(Box<Replica>),
-    Plain(Connection),
-}
-
-impl Database {
-    fn open(path: &std::path::Path) -> Result<Self> {
-        let look = file::look(path, BUSY_TIMEOUT)?;
-        if look.kind != FileKind::Plain {
-            return Ok(Self::Replica(Box::new(open(path)?)));
-        }
-        let access = if look.read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
-        let conn = Connection::open_with_flags(&look.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        conn.busy_timeout(BUSY_TIMEOUT)?;
-        everywhere::register(&conn)?;
-        Ok(Self::Plain(conn))
-    }
-
-    fn conn(&self) -> &Connection {
-        match self {
-            Self::Replica(replica) => replica.conn(),
-            Self::Plain(conn) => conn,
-        }
-    }
-
-    fn close(self) -> Result<()> {
-        match self {
-            Self::Replica(replica) => Ok(replica.close()?),
-            Self::Plain(conn) => conn.close().map_err(|(_, error)| error.into()),
-        }
-    }
 }
 
 /// A question in SQL.
@@ -190,14 +151,4 @@ fn print(conn: &Connection, sql: &str, values: &[Value], output: Output) -> Resu
     }
     printer.end()?;
     Ok(out.flush()?)
-}
-
-/// Keeps the sentence of an error of ours, without SQLite's code for it.
-fn said(error: rusqlite::Error) -> anyhow::Error {
-    match error {
-        rusqlite::Error::SqliteFailure(code, Some(message)) if code.extended_code == rusqlite::ffi::SQLITE_ERROR => {
-            anyhow!(message)
-        }
-        error => error.into(),
-    }
 }

@@ -2,6 +2,7 @@
 
 mod advice;
 mod completions;
+mod database;
 mod doctor;
 mod graph;
 mod init;

@@ -1,11 +1,12 @@
-//! `kith search`: the rows of a table that fit a text best.
+//! `kith search`: the rows of a table that fit a text best; the file need not belong to a workspace.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
+use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
 
-use super::open;
+use super::database::{Database, said};
 use crate::cli::Search;
 use crate::render::{Mode, Rows};
 use crate::report::Output;
@@ -34,29 +35,52 @@ fn statement(arguments: &Search, json: bool) -> (&'static str, Vec<Value>) {
     let sql = if json {
         "SELECT key, score, snippet, highlight FROM kith_search(?1, ?2, ?3)"
     } else {
-        "SELECT key, printf('%.2f', score) AS score, snippet FROM kith_search(?1, ?2, ?3)"
+        "SELECT key, printf('%.3g', score) AS score, snippet FROM kith_search(?1, ?2, ?3)"
     };
     (sql, vec![table, text, limit])
 }
 
+/// What to say when nothing is found.
+fn nothing(arguments: &Search) -> String {
+    let Some(column) = &arguments.fuzzy else {
+        return "no row fits; a word is found as it is written, `begin*` finds words that begin so, `--fuzzy COLUMN` misspelt values"
+            .to_owned();
+    };
+    let [table, column, text] = [&arguments.table, column, &arguments.text].map(|word| word.replace('\'', "''"));
+    format!(
+        "no value is written much like this; `min` lets less likely ones through, in SQL: \
+         SELECT key, value, score FROM kith_fuzzy('{table}', '{column}', '{text}', {}, '{{\"min\":0.2}}')",
+        arguments.rows
+    )
+}
+
 /// Searches a table and prints what is found, best first.
 pub fn run(arguments: &Search, output: Output) -> Result<ExitCode> {
-    let replica = open(&arguments.file)?;
+    let database = Database::open(&arguments.file)?;
+    let (found, printed) = ask(database.conn(), arguments, output)?;
+    database.close()?;
+    if found == 0 && !output.json {
+        output.line(nothing(arguments))?;
+    } else {
+        output.line(printed.trim_end_matches('\n'))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns how many rows were found, and what to print of them.
+fn ask(conn: &Connection, arguments: &Search, output: Output) -> Result<(u64, String)> {
     let (sql, values) = statement(arguments, output.json);
-    let mut statement = replica.conn().prepare(sql)?;
+    let mut statement = conn.prepare(sql).map_err(said)?;
     let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let count = columns.len();
     let mut printed = Vec::new();
     let mode = if output.json { Mode::Json } else { Mode::Table };
     let mut printer = Rows::new(&mut printed, mode, columns);
-    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
-    while let Some(row) = rows.next()? {
+    let mut rows = statement.query(rusqlite::params_from_iter(values)).map_err(said)?;
+    while let Some(row) = rows.next().map_err(said)? {
         let values = (0..count).map(|index| row.get_ref(index)).collect::<rusqlite::Result<Vec<ValueRef<'_>>>>()?;
         printer.row(&values)?;
     }
     let found = printer.end()?;
-    let printed = String::from_utf8_lossy(&printed);
-    let nothing = "no row fits; a word is found as it is written, `begin*` finds words that begin so";
-    output.line(if found == 0 && !output.json { nothing } else { printed.trim_end_matches('\n') })?;
-    Ok(ExitCode::SUCCESS)
+    Ok((found, String::from_utf8_lossy(&printed).into_owned()))
 }

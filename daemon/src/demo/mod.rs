@@ -414,6 +414,15 @@ impl Stage {
         }
         let (laptop, phone) = (shell_word(&self.laptop), shell_word(&self.phone));
         let table = shell_word(Path::new(&format!("SELECT * FROM {} LIMIT 5", quote(&self.tables[0].name))));
+        let search = if self.report.contains_key("search") {
+            format!(
+                "\n  kith search {phone} synsets \"stringed instrument\"\n  \
+                 kith search {phone} words \"vioiln\" --fuzzy lemma\n  \
+                 kith graph {phone} neighbors wordnet n00001740"
+            )
+        } else {
+            String::new()
+        };
         self.say(format_args!(
             "\n{}\n\nTry next (the files stay where they are):\n  \
              sqlite3 {laptop} {table}\n  \
@@ -422,7 +431,7 @@ impl Stage {
              kith log {laptop} -n 5\n  \
              kith conflicts {phone}\n  \
              kith sync {laptop} --listen /ip4/127.0.0.1/udp/4700/quic-v1\n  \
-             kith sync {phone} --peer /ip4/127.0.0.1/udp/4700/quic-v1       (in a second terminal)",
+             kith sync {phone} --peer /ip4/127.0.0.1/udp/4700/quic-v1       (in a second terminal){search}",
             if is_proven {
                 "Both files hold the same."
             } else {

@@ -4,6 +4,8 @@ use anyhow::Result;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 
+use crate::human;
+
 /// Indexes of the phone's own; nothing of them is sent.
 const DECLARE: &str = "SELECT kith_text('synsets', 'gloss'); SELECT kith_fuzzy_index('words', 'lemma');";
 const TYPED: &str = "stringed musical instrument played with a bow";
@@ -92,8 +94,8 @@ impl Found {
         }
         if let Some(Near { gloss, nearest }) = &self.near {
             lines.push(format!(
-                "kith_vector over {} lexical embeddings (likeness of writing, not of meaning), nearest to \"{gloss}\":",
-                self.embeddings
+                "kith_vector over {} (likeness of writing, not of meaning), nearest to: {gloss}",
+                human::counted(self.embeddings.unsigned_abs(), "lexical embedding")
             ));
             lines.extend(nearest.iter().map(|(gloss, distance)| format!("  {distance:.3} {gloss}")));
         }

@@ -18,17 +18,17 @@ class Graph {
 
 	/** The nodes reached from one, by their depth: the rows of kith_traverse. */
 	traverse(start, options = {}) {
-		return this.#ask('kith_traverse', [start], options);
+		return this.#ask('kith_traverse', [idOf(start)], options);
 	}
 
 	/** The edges of a node: the rows of kith_neighbors. */
 	neighbors(node, options = {}) {
-		return this.#ask('kith_neighbors', [node], options);
+		return this.#ask('kith_neighbors', [idOf(node)], options);
 	}
 
 	/** The steps of a shortest path, none if there is no path: the rows of kith_shortest_path. */
 	shortestPath(from, to, options = {}) {
-		return this.#ask('kith_shortest_path', [from, to], options);
+		return this.#ask('kith_shortest_path', [idOf(from), idOf(to)], options);
 	}
 
 	/** Which nodes hang together: the rows of kith_components. */
@@ -61,6 +61,11 @@ class Graph {
 		const sql = `SELECT * FROM ${question}(${marks})${limit === undefined ? '' : ` LIMIT ${limit}`}`;
 		return this.#database.prepare(sql).all(this.#name, ...ids, JSON.stringify(rest));
 	}
+}
+
+/** Returns an id as it is bound: a whole number as INTEGER, for as REAL it is written `42.0` in paths and equals no text. */
+function idOf(id) {
+	return Number.isSafeInteger(id) ? BigInt(id) : id;
 }
 
 /** Returns a graph by its name, which is declared first if a definition is given. */
