@@ -496,3 +496,33 @@ fn kith_text_makes_the_index_anew_after_a_unique_index_was_added() {
     assert_eq!(one::<i64>(&conn, "SELECT count(*) FROM kith_search('t', 'wine')"), 1);
     conn.execute_batch("INSERT INTO t_text(t_text, rank) VALUES('integrity-check', 1)").unwrap();
 }
+
+#[test]
+fn text_that_is_not_utf_8_keeps_no_search_from_answering() {
+    let conn = memory();
+    conn.execute_batch(
+        "CREATE TABLE t(id TEXT PRIMARY KEY, a TEXT); SELECT kith_text('t', 'a');
+         INSERT INTO t VALUES(CAST(x'6bff' AS TEXT), CAST(x'77696e65ff' AS TEXT) || ' wine'), ('b', 'wine')",
+    )
+    .unwrap();
+    assert_eq!(
+        list(&conn, "SELECT key || snippet FROM kith_search('t', 'wine') ORDER BY 1"),
+        ["b[wine]", "k\u{fffd}[wine]\u{fffd} [wine]"]
+    );
+    assert_eq!(list(&conn, "SELECT key FROM kith_fuzzy('t', 'a', 'wine', 9, '{\"min\":0}')"), ["b", "k\u{fffd}"]);
+}
+
+#[test]
+fn long_lists_of_values_are_a_condition_too() {
+    let conn = memory();
+    conn.execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT); SELECT kith_text('t', 'a'); INSERT INTO t VALUES(4999, 'wine'), (7000, 'wine')").unwrap();
+    let options = serde_json::json!({ "where": { "id": (0..5000).collect::<Vec<_>>() } }).to_string();
+    let found: Vec<i64> = conn
+        .prepare("SELECT key FROM kith_search('t', 'wine', 9, ?1)")
+        .unwrap()
+        .query_map([options], |row| row.get(0))
+        .unwrap()
+        .collect::<rusqlite::Result<_>>()
+        .unwrap();
+    assert_eq!(found, [4999]);
+}

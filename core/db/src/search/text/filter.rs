@@ -44,11 +44,11 @@ impl Filter {
                     for value in list {
                         any.push(format!("{column} IS {}", self.bind(value).ok_or_else(malformed)?));
                     }
-                    self.conditions.push(if any.is_empty() {
-                        "0".to_owned()
-                    } else {
-                        format!("({})", any.join(" OR "))
-                    });
+                    // Two and two: SQLite takes no expression that is nested as deep as a long list is long.
+                    while any.len() > 1 {
+                        any = any.chunks(2).map(|pair| format!("({})", pair.join(" OR "))).collect();
+                    }
+                    self.conditions.push(any.pop().unwrap_or_else(|| "0".to_owned()));
                 }
                 Json::Object(comparisons) => {
                     for (operator, value) in comparisons as &Map<String, Json> {

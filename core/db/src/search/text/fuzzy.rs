@@ -17,7 +17,7 @@ use super::filter::Filter;
 use super::index::{Kind, Live, command, find_live};
 use super::options::{object, unknown};
 use super::search::key_of;
-use super::table::{Arguments, Row};
+use super::table::{Arguments, Row, owned};
 use crate::storage::quote;
 
 /// The most rows that are read without an index.
@@ -57,7 +57,7 @@ impl Best {
     }
 
     fn offer(&mut self, wanted: &[char], row: &rusqlite::Row<'_>) -> rusqlite::Result<()> {
-        let value: Value = row.get(2)?;
+        let value = owned(row.get_ref(2)?);
         let text = match &value {
             Value::Text(text) => text.clone(),
             Value::Integer(number) => number.to_string(),
@@ -75,7 +75,7 @@ impl Best {
         }
         let row = Row {
             rowid: row.get(0)?,
-            values: vec![row.get(1)?, value, Value::Real(score), Value::Integer(distance as i64)],
+            values: vec![owned(row.get_ref(1)?), value, Value::Real(score), Value::Integer(distance as i64)],
         };
         let before = |other: &Found| {
             other.score > score || other.score == score && (other.distance, other.row.rowid) < (distance, row.rowid)

@@ -12,6 +12,7 @@ use super::index::{Kind, Live, command, find_live};
 use super::mark::{Marker, Marks};
 use super::options::{object, unknown};
 use super::query::{Clause, expression, in_columns, parse};
+use super::table::owned;
 use crate::storage::quote;
 
 /// The greatest number of rows that one search returns.
@@ -201,9 +202,9 @@ pub(super) fn search(
         let texts = if with_texts { live.index.columns.len() } else { 0 };
         Ok(Hit {
             rowid: row.get(0)?,
-            key: row.get(1)?,
+            key: owned(row.get_ref(1)?),
             score: row.get(2)?,
-            texts: (3..3 + texts).map(|place| row.get(place)).collect::<rusqlite::Result<_>>()?,
+            texts: (3..3 + texts).map(|place| row.get_ref(place).map(owned)).collect::<rusqlite::Result<_>>()?,
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

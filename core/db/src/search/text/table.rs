@@ -216,7 +216,7 @@ struct Cursor<'vtab> {
     table: PhantomData<&'vtab Table>,
 }
 
-fn owned(value: ValueRef<'_>) -> Value {
+pub(super) fn owned(value: ValueRef<'_>) -> Value {
     match value.data_type() {
         // Text that is not UTF-8 is read as far as it can be.
         Type::Text => Value::Text(String::from_utf8_lossy(value.as_bytes().unwrap_or_default()).into_owned()),
