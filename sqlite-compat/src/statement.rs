@@ -89,9 +89,12 @@ impl Database {
             code => code,
         };
         self.shared.check(code)?;
-        // SAFETY: the tail is inside the text or at its end.
-        let used =
-            if tail.is_null() { sql.len() } else { usize::try_from(unsafe { tail.offset_from(start) }).unwrap_or(0) };
+        let used = if tail.is_null() {
+            sql.len()
+        } else {
+            // SAFETY: the tail is inside the text or at its end.
+            usize::try_from(unsafe { tail.offset_from(start) }).unwrap_or(0)
+        };
         // SQLite stops at a zero byte, as at the end of a C string.
         let rest = sql.get(used..).filter(|rest| !rest.starts_with('\0')).unwrap_or_default();
         if raw.is_null() {

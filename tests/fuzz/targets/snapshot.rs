@@ -42,7 +42,8 @@ libfuzzer_sys::fuzz_target!(|given: &[u8]| {
     };
     let Ok(mut index) = made else { return };
     let embedding = vec![0.5; index.options().dimensions];
-    let answer = index.search(&Query { embedding: &embedding, count: 3, ef: 4, allowed: None }).expect("a good question");
+    let answer =
+        index.search(&Query { embedding: &embedding, count: 3, ef: 4, allowed: None }).expect("a good question");
     assert_eq!(answer.len(), index.len().min(3));
     index.remove(Slot(1));
     index.insert(Slot(2), &embedding).expect("a good embedding");
