@@ -12,7 +12,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Once;
 
-use kithdb_core::capture::{Authorizer, Counts};
+use kithdb_core::capture::Authorizer;
 use kithdb_core::error::StatementError;
 use kithdb_core::replica::{InitOptions, OpenOptions as ReplicaOptions, Replica};
 use rusqlite::config::DbConfig;
@@ -70,8 +70,6 @@ pub(crate) struct Shared {
     statements: RefCell<HashMap<u64, RawStatement>>,
     next_statement: Cell<u64>,
     has_extensions: Cell<bool>,
-    /// Whether the application has ever asked to be told of statements or of rows that change.
-    pub(crate) is_watched: Cell<bool>,
     sessions: RefCell<Vec<SharedRecording>>,
     /// The authorizer of a plain connection, in a box that stays where it is.
     authorizer: RefCell<Option<Box<Authorizer>>>,
@@ -109,29 +107,6 @@ impl Shared {
         self.make_ready(Replica::before_schema_change)
     }
 
-    /// The same for a statement that only writes rows. What is returned is to be given to [`Self::make_ready_again`] when it has ended.
-    pub(crate) fn before_repeatable(&self) -> Result<Option<Counts>, SqliteError> {
-        // What a function of the application's does beside might not be fit to be done twice, or told of twice.
-        if self.has_extensions.get() || self.is_watched.get() {
-            return self.before_statement().map(|()| None);
-        }
-        self.make_ready(Replica::before_repeatable)
-    }
-
-    /// Tells whether a statement that has ended with a result code was run with outdated knowledge, and is to be run once more, for
-    /// which all is made ready.
-    #[cold]
-    pub(crate) fn make_ready_again(&self, result: c_int, counts: &Counts) -> Result<bool, SqliteError> {
-        let must_repeat = self.backing.try_borrow().is_ok_and(|backing| match backing.as_ref() {
-            Some(Backing::Replica(replica)) => replica.must_repeat(result, counts),
-            _ => false,
-        });
-        if must_repeat {
-            self.make_ready(|replica| replica.before_repetition(counts))?;
-        }
-        Ok(must_repeat)
-    }
-
     /// Tells whether a statement that is at its first row will be refused when it ends.
     pub(crate) fn will_refuse(&self) -> bool {
         self.backing
@@ -165,12 +140,6 @@ impl Shared {
             }
             other => SqliteError::new(ffi::SQLITE_ERROR, other.to_string()),
         })
-    }
-
-    /// Reads SQLite's own count of rows changed since the connection was opened.
-    pub(crate) fn real_total(&self) -> i64 {
-        // SAFETY: the handle is open when it is not null.
-        self.db().map_or(0, |db| unsafe { ffi::sqlite3_total_changes64(db) })
     }
 
     /// Finds SQLite's words, or KithDB's reason, for a call that has just failed.
@@ -289,7 +258,6 @@ impl Database {
                 statements: RefCell::default(),
                 next_statement: Cell::new(0),
                 has_extensions: Cell::new(false),
-                is_watched: Cell::new(false),
                 sessions: RefCell::default(),
                 authorizer: RefCell::default(),
                 owes_full_sync: Cell::new(false),

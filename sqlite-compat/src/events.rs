@@ -99,7 +99,6 @@ impl Database {
     /// Tells of every statement that begins, or ends, or both. The latest trace of a connection is the only one.
     pub fn trace(&self, begins: bool, ends: bool, tell: impl Fn(TraceEvent) + 'static) -> Result<Trace, SqliteError> {
         let db = self.db()?;
-        self.shared.is_watched.set(true);
         let context = self.context(tell);
         let mask = if begins { ffi::SQLITE_TRACE_STMT } else { 0 } | if ends { ffi::SQLITE_TRACE_PROFILE } else { 0 };
         // SAFETY: the handle is open; the context is there until the trace is ended, which its drop does.
@@ -110,7 +109,6 @@ impl Database {
     /// Tells of every row of a table with rowids that is changed. The latest of a connection is the only one.
     pub fn watch_changes(&self, tell: impl Fn(Change) + 'static) -> Result<Changes, SqliteError> {
         let db = self.db()?;
-        self.shared.is_watched.set(true);
         let context = self.context(tell);
         // SAFETY: as in `trace`. Capture does not use this hook.
         unsafe { ffi::sqlite3_update_hook(db, Some(on_change), context.cast()) };

@@ -27,8 +27,6 @@ pub enum Step {
 /// What a statement that may begin a transaction does, as far as its first word tells.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It writes rows and returns none, so that it can be run again when it was refused.
-    WritesRows,
     ChangesSchema,
     Other,
 }
@@ -127,27 +125,14 @@ impl Statement {
         if raw.is_null() {
             return Err(closed());
         }
-        let mut repeatable = None;
         if self.may_begin && self.shared.is_replica() && !self.is_running.get() {
             match self.kind {
-                Kind::WritesRows => repeatable = self.shared.before_repeatable()?,
                 Kind::ChangesSchema => self.shared.before_schema_change()?,
                 Kind::Other => self.shared.before_statement()?,
             }
         }
         // SAFETY: the statement is open.
         let mut code = unsafe { ffi::sqlite3_step(raw) };
-        if let Some(counts) = repeatable
-            && (code != ffi::SQLITE_DONE || counts.are_total(self.shared.real_total()))
-            && self.shared.make_ready_again(code, &counts)?
-        {
-            // SAFETY: the statement is open unless the database was closed meanwhile, when the cell holds null, for which nothing is
-            // reset and no step taken.
-            code = unsafe {
-                ffi::sqlite3_reset(self.raw());
-                ffi::sqlite3_step(self.raw())
-            };
-        }
         let is_first_row = code == ffi::SQLITE_ROW && !self.is_running.get();
         if is_first_row && self.may_begin && self.shared.is_replica() && self.shared.will_refuse() {
             // SAFETY: as above. It ends the statement, which is refused.
@@ -365,13 +350,7 @@ impl Statement {
 fn kind_of(sql: &str) -> Kind {
     let word = without_comments(sql).split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
     let is_one_of = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
-    if is_one_of(&["INSERT", "REPLACE", "UPDATE", "DELETE", "WITH"]) {
-        Kind::WritesRows
-    } else if is_one_of(&["CREATE", "ALTER", "DROP", "REINDEX", "ANALYZE"]) {
-        Kind::ChangesSchema
-    } else {
-        Kind::Other
-    }
+    if is_one_of(&["CREATE", "ALTER", "DROP", "REINDEX", "ANALYZE"]) { Kind::ChangesSchema } else { Kind::Other }
 }
 
 /// Returns a statement from its first word on.

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kithdb_log::{AuthorId, DeviceKeys, TableSchema};
-use rusqlite::{Connection, OpenFlags, Params, Row, ffi};
+use rusqlite::{Connection, OpenFlags, Params, Row};
 
-use crate::capture::{Authorizer, Capture, CaptureError, Counts};
+use crate::capture::{Authorizer, Capture, CaptureError};
 use crate::define::{self, CreateOutcome, SyncReport};
 use crate::error::{FileError, InitError, KeyError, OpenError, StatementError, SyncTableError, UnsyncTableError};
 use crate::file::{self, FileKind};
@@ -380,30 +380,6 @@ impl Replica {
         result.map_err(|error| self.refusal(error))
     }
 
-    /// Makes ready for a statement that only writes rows, outside a transaction, without reading the file if that is possible.
-    ///
-    /// It was if this returns something. Should [`Self::must_repeat`] tell so of the statement's end, the caller calls
-    /// [`Self::before_repetition`] and runs it once more: another connection had changed the tables before.
-    pub fn before_repeatable(&mut self) -> Result<Option<Counts>, StatementError> {
-        if self.is_stale() || !self.capture.assume(&self.conn) {
-            return self.before_statement().map(|()| None);
-        }
-        // A reason that nobody asked for belongs to an earlier statement.
-        self.capture.take_refusal();
-        Ok(Some(self.capture.counts(&self.conn)))
-    }
-
-    /// Tells whether a statement has ended as one that is to be run once more, for which it must have written nothing: it failed, and
-    /// was refused; or it found no row to write, or a constraint against it, in a file of which a trigger may not be known.
-    pub fn must_repeat(&self, result: std::ffi::c_int, counts: &Counts) -> bool {
-        if !self.conn.is_autocommit() {
-            return false;
-        }
-        let may_miss_trigger = matches!(result & 0xff, ffi::SQLITE_DONE | ffi::SQLITE_CONSTRAINT);
-        result != ffi::SQLITE_DONE && self.is_stale()
-            || may_miss_trigger && counts.are_total(real_total(&self.conn)) && self.capture.is_in_doubt(&self.conn)
-    }
-
     /// Tells whether a statement that returns rows of what it has written, outside a transaction, will be refused when it ends: all is
     /// written before the first row, and who reads no further would not hear of it.
     pub fn will_refuse(&self) -> bool {
@@ -419,12 +395,6 @@ impl Replica {
             self.before_statement()?;
         }
         Ok(is_of_use)
-    }
-
-    /// Makes ready for running a statement once more: what it asks of the statement before is answered as it was.
-    pub fn before_repetition(&mut self, counts: &Counts) -> Result<(), StatementError> {
-        self.capture.show_again(&self.conn, counts);
-        self.before_statement()
     }
 
     /// Makes ready for a statement of the application's that is run on [`Self::conn`] and may begin a transaction.
@@ -445,13 +415,11 @@ impl Replica {
         let version = self.data_version();
         // Own changes to what is synced show in two flags, others' in this number.
         if version.is_some() && version == self.data_version && !self.is_stale() {
-            self.capture.look(&self.conn);
             return Ok(());
         }
         match self.reload(takes_in) {
             Ok(_) => {
                 self.data_version = version;
-                self.capture.look(&self.conn);
                 Ok(())
             }
             // The statement may be one that needs no lock; a commit looks again at what it was written under.
@@ -503,12 +471,6 @@ impl Replica {
         self.capture.set_authorizer(&self.conn, None)?;
         self.conn.close().map_err(|(_, error)| error)
     }
-}
-
-/// Reads SQLite's own `total_changes()`.
-fn real_total(conn: &Connection) -> i64 {
-    // SAFETY: the handle is open as long as `conn` is borrowed.
-    unsafe { ffi::sqlite3_total_changes64(conn.handle()) }
 }
 
 /// Makes the keys of a new device.

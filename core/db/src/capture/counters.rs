@@ -37,11 +37,6 @@ impl Saved {
     pub(super) const fn shown(&self) -> i64 {
         self.shown
     }
-
-    /// Returns SQLite's own `total_changes()`.
-    pub(super) const fn total(&self) -> i64 {
-        self.total
-    }
 }
 
 /// See the module.

@@ -34,10 +34,6 @@ pub(super) struct Currency {
     /// Whether `expected` was read inside a transaction and may have been rolled back.
     is_provisional: Cell<bool>,
     has_attached: Cell<bool>,
-    /// Whether the running transaction may have begun without a look at the file.
-    is_assumed: Cell<bool>,
-    /// Whether a commit of another connection was met since somebody looked.
-    has_met: Cell<bool>,
 }
 
 impl Currency {
@@ -73,19 +69,6 @@ impl Currency {
         self.expected.get().is_some() && (self.is_provisional.get() || data_version(db) != self.data_version.get())
     }
 
-    /// Tells whether, for all that SQLite has met, nothing has changed; a transaction that begins now is then held to all of it.
-    pub(super) fn assume(&self, db: *mut ffi::sqlite3) -> bool {
-        let is_fit = self.expected.get().is_some() && !self.has_met.get() && !self.is_in_doubt(db);
-        self.is_assumed.set(is_fit);
-        is_fit
-    }
-
-    /// Notes that somebody looks at the file, as it is now.
-    pub(super) fn look(&self) {
-        self.is_assumed.set(false);
-        self.has_met.set(false);
-    }
-
     /// Notes that a transaction of this connection that was checked has changed the file.
     pub(super) fn note_commit(&self, db: *mut ffi::sqlite3) {
         self.data_version.set(data_version(db));
@@ -100,14 +83,11 @@ pub(super) fn check(state: &State, conn: &Connection) -> Result<(), Failure> {
     let misses_trigger = are_triggers_off(conn)?
         && found.schema != expected.schema
         && conn.prepare_cached(HAS_TRIGGERS)?.query_row([], |row| row.get(0))?;
-    // Whoever has not looked does not know of any change; it may be to a synced table, by a program that does not know KithDB.
-    let is_outdated = currency.is_assumed.get() && found.schema != expected.schema;
-    if found.tables != expected.tables || misses_trigger || is_outdated {
+    if found.tables != expected.tables || misses_trigger {
         state.schema_touched.store(true, Ordering::Relaxed);
         return Err(reasons::tables_changed());
     }
     currency.expected.set(Some(found));
-    currency.has_met.set(true);
     Ok(())
 }
 

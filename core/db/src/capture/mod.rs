@@ -43,7 +43,7 @@ use crate::registry::Registry;
 use crate::sources::ClockSource;
 use counters::{Saved, real_counts};
 use shape::Shapes;
-use state::{Depth, State};
+use state::State;
 
 /// Reports why capture cannot be installed or renewed.
 #[derive(Debug, thiserror::Error)]
@@ -170,28 +170,6 @@ impl Capture {
         Ok(self.state.currency.expect(conn, version)?)
     }
 
-    /// Tells whether the file was, for all that SQLite has met, not changed by others since what capture was told was last looked at.
-    ///
-    /// Asks SQLite for one number and reads nothing of the file. The transaction that follows looks when it commits, and is refused
-    /// if anything about the tables is different.
-    pub(crate) fn assume(&self, conn: &Connection) -> bool {
-        self.check_connection(conn).is_ok() && self.state.currency.assume(self.state.db)
-    }
-
-    /// Returns what the counters show before a statement that may be run once more.
-    pub(crate) fn counts(&self, conn: &Connection) -> Counts {
-        Counts(self.state.counters.begin(conn))
-    }
-
-    /// Has the counters show that again, as the statement is to find them.
-    pub(crate) fn show_again(&self, conn: &Connection, counts: &Counts) {
-        let inner = self.state.inner.borrow();
-        if let (Ok(()), Some(inner)) = (self.check_connection(conn), inner.as_ref()) {
-            let _depth = Depth::enter(&self.state.internal);
-            self.state.counters.end(inner, &counts.0);
-        }
-    }
-
     /// Tells whether the file has changed, for all that SQLite has met, since what capture was told was found to hold.
     pub(crate) fn is_in_doubt(&self, conn: &Connection) -> bool {
         self.check_connection(conn).is_ok() && self.state.currency.is_in_doubt(self.state.db)
@@ -205,13 +183,6 @@ impl Capture {
         let has_failed = self.state.journal.borrow().failure().is_some();
         has_failed
             || self.is_in_doubt(conn) && self.state.run_quietly(|conn| currency::check(&self.state, conn)).is_err()
-    }
-
-    /// Notes that whoever runs a statement looks at the file himself.
-    pub(crate) fn look(&self, conn: &Connection) {
-        if self.check_connection(conn).is_ok() {
-            self.state.currency.look();
-        }
     }
 
     /// Tells, once, that a statement was prepared that changes the schema, so that the registry may be out of date.
@@ -285,17 +256,6 @@ impl Capture {
     /// Has a function called after each commit that wrote changes to the log; it must not use the connection.
     pub fn set_commit_listener(&self, listener: Option<CommitListener>) {
         *self.state.listener.lock().unwrap_or_else(PoisonError::into_inner) = listener;
-    }
-}
-
-/// What `changes()`, `total_changes()` and `last_insert_rowid()` show before a statement that may be run once more.
-#[derive(Debug)]
-pub struct Counts(Saved);
-
-impl Counts {
-    /// Tells whether SQLite has counted no row since.
-    pub fn are_total(&self, total_changes: i64) -> bool {
-        self.0.total() == total_changes
     }
 }
 
