@@ -132,7 +132,16 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::Bench { subject: Some(BenchSubject::Graph { rounds }), .. } => {
             setup::require(&[setup::C_COMPILER])?;
             let mut bench = workspace.cargo();
-            bench.args(["run", "--release", "--package", "kithdb-core", "--example", "graph_bench", "--", "--rounds"]);
+            bench.args([
+                "run",
+                "--release",
+                "--package",
+                "kithdb-search",
+                "--example",
+                "graph_bench",
+                "--",
+                "--rounds",
+            ]);
             bench.arg(rounds.to_string());
             if let Some(folder) = demo::fetch_wordnet(&workspace.target.join("wordnet")) {
                 bench.arg("--wordnet").arg(folder);

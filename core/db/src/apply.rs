@@ -254,8 +254,8 @@ impl Replica {
                 let again = self.durably(|replica| {
                     let out = run(replica)?;
                     // Those of the text indexes were among the triggers.
-                    crate::search::text::rebuild_all(&replica.conn)?;
-                    crate::search::vector::note_unwatched_writes(&replica.conn)?;
+                    kithdb_search::text::rebuild_all(&replica.conn)?;
+                    kithdb_search::vector::note_unwatched_writes(&replica.conn)?;
                     Ok(out)
                 });
                 if again.is_ok() {
@@ -536,7 +536,7 @@ fn refused_definition(conn: &Connection, candidate: &Candidate, table: &TableInf
                 stream.author.as_bytes(),
                 stream.lane.as_bytes(),
                 EntryStatus::Refused as i64,
-                crate::storage::quote(&table.name)
+                kithdb_search::sql::quote(&table.name)
             ],
             |row| row.get(0),
         )

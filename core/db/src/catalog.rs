@@ -14,10 +14,11 @@ use rusqlite::Connection;
 use crate::define::has_dirty_triggers;
 use crate::definition::{LocalTable, read_table};
 use crate::error::TableError;
-use crate::key;
 use crate::registry::{ColumnInfo, Registry, TableInfo, TableState};
-use crate::storage::{get_meta, quote};
+use crate::storage::get_meta;
 use crate::vet::vet;
+use kithdb_log::key;
+use kithdb_search::sql::quote;
 
 pub(crate) fn parse_state(text: &str) -> TableState {
     match text {

@@ -15,8 +15,9 @@ use crate::entries::EntryStatus;
 use crate::error::{SyncTableError, TableError, UnsyncTableError};
 use crate::later;
 use crate::registry::{Registry, TableState};
-use crate::storage::{self, get_meta, put_meta, quote};
+use crate::storage::{self, get_meta, put_meta};
 use crate::vet::vet;
+use kithdb_search::sql::{in_savepoint, quote};
 
 /// What became of a table that a peer defined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,26 +66,6 @@ impl SyncReport {
             .collect();
         serde_json::json!({ "synced": self.synced, "already": self.already, "skipped": skipped }).to_string()
     }
-}
-
-/// Runs `change` in a savepoint that is undone if it fails.
-pub(crate) fn in_savepoint<T, E: From<rusqlite::Error>>(
-    conn: &Connection,
-    change: impl FnOnce() -> Result<T, E>,
-) -> Result<T, E> {
-    conn.execute_batch("SAVEPOINT kith__define")?;
-    let result = change().and_then(|value| {
-        conn.execute_batch("RELEASE kith__define")?;
-        Ok(value)
-    });
-    if result.is_err() {
-        // The first error is the one to report; after a failed rollback SQLite has ended the transaction itself.
-        let undone = conn.execute_batch("ROLLBACK TO kith__define; RELEASE kith__define");
-        if let Err(error) = undone {
-            tracing::debug!(%error, "savepoint was gone");
-        }
-    }
-    result
 }
 
 /// Renews the number that tells connections to read the registry again; takes the write lock first of all.

@@ -5,7 +5,10 @@
 //! 2. Nothing here writes.
 
 use kithdb_log::limits::{COLUMNS_MAX, INDEXES_MAX, NAME_BYTES_MAX, SQL_BYTES_MAX};
-use kithdb_log::{Affinity, Collation, ColumnSchema, KeyKind, TableSchema, ids::fold_name};
+use kithdb_log::{
+    Affinity, Collation, ColumnSchema, KeyKind, TableSchema,
+    ids::{fold_name, is_reserved},
+};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::TableError;
@@ -54,28 +57,12 @@ pub(crate) struct LocalTable {
     pub references: Vec<LocalReference>,
 }
 
-/// Tells whether a name belongs to SQLite or to KithDB.
-pub(crate) fn is_reserved(name: &str) -> bool {
-    let folded = fold_name(name);
-    folded.starts_with("sqlite_") || folded.starts_with("kith_")
-}
-
-/// Knows the collations that every SQLite has.
-pub(crate) fn parse_collation(name: &str) -> Option<Collation> {
-    match name.to_ascii_uppercase().as_str() {
-        "BINARY" => Some(Collation::Binary),
-        "NOCASE" => Some(Collation::NoCase),
-        "RTRIM" => Some(Collation::RTrim),
-        _ => None,
-    }
-}
-
 /// Reads the table of that name in the main database, or says why it cannot be synced.
 pub(crate) fn read_table(conn: &Connection, name: &str) -> Result<LocalTable, TableError> {
     let owned = || name.to_owned();
     // Not `pragma_table_list`, which looks into every attached database and so takes locks there.
     let found: Option<(String, String, bool, bool)> = conn
-        .prepare_cached(&format!("PRAGMA main.table_list({})", crate::storage::quote(name)))?
+        .prepare_cached(&format!("PRAGMA main.table_list({})", kithdb_search::sql::quote(name)))?
         .query_row([], |row| Ok((row.get("name")?, row.get("type")?, row.get("wr")?, row.get("strict")?)))
         .optional()?;
     let Some((stored_name, kind, without_rowid, strict)) = found else {
@@ -98,7 +85,7 @@ pub(crate) fn read_table(conn: &Connection, name: &str) -> Result<LocalTable, Ta
     if is_reserved(&stored_name) {
         return Err(TableError::Reserved { table: stored_name });
     }
-    if crate::search::vector::is_own_table(conn, &stored_name)? {
+    if kithdb_search::vector::is_own_table(conn, &stored_name)? {
         return Err(TableError::Shadow { table: stored_name });
     }
     let sql: String = conn
@@ -172,7 +159,7 @@ impl LocalTable {
     }
 
     fn collation(&self, column: &str, name: &str) -> Result<Collation, TableError> {
-        parse_collation(name).ok_or_else(|| TableError::UnknownCollation {
+        Collation::parse(name).ok_or_else(|| TableError::UnknownCollation {
             table: self.name.clone(),
             column: column.to_owned(),
             collation: name.to_owned(),
@@ -379,7 +366,7 @@ impl LocalTable {
 }
 
 fn quoted(name: &str) -> String {
-    crate::storage::quote(name)
+    kithdb_search::sql::quote(name)
 }
 
 fn affinity_name(affinity: Affinity) -> &'static str {

@@ -6,7 +6,7 @@ use kithdb_log::{AdminError, AuthorId, KeyFileError, WorkspaceId};
 
 use crate::capture::CaptureError;
 use crate::file::shell_word;
-use crate::storage::quote;
+use kithdb_search::sql::quote;
 
 /// Reports a database file that is not fit to be opened.
 #[derive(Debug, thiserror::Error)]

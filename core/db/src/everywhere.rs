@@ -1,7 +1,11 @@
 //! SQL that every connection has, to a replica or to a plain file.
 
+use std::any::Any;
+
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
+
+use crate::capture;
 
 /// Registers it.
 ///
@@ -10,8 +14,5 @@ use rusqlite::functions::FunctionFlags;
 pub fn register(conn: &Connection) -> rusqlite::Result<()> {
     let pure = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     conn.create_scalar_function("kith_version", 0, pure, |_| Ok(env!("CARGO_PKG_VERSION")))?;
-    crate::search::vector::register(conn)?;
-    crate::search::embed::register(conn)?;
-    crate::search::text::register(conn)?;
-    crate::graph::register(conn)
+    kithdb_search::register(conn, |conn| capture::internal_of(conn).map(|guard| Box::new(guard) as Box<dyn Any>))
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Error};
 use crate::define;
 use crate::error::SyncTableError;
 use crate::follow::Follow;
-use crate::search::text::{self, Change};
+use kithdb_search::text::{self, Change};
 
 /// What our connections say yes to, so that the triggers for other programs stay silent.
 const CAPTURE_OPTION: &str = "KITH_CAPTURE";

@@ -26,9 +26,10 @@ use crate::changes::iso_time;
 use crate::later;
 use crate::merge::{Authors, Reason, parked};
 use crate::registry::{TableInfo, TableState};
-use crate::storage::{get_meta, quote};
+use crate::storage::get_meta;
 use crate::verify::display_key;
 use crate::workspace::{Workspace, load_membership};
+use kithdb_search::sql::{hex, quote};
 
 type Rows = Vec<Vec<Value>>;
 
@@ -444,10 +445,6 @@ fn json(encoded: &[u8]) -> serde_json::Value {
         Ok(ValueRef::Blob(bytes)) => format!("x'{}'", hex(bytes)).into(),
         Err(_) => "damaged".into(),
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[repr(C)]

@@ -12,14 +12,15 @@ use kithdb_log::ids::WrappedSecrets;
 use kithdb_log::{Added, AdminBody, AdminOperation, DeviceKeys, JoinRequest, Membership, Ticket, unwrap_secrets};
 use rusqlite::Connection;
 
-use crate::define::in_savepoint;
 use crate::definition::user_tables;
 use crate::error::{FileError, InitError, JoinError, OpenError};
 use crate::file::{self, FileKind};
 use crate::life::Life;
 use crate::replica::{OpenOptions, Replica, create_file, create_tables, load_keys, new_keys};
-use crate::storage::{get_meta, put_meta, quote};
+use crate::storage::{get_meta, put_meta};
 use crate::workspace::{insert_admin, put_workspace};
+use kithdb_search::sql::in_savepoint;
+use kithdb_search::sql::quote;
 
 /// How a workspace is joined.
 #[derive(Debug, Clone)]

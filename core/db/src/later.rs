@@ -12,11 +12,12 @@ use std::time::Duration;
 use kithdb_log::ids::fold_name;
 use rusqlite::{Connection, ErrorCode};
 
-use crate::define::{self, in_savepoint};
+use crate::define;
 use crate::definition::{read_table, user_tables};
 use crate::error::{SyncTableError, TableError};
 use crate::replica::Replica;
-use crate::storage::{get_meta, put_meta, quote};
+use crate::storage::{get_meta, put_meta};
+use kithdb_search::sql::{in_savepoint, quote};
 
 /// The name in `kith__meta` of whether every table is to be synced.
 const EVERY_TABLE: &str = "every_table";

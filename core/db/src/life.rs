@@ -120,7 +120,7 @@ impl Life {
         entropy: &Entropy,
         reason: &str,
     ) -> Result<(), OpenError> {
-        let next = crate::define::in_savepoint(conn, || {
+        let next = kithdb_search::sql::in_savepoint(conn, || {
             crate::define::renew_workspace_version(conn)?;
             Self::write_new(conn, author, entropy, Some(reason.to_owned()))
         })?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kithdb_log::{Affinity, Collation, ColumnId, KeyKind, LaneId, TableId, TableSchema, ValueRef};
 
-use crate::key;
+use kithdb_log::key;
 
 /// Whether a table's writes are recorded and remote writes applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -92,7 +92,7 @@ fn display_row(table: &TableInfo, cells: &[Vec<u8>]) -> Result<String, LogError>
     let mut parts = Vec::with_capacity(cells.len());
     for (cell, &column) in cells.iter().zip(&table.cells) {
         let value = ValueRef::decode(&mut Reader::new(cell))?;
-        parts.push(format!("{} = {}", crate::storage::quote(&table.columns[column].name), display_value(value)));
+        parts.push(format!("{} = {}", kithdb_search::sql::quote(&table.columns[column].name), display_value(value)));
     }
     Ok(parts.join(", "))
 }

@@ -7,8 +7,8 @@
 
 use kithdb_log::{Affinity, Change, DecodeError, Operation, Reader, ValueRef};
 
-use crate::key;
 use crate::registry::TableInfo;
+use kithdb_log::key;
 
 /// Tells whether SQLite gives a value back from a column of this affinity as it was stored.
 #[inline]

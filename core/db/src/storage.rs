@@ -2,6 +2,7 @@
 //!
 //! Names starting with `kith` belong to KithDB. Tables with two underscores are internal; `docs/FORMAT.md` describes them.
 
+pub use kithdb_search::sql::quote;
 use rusqlite::Connection;
 
 /// Version of the tables below; a file with a greater one is never written to.
@@ -58,9 +59,4 @@ pub fn put_meta(conn: &Connection, name: &str, value: impl rusqlite::ToSql) -> r
     )?
     .execute(rusqlite::params![name, value])?;
     Ok(())
-}
-
-/// Quotes an identifier for use in SQL.
-pub fn quote(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

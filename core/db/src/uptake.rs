@@ -7,7 +7,7 @@ use kithdb_log::{CellRef, Change, Generation, Operation, Stamp, ValueRef};
 use rusqlite::types::{ToSqlOutput, ValueRef as SqlRef};
 
 use crate::merge::{Context, MergeError, Sink, TableWork, from_sql};
-use crate::storage::quote;
+use kithdb_search::sql::quote;
 
 /// What one step took up.
 pub(crate) struct Taken {
@@ -55,7 +55,7 @@ pub(crate) fn take_up(
         for &column in &info.key {
             let value = from_sql(row.get_ref(column)?);
             value.encode(&mut stored);
-            has_key &= crate::key::encode_part(value, info.columns[column].collation, &mut canonical);
+            has_key &= kithdb_log::key::encode_part(value, info.columns[column].collation, &mut canonical);
         }
         // Another program's: SQLite allows NULL in a key, but it names no row.
         if !has_key {

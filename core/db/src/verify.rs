@@ -383,11 +383,11 @@ impl Replica {
                 row.get(0)
             })?;
         let columns: Vec<String> =
-            table.key.iter().map(|&column| crate::storage::quote(&table.columns[column].name)).collect();
+            table.key.iter().map(|&column| kithdb_search::sql::quote(&table.columns[column].name)).collect();
         let mut select = self.conn.prepare(&format!(
             "SELECT {} FROM main.{}",
             columns.join(", "),
-            crate::storage::quote(&table.name)
+            kithdb_search::sql::quote(&table.name)
         ))?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {

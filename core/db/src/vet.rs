@@ -7,7 +7,8 @@
 use kithdb_log::TableSchema;
 use rusqlite::Connection;
 
-use crate::definition::{LocalTable, is_reserved, read_table};
+use crate::definition::{LocalTable, read_table};
+use kithdb_log::ids::is_reserved;
 
 /// Reads what a definition would create, or says what is wrong with it.
 pub(crate) fn vet(schema: &TableSchema) -> Result<LocalTable, String> {

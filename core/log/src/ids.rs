@@ -184,6 +184,12 @@ pub fn fold_name(name: &str) -> String {
     name.to_ascii_lowercase()
 }
 
+/// Tells whether the name of a table belongs to SQLite or to KithDB.
+pub fn is_reserved(name: &str) -> bool {
+    let folded = fold_name(name);
+    folded.starts_with("sqlite_") || folded.starts_with("kith_")
+}
+
 /// Hashes parts under a domain (BLAKE3 in its derive-key mode); each part goes in with its length, so that no two lists of
 /// parts look the same.
 pub(crate) fn derive<const N: usize>(context: &str, parts: &[&[u8]]) -> [u8; N] {

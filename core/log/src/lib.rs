@@ -70,6 +70,7 @@ pub mod device;
 pub mod entry;
 pub mod hello;
 pub mod ids;
+pub mod key;
 pub mod keys;
 pub mod limits;
 pub mod membership;

@@ -54,6 +54,16 @@ pub enum Collation {
 
 impl Collation {
     const ALL: [Self; 3] = [Self::Binary, Self::NoCase, Self::RTrim];
+
+    /// Knows the collations that every SQLite has.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name.to_ascii_uppercase().as_str() {
+            "BINARY" => Some(Self::Binary),
+            "NOCASE" => Some(Self::NoCase),
+            "RTRIM" => Some(Self::RTrim),
+            _ => None,
+        }
+    }
 }
 
 /// What a column is, as far as merging needs to know.

@@ -8,10 +8,11 @@ use serde_json::Value;
 use crate::shell::{self, Workspace};
 
 /// What a crate must not reach through its normal dependencies, on any platform.
-const ABSENCES: [(&str, &[&str]); 5] = [
+const ABSENCES: [(&str, &[&str]); 6] = [
     ("kithdb-log", PURE),
     ("kithdb-vector", PURE),
     ("kithdb-sync", PURE),
+    ("kithdb-search", &["tokio", "libp2p", "kithdb-core"]),
     ("kithdb-core", &["tokio", "libp2p"]),
     ("kithdb-net", &["rusqlite", "libsqlite3-sys"]),
 ];

@@ -9,7 +9,7 @@ use kithdb_log::Affinity;
 use rusqlite::Connection;
 
 use crate::registry::{Registry, TableInfo, TableState};
-use crate::storage::quote;
+use kithdb_search::sql::quote;
 
 /// A stored column.
 #[derive(Debug, Clone, Copy)]

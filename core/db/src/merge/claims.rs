@@ -208,7 +208,7 @@ unsafe fn old_key(db: *mut ffi::sqlite3, table: &TableInfo) -> Option<Vec<u8>> {
                 _ => ValueRef::Null,
             }
         };
-        if !crate::key::encode_part(value, column.collation, &mut key) {
+        if !kithdb_log::key::encode_part(value, column.collation, &mut key) {
             return None;
         }
     }

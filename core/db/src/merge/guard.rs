@@ -19,8 +19,8 @@ use rusqlite::{Connection, params};
 use super::MergeError;
 use super::table::from_key;
 use crate::registry::Registry;
-use crate::search::text::{Around, writes_around};
-use crate::storage::quote;
+use kithdb_search::sql::quote;
+use kithdb_search::text::{Around, writes_around};
 
 const OFF: i64 = -1;
 

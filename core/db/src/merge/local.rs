@@ -85,7 +85,7 @@ impl Local<'_, '_> {
     fn key_of<V: AsRef<[u8]>>(&self, key_values: impl Iterator<Item = V>) -> Result<Vec<u8>, MergeError> {
         let mut out = Vec::with_capacity(40);
         for (&column, value) in self.info.key.iter().zip(key_values) {
-            if !crate::key::encode_part(
+            if !kithdb_log::key::encode_part(
                 ValueRef::decode_all(value.as_ref())?,
                 self.info.columns[column].collation,
                 &mut out,

@@ -13,7 +13,8 @@ use super::guard::{Guard, clear_violation, clear_violations, note_violation};
 use super::meta::RowMeta;
 use super::parked::{self, Life, Reason};
 use crate::registry::TableInfo;
-use crate::storage::{quote, rows_table};
+use crate::storage::rows_table;
+use kithdb_search::sql::quote;
 
 /// What became of a write to the user's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -540,7 +541,7 @@ fn run(
         outcome => outcome,
     };
     if let Ok(1..) = outcome {
-        crate::search::vector::note_unwatched_writes(conn)?;
+        kithdb_search::vector::note_unwatched_writes(conn)?;
         note("trigger", &why)?;
     }
     settle(outcome)

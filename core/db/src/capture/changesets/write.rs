@@ -7,7 +7,7 @@ use super::columns::{Columns, is_statistics, quote_text};
 use super::field::{Field, Fields, operation_byte, put_length};
 use super::recorder::{Recorder, code_of, renew};
 use super::table::{Change, Table};
-use crate::storage::quote;
+use kithdb_search::sql::quote;
 
 /// Writes what a recorder has, reading all rows in one transaction.
 pub(super) fn write(conn: &Connection, recorder: &mut Recorder, format: ChangesetFormat) -> rusqlite::Result<Vec<u8>> {

@@ -10,10 +10,10 @@ use kithdb_log::{
 use rusqlite::{Connection, ffi};
 
 use crate::capture::Capture;
-use crate::key;
 use crate::pending::{self, PendingChange};
 use crate::registry::{ColumnInfo, Registry, TableInfo, TableState};
 use crate::storage;
+use kithdb_log::key;
 
 /// One captured change with decoded values.
 #[derive(Debug, Clone, PartialEq)]
@@ -264,9 +264,11 @@ impl Db {
 
     /// Reads the stored columns of a synced table, encoded, by key.
     pub(super) fn table(&self, info: &TableInfo) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
-        let names: Vec<_> = info.columns.iter().map(|column| storage::quote(&column.name)).collect();
-        let mut select =
-            self.conn.prepare(&format!("SELECT {} FROM main.{}", names.join(","), storage::quote(&info.name))).unwrap();
+        let names: Vec<_> = info.columns.iter().map(|column| kithdb_search::sql::quote(&column.name)).collect();
+        let mut select = self
+            .conn
+            .prepare(&format!("SELECT {} FROM main.{}", names.join(","), kithdb_search::sql::quote(&info.name)))
+            .unwrap();
         let mut rows = select.query([]).unwrap();
         let mut table = BTreeMap::new();
         while let Some(row) = rows.next().unwrap() {

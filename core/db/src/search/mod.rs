@@ -1,5 +1,0 @@
-//! Search inside SQL, on every connection.
-
-pub mod embed;
-pub mod text;
-pub mod vector;

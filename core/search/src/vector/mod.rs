@@ -1,0 +1,64 @@
+//! Embeddings in SQL: scalar functions, and the virtual table `kith_vector` over a column of an ordinary table.
+
+mod changes;
+mod content;
+mod cursor;
+mod declaration;
+mod distance;
+mod engine;
+mod functions;
+mod keys;
+mod map;
+mod module;
+mod overlay;
+mod plan;
+mod rows;
+mod search;
+mod shared;
+mod snapshot;
+mod stats;
+mod table;
+#[cfg(test)]
+mod tests;
+mod top_k;
+mod value;
+mod view;
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+/// Lists the `kith_vector` tables by name.
+const TABLES: &str = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%' \
+     AND sql LIKE '%USING%kith\\_vector%' ESCAPE '\\' ORDER BY name";
+
+/// Registers functions and modules on a connection.
+///
+/// # Errors
+/// SQLite's, of which there is none but want of memory.
+pub(crate) fn register(conn: &Connection) -> rusqlite::Result<()> {
+    functions::register(conn)?;
+    let held = Arc::<table::Held>::default();
+    module::register(conn, &held)?;
+    top_k::register(conn, Arc::clone(&held))?;
+    stats::register(conn, held)
+}
+
+fn table_names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    conn.prepare_cached(TABLES)?.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Says whether a table belongs to a `kith_vector` table.
+pub fn is_own_table(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
+    Ok(table_names(conn)?.iter().any(|owner| changes::table_name(owner).eq_ignore_ascii_case(name)))
+}
+
+/// Has every `kith_vector` table read its content again: rows were written with triggers off.
+pub fn note_unwatched_writes(conn: &Connection) -> rusqlite::Result<()> {
+    for name in table_names(conn)? {
+        if conn.table_exists(Some("main"), changes::table_name(&name).as_str())? {
+            changes::note_all(conn, &name)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! The file beside a database that an index is saved in, so that it need not be made anew.
+//!
+//! Invariants:
+//! 1. A file is written whole under another name and then takes its own: what is found is whole, whenever the process was killed.
+//! 2. A file is used only if the changes go on from the place that it was saved at; otherwise the table is read.
+
+use std::ffi::OsString;
+use std::fs::{DirEntry, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kithdb_log::Reader;
+use kithdb_log::codec::{put_bytes, put_varint};
+use kithdb_vector::index::EmbeddingIndex;
+use kithdb_vector::rows::ForeignBytes;
+use kithdb_vector::snapshot::{Depth, Identity, Saved, decode, encode, read_header};
+use kithdb_vector::tiered::TieredIndex;
+use kithdb_vector::tuning::Tuned;
+use rusqlite::{Connection, OpenFlags};
+
+use super::changes::{Mark, table_name};
+use super::declaration::Declaration;
+use super::keys::{Key, KeyMap};
+use super::map::map;
+use super::rows::{Refused, Rows};
+use super::shared::State;
+use crate::sql::quote;
+
+/// Rows from which an index is saved: fewer are read from the table in less time than it takes to notice. Tests have
+/// fewer, so that they save all the same.
+const SAVED_FROM: usize = if cfg!(test) { 500 } else { 10_000 };
+/// Nobody writes a file for so long.
+const LEFTOVER: Duration = Duration::from_secs(60 * 60);
+/// Bytes of a note at most.
+const NOTE_BYTES_MAX: usize = 64 << 20;
+
+/// Rows that are read again at the next open rather than saved when the file is closed.
+const READ_AGAIN_MAX: usize = 1_000;
+/// Rows brought into a graph when the file is closed, which waits for it.
+const CATCH_UP_MAX: usize = 500;
+/// Changes that are kept, though an index was saved after them, before they are deleted.
+const KEPT_CHANGES: i64 = 10_000;
+
+/// Where an index is saved, and what of.
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    pub(super) database: PathBuf,
+    /// Of the `kith_vector` table.
+    pub(super) name: String,
+    pub(super) declaration: Declaration,
+}
+
+impl Place {
+    /// Says whether so much is not saved that it should be.
+    pub(super) fn is_due(state: &State) -> bool {
+        let len = state.rows.index().len();
+        len >= SAVED_FROM && state.unsaved > len / 10
+    }
+
+    /// Saves an index; returns whether that was done.
+    pub(super) fn save(&self, state: &State) -> bool {
+        write(self, state)
+            .inspect_err(
+                |error| tracing::warn!(%error, path = %self.path.display(), "the index of embeddings cannot be saved"),
+            )
+            .is_ok()
+    }
+
+    /// Saves an index that nobody uses any more, if that is worth it, and deletes changes that it has made superfluous.
+    pub(super) fn close(&self, state: &mut State, may_write: bool) {
+        let is_saved = state.rows.index().len() >= SAVED_FROM;
+        if is_saved && state.unsaved > READ_AGAIN_MAX {
+            state.rows.index_mut().catch_up(CATCH_UP_MAX);
+            if self.save(state) {
+                state.saved = Some(state.applied);
+            }
+        }
+        // Of a table whose index is not saved, no change is ever read again.
+        let superfluous = if is_saved { state.saved } else { Some(state.applied) };
+        if let Some(saved) = superfluous.filter(|mark| may_write && mark.sequence > KEPT_CHANGES)
+            && let Err(error) = self.prune(saved)
+        {
+            tracing::debug!(%error, "old changes of a kith_vector table were not deleted");
+        }
+    }
+
+    /// Deletes the changes before a place that was saved. No connection of this process waits for it; another process may be writing,
+    /// and then it is left for another time.
+    fn prune(&self, saved: Mark) -> rusqlite::Result<()> {
+        let table = format!("main.{}", quote(&table_name(&self.name)));
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(&self.database, flags)?;
+        conn.busy_timeout(Duration::ZERO)?;
+        let sql = format!(
+            "SELECT EXISTS(SELECT 1 FROM {table} WHERE sequence = ?1 AND token = ?2) AND EXISTS(SELECT 1 FROM {table} WHERE sequence < ?1 - ?3)"
+        );
+        if conn.query_row(&sql, [saved.sequence, saved.token, KEPT_CHANGES], |row| row.get(0))? {
+            conn.execute(&format!("DELETE FROM {table} WHERE sequence < ?1"), [saved.sequence])?;
+        }
+        Ok(())
+    }
+}
+
+/// Names the file.
+pub(super) fn path(database: &Path, table: &str) -> PathBuf {
+    let hash = blake3::hash(table.to_ascii_lowercase().as_bytes()).to_hex();
+    let mut path = OsString::from(database);
+    path.push(format!("-kith-vector-{}", &hash.as_str()[..16]));
+    path.into()
+}
+
+fn identity(declaration: &Declaration, is_rowid: bool, mark: Mark) -> Identity {
+    let mut database = [0; 16];
+    database[..8].copy_from_slice(&mark.sequence.to_le_bytes());
+    database[8..].copy_from_slice(&mark.token.to_le_bytes());
+    let mut column = Vec::new();
+    for name in [&declaration.content, &declaration.column] {
+        put_bytes(&mut column, name.to_ascii_lowercase().as_bytes());
+    }
+    column.push(u8::from(is_rowid));
+    Identity { database, column: *blake3::hash(&column).as_bytes() }
+}
+
+fn write(place: &Place, state: &State) -> io::Result<()> {
+    let folder = place.path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    let index = state.rows.index();
+    let keys = state.rows.saved_keys();
+    let saved = Saved {
+        identity: identity(&place.declaration, state.rows.has_integer_keys(), state.applied),
+        options: &place.declaration.options,
+        sequence: state.applied.sequence.cast_unsigned(),
+        keys: &keys,
+        store: index.store(),
+        graph: index.graph().filter(|_| index.pending() == 0),
+        notes: &encode_notes(state.rows.refused(), state.tuned),
+    };
+    let name = place.path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    let mut prefix = name.to_owned();
+    prefix.push("-");
+    remove_leftovers(folder, &prefix);
+    let mut file = tempfile::Builder::new().prefix(&prefix).tempfile_in(folder)?;
+    // Who may read the rows may read what was made from them, and nobody else.
+    file.as_file().set_permissions(std::fs::metadata(&place.database)?.permissions())?;
+    let mut writer = BufWriter::with_capacity(1 << 20, file.as_file_mut());
+    encode(&saved, &mut writer)?;
+    writer.flush()?;
+    drop(writer);
+    file.as_file().sync_all()?;
+    file.persist(&place.path).map_err(|error| error.error)?;
+    // The name itself: a folder cannot be opened everywhere, and a lost name loses no row.
+    if let Ok(folder) = File::open(folder) {
+        folder.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Removes what processes left half written that were killed.
+fn remove_leftovers(folder: &Path, prefix: &OsString) {
+    let is_old = |entry: &DirEntry| {
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|written| written.elapsed());
+        matches!(age, Ok(Ok(age)) if age > LEFTOVER)
+    };
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for file in
+        files.filter(|file| file.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) && is_old(file))
+    {
+        // Somebody else may have been faster.
+        let _ = std::fs::remove_file(file.path());
+    }
+}
+
+/// A file that was found, and the place that it was saved at.
+pub(super) struct Found {
+    bytes: ForeignBytes,
+    pub(super) mark: Mark,
+}
+
+/// Looks for the file of a table; what is not its own, or is damaged in its head, is as good as none.
+pub(super) fn find(path: &Path, declaration: &Declaration, is_rowid: bool) -> Option<Found> {
+    let bytes: ForeignBytes = Arc::new(map(path).ok()?);
+    let header = read_header((*bytes).as_ref()).ok()?;
+    let (sequence, token) = header.identity.database.split_first_chunk::<8>()?;
+    let token = token.first_chunk::<8>()?;
+    let mark = Mark { sequence: i64::from_le_bytes(*sequence), token: i64::from_le_bytes(*token) };
+    let is_ours = header.identity == identity(declaration, is_rowid, mark) && header.options == declaration.options;
+    is_ours.then_some(Found { bytes, mark })
+}
+
+impl Found {
+    /// Reads the index; `None` if the file is damaged.
+    pub(super) fn read(&self, declaration: &Declaration) -> Option<State> {
+        let snapshot = decode(&self.bytes, Depth::ButFloats)
+            .inspect_err(|error| tracing::warn!(%error, "the saved index of embeddings cannot be used"))
+            .ok()?;
+        let (refused, tuned) = decode_notes(&snapshot.notes)?;
+        let slots: Vec<_> = snapshot.store.occupied().iter().collect();
+        let keys = KeyMap::of_saved(slots, snapshot.keys);
+        let options = declaration.options.clone();
+        let index = match snapshot.graph {
+            Some(graph) => TieredIndex::with_graph(options, snapshot.store, graph),
+            None => TieredIndex::with_store(options, snapshot.store),
+        };
+        Some(State::of_saved(Rows::of_saved(index.ok()?, keys, refused), self.mark, tuned))
+    }
+}
+
+/// Encodes what is saved beside the index: how it was tuned, and the rows that were left out.
+fn encode_notes(refused: &Refused, tuned: Option<Tuned>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let tuned = tuned.unwrap_or(Tuned { ef: 0, recall: 0.0, len: 0 });
+    for number in [tuned.ef as u64, tuned.recall.to_bits(), tuned.len as u64, refused.len() as u64] {
+        put_varint(&mut bytes, number);
+    }
+    for (key, reason) in refused {
+        put_bytes(&mut bytes, &key.to_saved());
+        put_bytes(&mut bytes, reason.as_deref().unwrap_or_default().as_bytes());
+    }
+    bytes
+}
+
+fn decode_notes(bytes: &[u8]) -> Option<(Refused, Option<Tuned>)> {
+    let mut reader = Reader::new(bytes);
+    let mut number = |what| reader.varint(what).ok();
+    let tuned = Tuned {
+        ef: usize::try_from(number("ef")?).ok()?,
+        recall: f64::from_bits(number("recall")?),
+        len: usize::try_from(number("length")?).ok()?,
+    };
+    let count = number("left-out rows")?;
+    let mut refused = Refused::new();
+    for _ in 0..count {
+        let key = Key::of_saved(reader.bytes(NOTE_BYTES_MAX, "key").ok()?)?;
+        let reason = String::from_utf8(reader.bytes(NOTE_BYTES_MAX, "reason").ok()?.to_vec()).ok()?;
+        refused.insert(key, Some(reason).filter(|reason| !reason.is_empty()));
+    }
+    Some((refused, (tuned.ef > 0).then_some(tuned)))
+}
