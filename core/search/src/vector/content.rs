@@ -56,6 +56,7 @@ pub(super) struct Content {
     /// Whether the column is computed from others, so that an UPDATE of those changes it.
     pub(super) is_generated: bool,
     dimensions: usize,
+    element: Element,
     find: String,
     identify: String,
     of_rowid: Option<String>,
@@ -132,6 +133,7 @@ impl Content {
             is_rowid,
             is_generated,
             dimensions: declaration.options.dimensions,
+            element: declaration.element,
             find: format!("SELECT {column} FROM {source} WHERE {condition}"),
             identify: format!("SELECT {shown}, {keys} FROM {source} WHERE {condition}"),
             of_rowid: rowid.as_ref().map(|rowid| format!("SELECT {keys} FROM {source} WHERE {rowid} = ?1")),
@@ -225,7 +227,7 @@ impl Content {
         if value == ValueRef::Null {
             return Found::Nothing;
         }
-        match Embedding::read(value, Element::Float32) {
+        match Embedding::read(value, self.element) {
             Ok(embedding) if embedding.len() == self.dimensions => Found::Embedding(embedding.into_floats()),
             Ok(embedding) => {
                 let (expected, got) = (self.dimensions, embedding.len());

@@ -5,18 +5,20 @@ use kithdb_vector::limits::DIMENSIONS_MAX;
 use kithdb_vector::metric::Metric;
 use rusqlite::vtab::parameter;
 
+use super::value::Element;
+
 /// Edges of a point (`m`), as in hnswlib and the paper.
-const CONNECTIONS: usize = 16;
+pub(super) const CONNECTIONS: usize = 16;
 /// Candidates while a point is inserted (`ef_construction`), as in hnswlib.
-const EF_CONSTRUCTION: usize = 200;
+pub(super) const EF_CONSTRUCTION: usize = 200;
 /// Most edges of a point; more has not been seen to help.
 const CONNECTIONS_MAX: usize = 256;
 /// Most candidates while a point is inserted.
 const EF_CONSTRUCTION_MAX: usize = 4096;
 /// The recall at 10 that searches aim at, in thousandths.
-const RECALL_PERMILLE: u32 = 950;
+pub(super) const RECALL_PERMILLE: u32 = 950;
 /// Where the random layers begin; two builds of one table are alike.
-const SEED: u64 = 0x6b69_7468;
+pub(super) const SEED: u64 = 0x6b69_7468;
 
 /// The names of the hidden and shown columns beside the content's own.
 pub(super) const COLUMNS: [&str; 5] = ["key", "distance", "k", "ef", "command"];
@@ -28,6 +30,8 @@ pub(super) struct Declaration {
     pub(super) content: String,
     /// Its column with them.
     pub(super) column: String,
+    /// What the column holds where a BLOB does not say so.
+    pub(super) element: Element,
     /// How the index is made.
     pub(super) options: IndexOptions,
     /// The part of the true nearest that a search is to find, in thousandths.
@@ -86,6 +90,7 @@ impl Declaration {
         Ok(Self {
             content: content.ok_or(DeclarationError::Missing { name: "content" })?,
             column,
+            element: Element::Float32,
             options: IndexOptions {
                 dimensions: dimensions.ok_or(DeclarationError::Missing { name: "dims" })?,
                 metric,
@@ -109,7 +114,7 @@ fn number(name: &'static str, value: &str, least: usize, most: usize) -> Result<
     number.ok_or_else(|| value_error(name, value, format!("a whole number from {least} to {most} is expected")))
 }
 
-fn recall(value: &str) -> Result<u32, DeclarationError> {
+pub(super) fn recall(value: &str) -> Result<u32, DeclarationError> {
     let recall: Option<f64> = value.parse().ok().filter(|recall| (0.5..=1.0).contains(recall));
     let recall = recall.ok_or_else(|| value_error("recall", value, "a number from 0.5 to 1 is expected"))?;
     Ok((recall * 1000.0).round() as u32)

@@ -12,6 +12,7 @@ mod map;
 mod module;
 mod overlay;
 mod plan;
+pub(crate) mod rowid_index;
 mod rows;
 mod search;
 mod shared;
@@ -21,7 +22,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod top_k;
-mod value;
+pub(crate) mod value;
 mod view;
 
 use std::sync::Arc;
@@ -49,7 +50,7 @@ fn table_names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
 }
 
 /// Says whether a table belongs to a `kith_vector` table.
-pub fn is_own_table(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
+pub(crate) fn is_own_table(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
     Ok(table_names(conn)?.iter().any(|owner| changes::table_name(owner).eq_ignore_ascii_case(name)))
 }
 

@@ -134,6 +134,17 @@ impl View {
         })
     }
 
+    /// Lists the keys of the rows that were left out, in order.
+    pub(super) fn refused(&mut self) -> Result<Vec<Key>, SearchError> {
+        self.ask(|_, _, base| {
+            let is_hidden = |key: &&Key| base.overlay.is_some_and(|overlay| overlay.contains(key));
+            let mut keys: Vec<_> = base.rows.refused().keys().filter(|key| !is_hidden(key)).cloned().collect();
+            keys.extend(base.overlay.iter().flat_map(|overlay| overlay.rows.refused().keys().cloned()));
+            keys.sort_unstable();
+            Ok(keys)
+        })
+    }
+
     /// Returns the figures as they are for this snapshot.
     pub(super) fn figures(&mut self) -> Result<Figures, SearchError> {
         let (_, is_watched) = self.content()?;

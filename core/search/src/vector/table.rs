@@ -26,7 +26,7 @@ use crate::sql::quote;
 
 /// The indexes that a connection uses, so that they outlive the reconnecting of its virtual tables.
 #[derive(Default)]
-pub(super) struct Held(Mutex<HashMap<String, (Declaration, Use)>>);
+pub(crate) struct Held(Mutex<HashMap<String, (Declaration, Use)>>);
 
 impl Held {
     /// Returns what a `kith_vector` table of the connection was declared as, and its index.
@@ -35,7 +35,7 @@ impl Held {
         held.get(&name.to_ascii_lowercase()).map(|(declaration, used)| (declaration.clone(), Arc::clone(used.shared())))
     }
 
-    fn hold(&self, conn: &Connection, name: &str, declaration: &Declaration) -> Arc<Shared> {
+    pub(super) fn hold(&self, conn: &Connection, name: &str, declaration: &Declaration) -> Arc<Shared> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = || (declaration.clone(), Use::new(Shared::of(conn, name, declaration)));
         let (known, used) = held.entry(name.to_ascii_lowercase()).or_insert_with(begin);
@@ -46,7 +46,7 @@ impl Held {
     }
 
     /// Lets go of the index of a table that is dropped or gets another name.
-    fn release(&self, name: &str) {
+    pub(super) fn release(&self, name: &str) {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&name.to_ascii_lowercase());
         if let Some((_, used)) = held {
             used.shared().is_gone.store(true, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use rusqlite::types::ValueRef;
 
 /// What the numbers of an embedding are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Element {
+pub(crate) enum Element {
     /// 32-bit floats.
     Float32,
     /// Signed bytes.
@@ -16,7 +16,7 @@ pub(super) enum Element {
 
 impl Element {
     /// The subtype by which SQL functions tell each other, as in sqlite-vec.
-    pub(super) const fn subtype(self) -> u32 {
+    pub(crate) const fn subtype(self) -> u32 {
         match self {
             Self::Float32 => 223,
             Self::Bit => 224,
@@ -25,7 +25,7 @@ impl Element {
     }
 
     /// Returns what a BLOB of that subtype holds; floats if none is given.
-    pub(super) const fn of_subtype(subtype: u32) -> Self {
+    pub(crate) const fn of_subtype(subtype: u32) -> Self {
         match subtype {
             224 => Self::Bit,
             225 => Self::Int8,
@@ -34,7 +34,7 @@ impl Element {
     }
 
     /// Returns the name that `vec_type` gives.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Float32 => "float32",
             Self::Int8 => "int8",
@@ -45,7 +45,7 @@ impl Element {
 
 /// Why a value is no embedding.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ValueError {
+pub(crate) enum ValueError {
     #[error("an embedding is a BLOB of numbers or a JSON array as text, not {found}")]
     Type { found: &'static str },
     #[error("an embedding has at least one number; this one has none")]
@@ -62,7 +62,7 @@ pub(super) enum ValueError {
 
 /// An embedding taken from an SQL value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Embedding {
+pub(crate) enum Embedding {
     Float32(Vec<f32>),
     Int8(Vec<i8>),
     Bit(Vec<u8>),
@@ -70,7 +70,7 @@ pub(super) enum Embedding {
 
 impl Embedding {
     /// Reads a value; text and BLOBs are taken for what `element` says.
-    pub(super) fn read(value: ValueRef<'_>, element: Element) -> Result<Self, ValueError> {
+    pub(crate) fn read(value: ValueRef<'_>, element: Element) -> Result<Self, ValueError> {
         let embedding = match (value, element) {
             (ValueRef::Blob(bytes), Element::Float32) => Self::Float32(floats(bytes)?),
             (ValueRef::Blob(bytes), Element::Int8) => {
@@ -90,7 +90,7 @@ impl Embedding {
     }
 
     /// Returns what the numbers are.
-    pub(super) const fn element(&self) -> Element {
+    pub(crate) const fn element(&self) -> Element {
         match self {
             Self::Float32(_) => Element::Float32,
             Self::Int8(_) => Element::Int8,
@@ -99,7 +99,7 @@ impl Embedding {
     }
 
     /// Returns the number of dimensions.
-    pub(super) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         match self {
             Self::Float32(numbers) => numbers.len(),
             Self::Int8(numbers) => numbers.len(),
@@ -108,7 +108,7 @@ impl Embedding {
     }
 
     /// Returns the numbers as floats: bits as 1 and -1, which every index tells apart by their sign.
-    pub(super) fn into_floats(self) -> Vec<f32> {
+    pub(crate) fn into_floats(self) -> Vec<f32> {
         match self {
             Self::Float32(numbers) => numbers,
             Self::Int8(numbers) => numbers.into_iter().map(f32::from).collect(),
@@ -120,7 +120,7 @@ impl Embedding {
     }
 
     /// Returns the BLOB of the embedding.
-    pub(super) fn to_blob(&self) -> Vec<u8> {
+    pub(crate) fn to_blob(&self) -> Vec<u8> {
         match self {
             Self::Float32(numbers) => numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
             Self::Int8(numbers) => numbers.iter().map(|number| number.cast_unsigned()).collect(),
@@ -129,7 +129,7 @@ impl Embedding {
     }
 
     /// Returns the embedding as a JSON array; what JSON has no number for is `null`.
-    pub(super) fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         fn list<T: std::fmt::Display>(numbers: impl Iterator<Item = T>) -> String {
             let mut text = String::from("[");
             for number in numbers {
@@ -152,7 +152,7 @@ impl Embedding {
 }
 
 /// Names the type of a value as an error does.
-pub(super) const fn type_name(value: ValueRef<'_>) -> &'static str {
+pub(crate) const fn type_name(value: ValueRef<'_>) -> &'static str {
     match value {
         ValueRef::Null => "NULL",
         ValueRef::Integer(_) => "an integer",
