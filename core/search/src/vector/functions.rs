@@ -2,10 +2,17 @@
 
 use kithdb_vector::metric::Metric;
 use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::types::Value;
 use rusqlite::{Connection, Error};
 
 use super::distance::distance;
 use super::value::{Element, Embedding, ValueError};
+
+/// The version of sqlite-vec whose functions these are like; `cargo xtask test` holds them against it.
+const SQLITE_VEC: &str = "v0.1.9";
+
+/// The subtype of JSON, by which SQLite's own functions know it.
+const JSON: u32 = 74;
 
 type Output<T> = rusqlite::Result<T>;
 
@@ -37,9 +44,17 @@ pub(super) fn register(conn: &Connection) -> rusqlite::Result<()> {
     conn.create_scalar_function("vec_type", 1, reads, |context| {
         Ok(argument(context, "vec_type", 0)?.element().name())
     })?;
-    for name in ["vec_to_json", "vector_extract"] {
-        conn.create_scalar_function(name, 1, reads, move |context| Ok(argument(context, name, 0)?.to_json()))?;
-    }
+    conn.create_scalar_function("vec_to_json", 1, makes, |context| {
+        Ok((argument(context, "vec_to_json", 0)?.to_json(), Some(JSON)))
+    })?;
+    conn.create_scalar_function("vector_extract", 1, reads, |context| {
+        Ok(argument(context, "vector_extract", 0)?.to_json())
+    })?;
+    conn.create_scalar_function("vec_version", 0, pure, |_| Ok(SQLITE_VEC))?;
+    conn.create_scalar_function("vec_debug", 0, pure, |_| {
+        Ok(format!("Version: {SQLITE_VEC}\nBuild: KithDB {}, which stands in for it", env!("CARGO_PKG_VERSION")))
+    })?;
+    conn.create_scalar_function("vec_quantize_int8", 2, makes, quantize_int8)?;
     conn.create_scalar_function("vec_add", 2, makes, |context| {
         combine(context, "vec_add", |l, r| l + r, i8::wrapping_add)
     })?;
@@ -155,13 +170,31 @@ fn quantize_binary(context: &Context<'_>) -> Output<Typed> {
     Ok(typed(&Embedding::Bit(numbers.chunks(8).map(byte).collect())))
 }
 
+/// Makes a signed byte of each number from -1 to 1, in the arithmetic of sqlite-vec; what is beyond becomes the last byte.
+fn quantize_int8(context: &Context<'_>) -> Output<Typed> {
+    let Embedding::Float32(numbers) = argument(context, "vec_quantize_int8", 0)? else {
+        return Err(error("vec_quantize_int8() takes a float32 embedding"));
+    };
+    let range: String = context.get(1)?;
+    if !range.eq_ignore_ascii_case("unit") {
+        return Err(error("vec_quantize_int8(): the second argument is 'unit', for numbers from -1 to 1"));
+    }
+    let step = f64::from(2.0_f32 / 255.0);
+    let byte = |number: f32| ((f64::from(number) + 1.0) / step - 128.0) as i8;
+    Ok(typed(&Embedding::Int8(numbers.into_iter().map(byte).collect())))
+}
+
 /// Returns the distance; NULL where one embedding has no direction or holds what is not a number.
-fn compare(context: &Context<'_>, name: &str, metric: Metric) -> Output<Option<f64>> {
+fn compare(context: &Context<'_>, name: &str, metric: Metric) -> Output<Value> {
     let (left, right) = pair(context, name)?;
+    if let (Metric::L1, Embedding::Int8(left), Embedding::Int8(right)) = (metric, &left, &right) {
+        let sum = left.iter().zip(right).map(|(left, right)| i64::from(left.abs_diff(*right))).sum();
+        return Ok(Value::Integer(sum));
+    }
     if (metric == Metric::Hamming) != (left.element() == Element::Bit) {
         let kinds = if metric == Metric::Hamming { "embeddings of bits" } else { "float32 or int8 embeddings" };
         return Err(error(format!("{name}() compares {kinds}, not {}", left.element().name())));
     }
     let distance = f64::from(distance(metric, &left.into_floats(), &right.into_floats()));
-    Ok(distance.is_finite().then_some(distance))
+    Ok(if distance.is_finite() { Value::Real(distance) } else { Value::Null })
 }

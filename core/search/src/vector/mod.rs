@@ -5,6 +5,7 @@ mod content;
 mod cursor;
 mod declaration;
 mod distance;
+mod each;
 mod engine;
 mod functions;
 mod keys;
@@ -39,6 +40,7 @@ const TABLES: &str = "SELECT name FROM main.sqlite_schema WHERE type = 'table' A
 /// SQLite's, of which there is none but want of memory.
 pub(crate) fn register(conn: &Connection) -> rusqlite::Result<()> {
     functions::register(conn)?;
+    each::register(conn)?;
     let held = Arc::<table::Held>::default();
     module::register(conn, &held)?;
     top_k::register(conn, Arc::clone(&held))?;

@@ -97,3 +97,15 @@ fn bound_parameters_are_read_like_literals() {
     let distance: f64 = open().query_row("SELECT vec_distance_l2(?1, ?2)", parameters, |row| row.get(0)).unwrap();
     assert!(distance.abs() < 1e-9);
 }
+
+#[test]
+fn numbers_of_an_embedding_are_rows_and_bytes() {
+    let rows = |sql: &str| text(&format!("SELECT group_concat(rowid || ':' || value) FROM vec_each({sql})"));
+    assert_eq!(rows("'[1,2.5]'"), "0:1.0,1:2.5");
+    assert_eq!(rows("vec_int8('[1,-2]')"), "0:1,1:-2");
+    assert_eq!(rows("vec_bit(x'05')"), "0:1,1:0,2:1,3:0,4:0,5:0,6:0,7:0");
+    assert!(message("SELECT * FROM vec_each(NULL)").contains("not NULL"));
+    assert!(message("SELECT * FROM vec_each").contains("takes one argument"));
+    assert_eq!(rows("vec_quantize_int8('[1,-1,0.5,0.1,-0.3,9]', 'unit')"), "0:126,1:-128,2:63,3:12,4:-38,5:127");
+    assert!(message("SELECT vec_quantize_int8('[1]', 'foo')").contains("'unit'"));
+}
