@@ -85,7 +85,7 @@ pub(crate) fn read_table(conn: &Connection, name: &str) -> Result<LocalTable, Ta
     if is_reserved(&stored_name) {
         return Err(TableError::Reserved { table: stored_name });
     }
-    if kithdb_search::vector::is_own_table(conn, &stored_name)? {
+    if kithdb_search::is_own_table(conn, &stored_name)? {
         return Err(TableError::Shadow { table: stored_name });
     }
     let sql: String = conn

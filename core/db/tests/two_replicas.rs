@@ -617,3 +617,35 @@ fn both_indexes_of_one_table_follow_rows_of_both_replicas() {
     }
     assert_eq!(dump(&mut one, "SELECT count(*) || '' FROM docs"), dump(&mut two, "SELECT count(*) || '' FROM docs"));
 }
+
+#[test]
+fn rows_of_vec0_tables_stay_in_their_replica() {
+    let (mut one, mut two) = pair();
+    one.execute_batch(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, title TEXT); INSERT INTO docs VALUES(1, 'first'), (2, 'second');
+         CREATE VIRTUAL TABLE near USING vec0(embedding float[2], length integer);
+         INSERT INTO near VALUES(1, '[0,1]', 5), (2, '[0,2]', 6)",
+    )
+    .unwrap();
+    let report = one.sync_table("*").unwrap();
+    assert_eq!(report.synced, ["docs"]);
+    let skipped: Vec<_> = report.skipped.into_iter().map(|(table, _)| table).collect();
+    assert_eq!(skipped, ["near", "near_index0_changes", "near_rows"]);
+    // What is made after kith_sync('*') is not taken in either.
+    one.execute_batch("CREATE VIRTUAL TABLE later USING vec0(id text primary key, embedding float[2])").unwrap();
+    one.execute_batch("BEGIN; INSERT INTO near VALUES(3, '[0,0]', 5); INSERT INTO docs VALUES(3, 'third')").unwrap();
+    let search = "SELECT title FROM near JOIN docs ON docs.id = near.rowid WHERE embedding MATCH '[0,0]' AND k = 2 AND length = 5";
+    assert_eq!(dump(&mut one, search), ["third", "first"]);
+    one.execute_batch("ROLLBACK; UPDATE docs SET title = 'new' WHERE id = 1").unwrap();
+    assert_eq!(dump(&mut one, search), ["new"]);
+    pull(&mut one, &mut two);
+    assert_eq!(dump(&mut one, "SELECT name FROM kith_tables WHERE state = 'synced'"), ["docs"]);
+    assert_eq!(dump(&mut two, "SELECT title FROM docs ORDER BY id"), ["new", "second"]);
+    assert_eq!(
+        dump(
+            &mut two,
+            "SELECT CAST(count(*) AS TEXT) FROM sqlite_schema WHERE name LIKE 'near%' OR name LIKE 'later%'"
+        ),
+        ["0"]
+    );
+}

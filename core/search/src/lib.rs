@@ -7,6 +7,7 @@ pub mod embed;
 pub mod graph;
 pub mod sql;
 pub mod text;
+mod vec0;
 pub mod vector;
 
 use std::any::Any;
@@ -23,7 +24,16 @@ pub type Internal = fn(&Connection) -> Option<Box<dyn Any>>;
 /// SQLite's, of which there is none but want of memory.
 pub fn register(conn: &Connection, internal: Internal) -> rusqlite::Result<()> {
     vector::register(conn)?;
+    vec0::register(conn)?;
     embed::register(conn)?;
     text::register(conn)?;
     graph::register(conn, internal)
+}
+
+/// Says whether a table belongs to one of the virtual tables of this crate.
+///
+/// # Errors
+/// SQLite's.
+pub fn is_own_table(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
+    Ok(vector::is_own_table(conn, name)? || vec0::is_own_table(conn, name)?)
 }
