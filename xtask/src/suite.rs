@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::node::{self, Profile};
 use crate::shell::{self, Stages, Workspace};
-use crate::{fuzz, mappers, setup, tools};
+use crate::{fuzz, mappers, search, setup, tools};
 
 /// Runs all tests, prints the time of each stage and fails if one failed.
 pub fn run(workspace: &Workspace) -> Result<()> {
@@ -27,6 +27,11 @@ pub fn run(workspace: &Workspace) -> Result<()> {
             "--test",
             "engine_hnsw_rs",
         ]))
+    });
+    stages.run("vec0 against sqlite-vec", || {
+        let extension = search::sqlite_vec()?;
+        let example = ["run", "--package", "kithdb-search", "--example", "vec0_differential", "--", "--extension"];
+        shell::run(workspace.cargo().args(example).arg(extension))
     });
     stages
         .run("examples in the documentation", || shell::run(workspace.cargo().args(["test", "--doc", "--workspace"])));

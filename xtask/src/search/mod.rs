@@ -6,6 +6,8 @@
 mod arm;
 mod peers;
 
+pub use peers::sqlite_vec;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
