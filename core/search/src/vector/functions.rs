@@ -6,6 +6,7 @@ use rusqlite::{Connection, Error};
 
 use super::distance::distance;
 use super::value::{Element, Embedding, ValueError};
+use crate::function::scalar;
 
 type Output<T> = rusqlite::Result<T>;
 
@@ -24,31 +25,20 @@ pub(super) fn register(conn: &Connection) -> rusqlite::Result<()> {
         ("vector", Element::Float32),
         ("vector32", Element::Float32),
     ] {
-        conn.create_scalar_function(name, 1, makes, move |context| {
+        scalar(conn, name, 1, makes, move |context| {
             Embedding::read(context.get_raw(0), element).map(|embedding| typed(&embedding)).map_err(|e| of(name, &e))
         })?;
     }
-    conn.create_scalar_function(
-        "vec_length",
-        1,
-        reads,
-        |context| Ok(argument(context, "vec_length", 0)?.len() as i64),
-    )?;
-    conn.create_scalar_function("vec_type", 1, reads, |context| {
-        Ok(argument(context, "vec_type", 0)?.element().name())
-    })?;
+    scalar(conn, "vec_length", 1, reads, |context| Ok(argument(context, "vec_length", 0)?.len() as i64))?;
+    scalar(conn, "vec_type", 1, reads, |context| Ok(argument(context, "vec_type", 0)?.element().name()))?;
     for name in ["vec_to_json", "vector_extract"] {
-        conn.create_scalar_function(name, 1, reads, move |context| Ok(argument(context, name, 0)?.to_json()))?;
+        scalar(conn, name, 1, reads, move |context| Ok(argument(context, name, 0)?.to_json()))?;
     }
-    conn.create_scalar_function("vec_add", 2, makes, |context| {
-        combine(context, "vec_add", |l, r| l + r, i8::wrapping_add)
-    })?;
-    conn.create_scalar_function("vec_sub", 2, makes, |context| {
-        combine(context, "vec_sub", |l, r| l - r, i8::wrapping_sub)
-    })?;
-    conn.create_scalar_function("vec_normalize", 1, makes, normalize)?;
-    conn.create_scalar_function("vec_slice", 3, makes, slice)?;
-    conn.create_scalar_function("vec_quantize_binary", 1, makes, quantize_binary)?;
+    scalar(conn, "vec_add", 2, makes, |context| combine(context, "vec_add", |l, r| l + r, i8::wrapping_add))?;
+    scalar(conn, "vec_sub", 2, makes, |context| combine(context, "vec_sub", |l, r| l - r, i8::wrapping_sub))?;
+    scalar(conn, "vec_normalize", 1, makes, normalize)?;
+    scalar(conn, "vec_slice", 3, makes, slice)?;
+    scalar(conn, "vec_quantize_binary", 1, makes, quantize_binary)?;
     for (name, metric) in [
         ("vec_distance_cosine", Metric::Cosine),
         ("vec_distance_l2", Metric::L2),
@@ -57,7 +47,7 @@ pub(super) fn register(conn: &Connection) -> rusqlite::Result<()> {
         ("vector_distance_cos", Metric::Cosine),
         ("vector_distance_l2", Metric::L2),
     ] {
-        conn.create_scalar_function(name, 2, reads, move |context| compare(context, name, metric))?;
+        scalar(conn, name, 2, reads, move |context| compare(context, name, metric))?;
     }
     Ok(())
 }
