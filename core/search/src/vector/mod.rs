@@ -21,6 +21,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod top_k;
+mod turn;
 mod value;
 mod view;
 

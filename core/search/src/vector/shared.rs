@@ -148,6 +148,10 @@ pub(super) struct Work {
     pub(super) done: AtomicUsize,
     /// Steps that there are; 0 when none is being built.
     pub(super) total: AtomicUsize,
+    /// Whether another process has saved an index with a graph that the next search is to take over.
+    pub(super) is_offered: AtomicBool,
+    /// The place of the one that could not be.
+    pub(super) declined: Mutex<Option<Mark>>,
 }
 
 /// Which index is meant.
@@ -217,6 +221,11 @@ impl Shared {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the index if nobody is changing it.
+    pub(super) fn try_read(&self) -> Option<RwLockReadGuard<'_, Option<State>>> {
+        self.state.try_read().ok()
+    }
+
     /// Returns the index to be changed; none after a panic in the middle of that.
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, Option<State>> {
         self.state.write().unwrap_or_else(|poisoned| {
@@ -257,7 +266,11 @@ impl Drop for Use {
     fn drop(&mut self) {
         if self.0.users.fetch_sub(1, Ordering::AcqRel) == 1 {
             let thread = self.0.work.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if thread.is_some_and(|thread| thread.join().is_err()) {
+            let ended = thread.map(|thread| {
+                thread.thread().unpark();
+                thread.join()
+            });
+            if matches!(ended, Some(Err(_))) {
                 tracing::error!("the thread that builds an index of embeddings has failed");
             }
         }

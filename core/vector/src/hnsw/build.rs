@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::Graph;
@@ -30,6 +31,10 @@ const FIRST: usize = 64;
 
 /// Candidates of the walk by which each embedding looks for itself in the end.
 const CONFIRM_EF: usize = 32;
+
+/// Rounds at most in which those that did not find themselves, or whose edges had to make room, look once more. Each has far fewer than
+/// the one before.
+const ROUNDS_MAX: usize = 8;
 
 impl Graph {
     /// Connects the embeddings of many slots on so many threads, then has each look for itself; `None` if the callback broke it off.
@@ -62,25 +67,53 @@ impl Graph {
         let (early, late) = rest.split_at(if threads > 1 { rest.len().min(FIRST * threads) } else { 0 });
         share_out(early, 1, &connect, &report)?;
         share_out(late, threads, &connect, &report)?;
-        share_out(&rest, threads, &|slot, scratch| graph.confirm(points, slot, scratch), &report)?;
+        let again = Mutex::new(Vec::new());
+        let confirm = |slot, scratch: &mut Scratch| {
+            let lost = graph.confirm(points, slot, Role::Near, scratch);
+            if !lost.is_empty() {
+                again.lock().unwrap_or_else(PoisonError::into_inner).extend(lost);
+            }
+        };
+        share_out(&rest, threads, &confirm, &report)?;
+        let mut again = again.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..ROUNDS_MAX {
+            again.sort_unstable();
+            again.dedup();
+            let this = &graph;
+            again = graph.scratches.with(|scratch| {
+                again.iter().flat_map(|&slot| this.confirm(points, slot, Role::Tree, scratch)).collect()
+            });
+        }
         Some(graph)
     }
 
-    /// Looks for a point as a search would, and connects it to where the walk ends if that is elsewhere.
+    /// Looks for a point as a search would, and connects it to where the walk ends if that is elsewhere. Returns the points that are to
+    /// look for themselves again: this one, and those whose edges had to make room.
     ///
     /// An early point may have been connected to the wrong region, when the right one was hardly there. What the walk found nearest has
-    /// no neighbour that is nearer still, so the heuristic takes the point into its list.
-    fn confirm(&self, points: &impl Points, slot: u32, scratch: &mut Scratch) {
+    /// no neighbour that is nearer still, so the heuristic takes the point into its list, unless that is full of others nearer to it. A
+    /// tree's edge is taken all the same, but no two threads may move points in the tree.
+    fn confirm(&self, points: &impl Points, slot: u32, role: Role, scratch: &mut Scratch) -> Vec<u32> {
         let target = Stored { points, slot };
-        let Some(start) = self.descend(&target, 0).filter(|_| self.is_point(slot)) else { return };
+        let Some(start) = self.descend(&target, 0).filter(|_| self.is_point(slot)) else { return Vec::new() };
         self.walk(&target, &[start, self.root], CONFIRM_EF, 0, scratch);
-        if scratch.pool.keys().any(|key| point(key) == slot) {
-            return;
+        let found: Vec<u32> = scratch.pool.keys().map(point).collect();
+        if found.contains(&slot) {
+            return Vec::new();
         }
-        let nearest = scratch.pool.keys().next().map(point);
-        if let Some(nearest) = nearest {
-            self.add_edge(points, nearest, slot, 0, Role::Near, scratch);
+        let mut again = vec![slot];
+        for nearest in found {
+            if role == Role::Tree && (slot == self.root || self.is_below(nearest, slot)) {
+                continue;
+            }
+            let before: Vec<u32> = self.neighbours(nearest, 0).collect();
+            if self.add_edge(points, nearest, slot, 0, role, scratch) {
+                let (lists, list) = self.list(nearest, 0);
+                again.extend(before.into_iter().filter(|&neighbour| !lists.contains(list, neighbour)));
+                break;
+            }
         }
+        again
     }
 }
 

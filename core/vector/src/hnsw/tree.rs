@@ -44,6 +44,20 @@ impl Graph {
         false
     }
 
+    /// Says whether a point hangs on another in the tree, or is it, or is too deep to tell.
+    pub(super) fn is_below(&self, mut slot: u32, other: u32) -> bool {
+        for _ in 0..DEPTH_MAX {
+            if slot == other {
+                return true;
+            }
+            match self.parent(slot) {
+                parent if parent == slot || parent == NONE => return false,
+                parent => slot = parent,
+            }
+        }
+        true
+    }
+
     /// Puts a point under the first one below the root that has room: a leaf has, so there is always one.
     fn attach_anywhere(&self, points: &impl Points, slot: u32, scratch: &mut Scratch) {
         let mut ahead = VecDeque::from([self.root]);
