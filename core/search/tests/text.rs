@@ -552,7 +552,11 @@ fn a_condition_on_one_rowid_comes_before_the_best_are_chosen() {
          SELECT kith_text('notes', 'body'); SELECT kith_fuzzy_index('notes', 'body'); CREATE INDEX by_done ON notes(done); ANALYZE",
     )
     .unwrap();
-    for call in ["kith_search('notes', 'wine', 1)", "kith_hybrid('notes', 'wine', NULL, 1)", "kith_fuzzy('notes', 'body', 'wine', 1)"] {
+    for call in [
+        "kith_search('notes', 'wine', 1)",
+        "kith_hybrid('notes', 'wine', NULL, 1)",
+        "kith_fuzzy('notes', 'body', 'wine', 1)",
+    ] {
         let ids = |rest: &str| list(&conn, &format!("SELECT CAST(s.rowid AS TEXT) FROM {rest}"));
         let best = ids(&format!("{call} s"));
         assert_eq!(best.len(), 1, "{call}");

@@ -157,27 +157,6 @@ fn every_point_finds_itself_and_recall_is_high() {
     assert!(recall > 0.98, "{recall}");
 }
 
-/// As hard as embeddings come: all directions are alike, and few points are much nearer than the others.
-#[test]
-fn every_point_of_a_shapeless_cloud_finds_itself_after_a_build() {
-    let mut numbers = Numbers(77);
-    let mut points = Plain { dimensions: 24, ..Plain::default() };
-    for slot in 0..8_000 {
-        let embedding: Vec<f32> = (0..24).map(|_| numbers.unit() + numbers.unit() + numbers.unit()).collect();
-        points.set(slot, &embedding);
-    }
-    let options = IndexOptions { connections: 5, ef_construction: 24, ..options() };
-    for threads in [1, 3] {
-        let all = slots(0..points.count());
-        let graph = Graph::build(&points, &all, &options, threads, &keep_going).expect("not broken off");
-        assert_eq!(graph.check(), Ok(()));
-        let lost = all.iter().filter(|slot| {
-            graph.search(&Asked(&points, points.at(slot.0)), 64).first() != Some(slot)
-        });
-        assert_eq!(lost.count(), 0, "{threads} threads");
-    }
-}
-
 #[test]
 fn one_thread_builds_what_single_inserts_build() {
     let points = clustered(400, 6);
