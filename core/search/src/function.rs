@@ -204,7 +204,7 @@ unsafe impl<F: TableFunction> VTabCursor for Cursor<'_, F> {
 
     fn column(&self, context: &mut Context, column: c_int) -> rusqlite::Result<()> {
         let Some(rows) = &self.rows else { return Ok(()) };
-        guarded(name(&*self.function), || context.set_result(&rows.value(column)))
+        guarded(name(&*self.function), || context.set_result(rows.value(column)))
     }
 
     fn rowid(&self) -> rusqlite::Result<i64> {

@@ -113,9 +113,11 @@ fn search_when_asked(path: &Path) {
         let query = blob(&Random(seed.unwrap().parse().unwrap()).embedding(8));
         let found = search(&conn, &query);
         let (tier, is_building): (String, bool) = conn
-            .query_row("SELECT iif(behind = 0, tier, 'scan'), progress IS NOT NULL FROM kith_vector_stats", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
+            .query_row(
+                "SELECT CASE behind WHEN 0 THEN tier ELSE 'scan' END, progress IS NOT NULL FROM kith_vector_stats",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
             .unwrap();
         has_built |= is_building;
         println!("{tier} {has_built} {found:?}");

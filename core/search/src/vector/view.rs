@@ -108,7 +108,8 @@ impl View {
         }
         let is_committed = is_watched && self.conn.transaction_state(Some("main"))? != TransactionState::Write;
         let shared = Arc::clone(&self.shared);
-        if is_committed && shared.work.is_offered.swap(false, Ordering::AcqRel) {
+        let offered = &shared.work.is_offered;
+        if is_committed && offered.load(Ordering::Relaxed) && offered.swap(false, Ordering::AcqRel) {
             self.take_over(&content, &shared)?;
         }
         if is_watched {
@@ -144,7 +145,7 @@ impl View {
     fn fits(&mut self, content: &Content, state: &State, is_committed: bool) -> Result<bool, SearchError> {
         let kept = self.overlay.take().filter(|overlay| {
             overlay.base == state.applied
-                && overlay.forgotten == state.forgotten
+                && overlay.version == state.version
                 && (!is_committed || overlay.last.sequence < state.applied.sequence)
         });
         if let Some(mut overlay) = kept

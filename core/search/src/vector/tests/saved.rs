@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::super::declaration::Declaration;
+use super::super::shared::Shared;
 use super::search::ids;
 
 const SEARCH: &str = "SELECT rowid FROM near WHERE embedding MATCH '[0,0]' AND k = 3";
@@ -164,6 +166,29 @@ fn a_graph_that_is_behind_when_the_file_is_closed_is_not_lost() {
     let conn = open(&path);
     assert_eq!(ids(&conn, SEARCH, []), [1, 2, 3]);
     assert!(behind(&conn) <= 1300);
+}
+
+#[test]
+fn a_reader_follows_when_the_index_is_replaced_by_one_with_other_slots() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let saved = create(&path, "engine=scan");
+    let (writer, other) = (open(&path), open(&path));
+    writer.execute_batch("DELETE FROM docs WHERE id = 1").unwrap();
+    assert_eq!(ids(&writer, SEARCH, []), [2, 3, 4]);
+    // In the slot of the first.
+    writer.execute_batch("INSERT INTO docs VALUES(6000, '[0,0]')").unwrap();
+    assert_eq!(ids(&writer, SEARCH, []), [6000, 2, 3]);
+    writer.execute_batch("BEGIN; UPDATE docs SET embedding = '[2.5,0]' WHERE id = 6000").unwrap();
+    assert_eq!(ids(&writer, SEARCH, []), [2, 6000, 3]);
+    let arguments: Vec<&[u8]> = vec![b"content=docs", b"column=embedding", b"dims=2", b"metric=l2", b"engine=scan"];
+    let declaration = Declaration::parse(&arguments).unwrap();
+    let shared = Shared::of(&other, "near", &declaration);
+    assert!(shared.read().is_some());
+    *shared.write() = None;
+    std::fs::remove_file(saved).unwrap();
+    assert_eq!(ids(&other, SEARCH, []), [6000, 2, 3]);
+    assert_eq!(ids(&writer, SEARCH, []), [2, 6000, 3]);
 }
 
 /// Waits for what a thread in the background brings about.
