@@ -236,6 +236,14 @@ fn sign(bytes: &mut [u8]) {
     bytes[end..end + 32].copy_from_slice(&hash);
 }
 
+#[test]
+fn a_root_that_no_list_names_comes_back() {
+    let index = filled(Metric::L2, Encoding::Int8, 109, 948);
+    let keys = integer_keys(&index);
+    let bytes = saved_bytes(&index, &keys, true);
+    assert_same(&index, &keys, decode(&foreign(&bytes), Depth::Whole).expect("what was saved"), true);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

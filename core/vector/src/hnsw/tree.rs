@@ -123,6 +123,25 @@ impl Graph {
         self.points().filter(|&slot| !self.is_attached(slot)).collect()
     }
 
+    /// Grows the tree from the root, or, if that does not reach all, from the one point that may; returns the points that were not reached.
+    ///
+    /// The root that a graph had when it was saved is not known, and need not be named by any list: nothing else reaches it then. Of
+    /// points that searches begin at one after the other, each for what is left, the last is the only one that can reach all others.
+    pub(super) fn find_root(&mut self) -> Vec<u32> {
+        let unreached = self.grow_tree();
+        let mut last = None;
+        for slot in unreached {
+            if !self.is_attached(slot) {
+                self.parents[slot as usize].store(slot, Ordering::Release);
+                self.claim_from(slot);
+                last = Some(slot);
+            }
+        }
+        let Some(last) = last else { return Vec::new() };
+        self.root = last;
+        self.grow_tree()
+    }
+
     /// Makes a point the parent of what only it reaches, and so on.
     pub(super) fn claim_from(&self, slot: u32) {
         let mut ahead = VecDeque::from([slot]);
