@@ -4,6 +4,7 @@
 //! are ordinary rows, so that rows of a peer need nothing but a merge that writes them.
 
 pub mod embed;
+mod function;
 pub mod graph;
 pub mod sql;
 pub mod text;

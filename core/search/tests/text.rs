@@ -525,3 +525,50 @@ fn long_lists_of_values_are_a_condition_too() {
         .unwrap();
     assert_eq!(found, [4999]);
 }
+
+#[test]
+fn hybrid_filters_both_arms_of_a_table_whose_key_has_several_columns_and_no_rowid() {
+    let conn = open(std::path::Path::new(":memory:"));
+    conn.execute_batch(
+        "CREATE TABLE docs(id INT, name TEXT, body TEXT, lang TEXT, embedding BLOB, PRIMARY KEY(name, id)) WITHOUT ROWID;
+         CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, dims=2, metric=l2);
+         INSERT INTO docs VALUES(1, 'a', 'red wine', 'en', '[0,0]'), (2, 'a', 'wine', 'de', '[1,0]'), (3, 'b', 'beer', 'de', '[2,0]');
+         SELECT kith_text('docs', 'body')",
+    )
+    .unwrap();
+    let sql = r#"SELECT key, text_rank, embedding_rank FROM kith_hybrid('docs', 'wine', '[0,0]', 2, '{"where":{"lang":"de"}}')"#;
+    let mut statement = conn.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    let rows: Vec<(String, Option<i64>, Option<i64>)> = rows.collect::<Result<_, _>>().unwrap();
+    assert_eq!(rows, [("[\"a\",2]".to_owned(), Some(1), Some(1)), ("[\"b\",3]".to_owned(), None, Some(2))]);
+}
+
+#[test]
+fn a_condition_on_one_rowid_comes_before_the_best_are_chosen() {
+    let conn = memory();
+    conn.execute_batch(
+        "CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT, done INT);
+         INSERT INTO notes VALUES(1, 'wine x', 0), (2, 'wine yz', 1), (3, 'beer', 0);
+         SELECT kith_text('notes', 'body'); SELECT kith_fuzzy_index('notes', 'body'); CREATE INDEX by_done ON notes(done); ANALYZE",
+    )
+    .unwrap();
+    for call in [
+        "kith_search('notes', 'wine', 1)",
+        "kith_hybrid('notes', 'wine', NULL, 1)",
+        "kith_fuzzy('notes', 'body', 'wine', 1)",
+    ] {
+        let ids = |rest: &str| list(&conn, &format!("SELECT CAST(s.rowid AS TEXT) FROM {rest}"));
+        let best = ids(&format!("{call} s"));
+        assert_eq!(best.len(), 1, "{call}");
+        for id in ["1", "2"] {
+            assert_eq!(ids(&format!("{call} s WHERE s.rowid = abs({id})")), [id], "{call}");
+            assert_eq!(ids(&format!("{call} s WHERE s.rowid IN (abs({id}))")), [id], "{call}");
+        }
+        // A join looks among the best.
+        for done in [0, 1] {
+            let found = ids(&format!("{call} s JOIN notes n ON n.id = s.rowid WHERE n.done = {done}"));
+            let expected = if (best == ["2"]) == (done == 1) { best.clone() } else { Vec::new() };
+            assert_eq!(found, expected, "{call} {done}");
+        }
+    }
+}

@@ -39,6 +39,17 @@ pub struct TieredIndex {
     foreign: Option<HnswRsGraph>,
 }
 
+/// How a search was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By comparing with every embedding that is allowed.
+    Scan,
+    /// By a walk of the graph.
+    Walk,
+    /// By a scan, after a walk had looked at too many that are not allowed, or had found too few.
+    WalkThenScan,
+}
+
 /// A build that is out.
 struct Build {
     token: Weak<()>,
@@ -203,17 +214,46 @@ impl TieredIndex {
         }
     }
 
-    /// Says whether a search begins with a walk of the graph; otherwise it compares with every embedding that is allowed.
-    pub fn is_walked(&self, query: &Query<'_>) -> bool {
-        self.graph.is_some() && self.is_walk_cheaper(query, self.present(query))
+    /// Returns the nearest embeddings, and how they were found.
+    ///
+    /// # Errors
+    /// The query's embedding is refused as an inserted one would be.
+    pub fn search_by(&self, query: &Query<'_>) -> Result<(Vec<Neighbour>, Way), EmbeddingError> {
+        let prepared = self.store.prepare(query.embedding)?;
+        let present = self.present(query);
+        let wanted = query.count.min(present);
+        let way = match self.walk(&prepared, query, present) {
+            Walked::Found(answer) if answer.len() == wanted => return Ok((answer, Way::Walk)),
+            Walked::Found(_) | Walked::GivenUp => Way::WalkThenScan,
+            Walked::NotWorthIt => Way::Scan,
+        };
+        Ok((scan(&self.store, &prepared, query.count, query.allowed), way))
+    }
+
+    /// Returns the least number of allowed embeddings from which a search with so many candidates walks the graph; `None` if none does.
+    ///
+    /// About a fifth of all at 100,000 embeddings and the usual candidates, less of more.
+    pub fn walked_from(&self, ef: usize) -> Option<usize> {
+        let (mut least, mut most) = (0, self.len());
+        if self.graph.is_none() || !self.is_walk_cheaper(ef, most) {
+            return None;
+        }
+        while most - least > 1 {
+            let middle = least + (most - least) / 2;
+            if self.is_walk_cheaper(ef, middle) {
+                most = middle;
+            } else {
+                least = middle;
+            }
+        }
+        Some(most)
     }
 
     fn present(&self, query: &Query<'_>) -> usize {
         query.allowed.map_or(self.len(), |allowed| allowed.common(self.store.occupied()))
     }
 
-    fn is_walk_cheaper(&self, query: &Query<'_>, present: usize) -> bool {
-        let ef = query.ef.max(query.count);
+    fn is_walk_cheaper(&self, ef: usize, present: usize) -> bool {
         // A filter that lets one in `n` pass makes the walk `n` times longer.
         let stretch = self.len().div_ceil(present.max(1));
         let walked =
@@ -221,15 +261,19 @@ impl TieredIndex {
         walked <= present
     }
 
-    /// Asks the graph; `None` if there is none, or a scan costs less.
-    fn walk(&self, prepared: &PreparedQuery, query: &Query<'_>, present: usize) -> Option<Vec<Neighbour>> {
+    /// Asks the graph.
+    fn walk(&self, prepared: &PreparedQuery, query: &Query<'_>, present: usize) -> Walked {
         #[cfg(feature = "hnsw-rs")]
         if let Some(foreign) = &self.foreign {
-            let slots = foreign.search(&self.store, query, present)?;
-            return Some(rank(&self.store, prepared, slots, query.count));
+            return match foreign.search(&self.store, query, present) {
+                Some(slots) => Walked::Found(rank(&self.store, prepared, slots, query.count)),
+                None => Walked::NotWorthIt,
+            };
         }
-        let graph = self.graph.as_ref().filter(|_| self.is_walk_cheaper(query, present))?;
         let ef = query.ef.max(query.count);
+        let Some(graph) = self.graph.as_ref().filter(|_| self.is_walk_cheaper(ef, present)) else {
+            return Walked::NotWorthIt;
+        };
         let target = Question { store: &self.store, query: prepared };
         let occupied = self.store.occupied();
         let mut slots = if query.allowed.is_none() && self.pending.is_empty() {
@@ -240,7 +284,10 @@ impl TieredIndex {
                     && !self.pending.contains(slot)
                     && query.allowed.is_none_or(|allowed| allowed.contains(slot))
             };
-            graph.search_allowed(&target, ef, is_allowed, present)?
+            match graph.search_allowed(&target, ef, is_allowed, present) {
+                Some(slots) => slots,
+                None => return Walked::GivenUp,
+            }
         };
         slots.truncate(rescored(&self.store, query.count));
         let mut answer = rank(&self.store, prepared, slots, query.count);
@@ -254,8 +301,17 @@ impl TieredIndex {
             answer.sort_by(|left, right| left.distance.total_cmp(&right.distance).then(left.slot.cmp(&right.slot)));
             answer.truncate(query.count);
         }
-        Some(answer)
+        Walked::Found(answer)
     }
+}
+
+/// What came of a walk.
+enum Walked {
+    Found(Vec<Neighbour>),
+    /// More had to be looked at than a scan looks at.
+    GivenUp,
+    /// There is no graph, or a scan costs less.
+    NotWorthIt,
 }
 
 impl EmbeddingIndex for TieredIndex {
@@ -291,11 +347,7 @@ impl EmbeddingIndex for TieredIndex {
     }
 
     fn search(&self, query: &Query<'_>) -> Result<Vec<Neighbour>, EmbeddingError> {
-        let prepared = self.store.prepare(query.embedding)?;
-        let present = self.present(query);
-        let wanted = query.count.min(present);
-        let walked = self.walk(&prepared, query, present).filter(|answer| answer.len() == wanted);
-        Ok(walked.unwrap_or_else(|| scan(&self.store, &prepared, query.count, query.allowed)))
+        Ok(self.search_by(query)?.0)
     }
 
     fn memory_bytes(&self) -> usize {

@@ -62,13 +62,14 @@ fn filled(metric: Metric, encoding: Encoding, count: u32, seed: u64) -> TieredIn
 
 fn saved_bytes(index: &TieredIndex, keys: &Keys, has_graph: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
+    let graph = index.graph().filter(|_| has_graph).map(Graph::to_sections);
     let saved = Saved {
         identity: IDENTITY,
         options: index.options(),
         sequence: 1_234,
         keys,
         store: index.store(),
-        graph: index.graph().filter(|_| has_graph),
+        graph: graph.as_ref(),
         notes: b"tuned to 40",
     };
     encode(&saved, &mut bytes).expect("a list takes all bytes");
@@ -77,13 +78,14 @@ fn saved_bytes(index: &TieredIndex, keys: &Keys, has_graph: bool) -> Vec<u8> {
 
 fn encoded_again(snapshot: &Snapshot) -> Vec<u8> {
     let mut bytes = Vec::new();
+    let graph = snapshot.graph.as_ref().map(Graph::to_sections);
     let saved = Saved {
         identity: snapshot.header.identity,
         options: &snapshot.header.options,
         sequence: snapshot.header.sequence,
         keys: &snapshot.keys,
         store: &snapshot.store,
-        graph: snapshot.graph.as_ref(),
+        graph: graph.as_ref(),
         notes: &snapshot.notes,
     };
     encode(&saved, &mut bytes).expect("a list takes all bytes");
@@ -232,6 +234,14 @@ fn sign(bytes: &mut [u8]) {
     let end = FIXED + SECTIONS * 48;
     let hash = *blake3::hash(&bytes[..end]).as_bytes();
     bytes[end..end + 32].copy_from_slice(&hash);
+}
+
+#[test]
+fn a_root_that_no_list_names_comes_back() {
+    let index = filled(Metric::L2, Encoding::Int8, 109, 948);
+    let keys = integer_keys(&index);
+    let bytes = saved_bytes(&index, &keys, true);
+    assert_same(&index, &keys, decode(&foreign(&bytes), Depth::Whole).expect("what was saved"), true);
 }
 
 proptest! {

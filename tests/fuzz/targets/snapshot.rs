@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use kithdb_vector::hnsw::Graph;
 use kithdb_vector::index::{EmbeddingIndex, Query};
 use kithdb_vector::rows::ForeignBytes;
 use kithdb_vector::slots::Slot;
@@ -20,13 +21,14 @@ libfuzzer_sys::fuzz_target!(|given: &[u8]| {
     let foreign: ForeignBytes = Arc::new(bytes.clone());
     let Ok(snapshot) = decode(&foreign, Depth::Whole) else { return };
     let mut again = Vec::new();
+    let graph = snapshot.graph.as_ref().map(Graph::to_sections);
     let saved = Saved {
         identity: snapshot.header.identity,
         options: &snapshot.header.options,
         sequence: snapshot.header.sequence,
         keys: &snapshot.keys,
         store: &snapshot.store,
-        graph: snapshot.graph.as_ref(),
+        graph: graph.as_ref(),
         notes: &snapshot.notes,
     };
     encode(&saved, &mut again).expect("a list takes all bytes");

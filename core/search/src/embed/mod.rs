@@ -8,6 +8,8 @@ use rusqlite::types::ValueRef;
 
 pub use lexical::Lexical;
 
+use crate::function::scalar;
+
 /// Reports why a text could not be embedded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -50,7 +52,7 @@ pub fn embedder(name: &str) -> Result<impl Embedder, EmbedError> {
 pub(crate) fn register(conn: &Connection) -> rusqlite::Result<()> {
     let pure = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     for count in [1, 2] {
-        conn.create_scalar_function("kith_embed", count, pure, move |context| {
+        scalar(conn, "kith_embed", count, pure, move |context| {
             let argument = |place| match context.get_raw(place) {
                 ValueRef::Null => Ok(None),
                 ValueRef::Text(text) => Ok(Some(String::from_utf8_lossy(text))),

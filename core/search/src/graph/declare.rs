@@ -11,6 +11,7 @@ use super::infer;
 use super::library::{CREATE, Graph};
 use super::schema::Table;
 use crate::Internal;
+use crate::function::scalar;
 use crate::sql::quote;
 
 const DECLARE: &str = "kith_graph(name) or kith_graph(name, definition)";
@@ -20,7 +21,7 @@ const DROP: &str = "kith_graph_drop(name)";
 pub(super) fn register(conn: &Connection, internal: Internal) -> rusqlite::Result<()> {
     let direct = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
     for arguments in [1, 2] {
-        conn.create_scalar_function("kith_graph", arguments, direct, move |context| {
+        scalar(conn, "kith_graph", arguments, direct, move |context| {
             let name = name(context, "kith_graph", DECLARE)?;
             let definition = if arguments == 2 { text(context, 1, "kith_graph", DECLARE)? } else { None };
             // SAFETY: the reference lives no longer than this call, and stays on the thread that runs the statement.
@@ -30,7 +31,7 @@ pub(super) fn register(conn: &Connection, internal: Internal) -> rusqlite::Resul
                 .map_err(GraphError::of_function)
         })?;
     }
-    conn.create_scalar_function("kith_graph_drop", 1, direct, move |context| {
+    scalar(conn, "kith_graph_drop", 1, direct, move |context| {
         let name = name(context, "kith_graph_drop", DROP)?;
         // SAFETY: as above.
         let conn = unsafe { context.get_connection() }?;

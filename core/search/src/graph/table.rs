@@ -3,23 +3,21 @@
 //! Invariants:
 //! 1. Rows are found when they are asked for, so that a LIMIT ends the search; but where the statement writes, they are all found
 //!    before its first write, as SQLite has it for ordinary tables.
-//! 2. What a cursor has open is closed before the virtual table is disconnected, and so before the connection is.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_int};
-use std::marker::PhantomData;
 use std::ptr;
 use std::rc::Rc;
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::vtab::{Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConnection, VTabCursor};
+use rusqlite::vtab::{Filters, IndexConstraintOp, IndexInfo};
 use rusqlite::{Connection, ffi};
 
 use super::error::GraphError;
 use super::library::Library;
 use crate::Internal;
+use crate::function::{self, Asked, TableFunction};
 
 /// The arguments are told by the low bits of the number that the planner keeps, how the depth is bounded by these.
 const DEPTH_AT_MOST: c_int = 1 << 6;
@@ -83,37 +81,26 @@ pub(super) struct Home<F: Function> {
 
 /// Makes a function known to a connection.
 pub(super) fn register<F: Function>(conn: &Connection, internal: Internal) -> rusqlite::Result<()> {
-    conn.create_module(F::NAME, const { &Module::<'_, FunctionTable<F>>::eponymous_only_module() }, Some(internal))
+    function::register::<Home<F>>(conn, F::NAME, internal)
 }
 
-#[repr(C)]
-struct FunctionTable<F: Function> {
-    /// Must be first: SQLite sees only this.
-    base: ffi::sqlite3_vtab,
-    home: Rc<Home<F>>,
-}
-
-// SAFETY: `repr(C)` with the base first, as the trait asks.
-unsafe impl<'vtab, F: Function> VTab<'vtab> for FunctionTable<F> {
+impl<F: Function> TableFunction for Home<F> {
     type Aux = Internal;
-    type Cursor = FunctionCursor<'vtab, F>;
+    type Rows = Answer<F>;
 
-    fn connect(
-        db: &mut VTabConnection,
-        aux: Option<&Internal>,
-        _module: &[u8],
-        _database: &[u8],
-        _table: &[u8],
-        _arguments: &[&[u8]],
-    ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
-        let internal = *aux.ok_or(rusqlite::Error::InvalidQuery)?;
-        // SAFETY: the table lives no longer than the connection that it is registered on.
-        let library = Library::new(unsafe { db.handle() }, internal);
-        let home = Rc::new(Home { library, kept: RefCell::default() });
-        Ok((Cow::Borrowed(F::COLUMNS), Self { base: ffi::sqlite3_vtab::default(), home }))
+    fn open(db: *mut ffi::sqlite3, internal: &Internal) -> Self {
+        Self { library: Library::new(db, *internal), kept: RefCell::default() }
     }
 
-    fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
+    fn name(&self) -> &'static CStr {
+        F::NAME
+    }
+
+    fn columns(&self) -> &'static CStr {
+        F::COLUMNS
+    }
+
+    fn plan(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
         let mut places = [None; 8];
         let (mut depth, mut number) = (None, 0);
         for (at, constraint) in info.constraints().enumerate() {
@@ -165,34 +152,43 @@ unsafe impl<'vtab, F: Function> VTab<'vtab> for FunctionTable<F> {
         Ok(true)
     }
 
-    fn open(&'vtab mut self) -> rusqlite::Result<FunctionCursor<'vtab, F>> {
-        Ok(FunctionCursor {
-            base: ffi::sqlite3_vtab_cursor::default(),
-            home: Rc::clone(&self.home),
-            rows: None,
-            stored: VecDeque::new(),
-            has_row: false,
-            row: 0,
-            table: PhantomData,
-        })
+    fn ask(home: &Rc<Self>, asked: &Asked<'_>) -> rusqlite::Result<Answer<F>> {
+        Self::answer(home, asked).map_err(GraphError::of_table)
     }
 }
 
-#[repr(C)]
-struct FunctionCursor<'vtab, F: Function> {
-    /// Must be first: SQLite sees only this.
-    base: ffi::sqlite3_vtab_cursor,
-    home: Rc<Home<F>>,
-    rows: Option<F::Rows>,
-    /// Rows that were found ahead, because the statement writes.
-    stored: VecDeque<Vec<Stored>>,
-    has_row: bool,
-    row: i64,
-    table: PhantomData<&'vtab FunctionTable<F>>,
+/// The rows of an answer, or those that were found ahead because the statement writes.
+pub(super) enum Answer<F: Function> {
+    Found(F::Rows),
+    Stored(VecDeque<Vec<Stored>>),
+}
+
+impl<F: Function> function::Rows for Answer<F> {
+    fn advance(&mut self) -> rusqlite::Result<bool> {
+        match self {
+            Self::Found(rows) => rows.advance().map_err(GraphError::of_table),
+            Self::Stored(rows) => {
+                rows.pop_front();
+                Ok(!rows.is_empty())
+            }
+        }
+    }
+
+    fn value(&self, column: c_int) -> ToSqlOutput<'_> {
+        match self {
+            Self::Found(rows) if column < F::SHOWN => rows.value(column),
+            // An argument.
+            Self::Found(_) => ToSqlOutput::Borrowed(ValueRef::Null),
+            Self::Stored(rows) => {
+                let stored = || rows.front()?.get(usize::try_from(column).ok()?).map(Stored::value);
+                stored().unwrap_or(ToSqlOutput::Borrowed(ValueRef::Null))
+            }
+        }
+    }
 }
 
 /// A value that is kept; text need not be UTF-8.
-enum Stored {
+pub(super) enum Stored {
     Plain(Value),
     Text(Vec<u8>),
 }
@@ -217,7 +213,7 @@ impl Stored {
     }
 }
 
-impl<F: Function> FunctionCursor<'_, F> {
+impl<F: Function> Home<F> {
     fn question(number: c_int, given: &Filters<'_>) -> Result<Option<Question>, GraphError> {
         let is_there = |argument: usize| number & 1 << argument != 0;
         let called_otherwise = || GraphError::Arguments { function: name_of::<F>(), usage: F::USAGE };
@@ -273,23 +269,22 @@ impl<F: Function> FunctionCursor<'_, F> {
         Ok(Some(Question { graph, ids, options, used, depth_most }))
     }
 
-    fn begin(&mut self, number: c_int, given: &Filters<'_>) -> Result<(), GraphError> {
-        let Some(question) = Self::question(number, given)? else { return Ok(()) };
-        let mut rows = F::ask(&self.home, &question)?;
-        if !is_written_meanwhile(self.home.library.db()) {
-            self.has_row = rows.advance()?;
-            self.rows = Some(rows);
-            return Ok(());
+    fn answer(home: &Rc<Self>, asked: &Asked<'_>) -> Result<Answer<F>, GraphError> {
+        // `advance` goes on from before the first row.
+        let mut stored = VecDeque::from([Vec::new()]);
+        let Some(question) = Self::question(asked.number, asked.arguments)? else { return Ok(Answer::Stored(stored)) };
+        let mut rows = F::ask(home, &question)?;
+        if !is_written_meanwhile(home.library.db()) {
+            return Ok(Answer::Found(rows));
         }
         while rows.advance()? {
             let value = |column: c_int| {
                 let is_used = question.uses(column.unsigned_abs());
                 if is_used { Stored::of(rows.value(column)) } else { Stored::Plain(Value::Null) }
             };
-            self.stored.push_back((0..F::SHOWN).map(value).collect());
+            stored.push_back((0..F::SHOWN).map(value).collect());
         }
-        self.has_row = !self.stored.is_empty();
-        Ok(())
+        Ok(Answer::Stored(stored))
     }
 }
 
@@ -313,44 +308,4 @@ fn is_written_meanwhile(db: *mut ffi::sqlite3) -> bool {
         }
     }
     false
-}
-
-// SAFETY: `repr(C)` with the base first, as the trait asks.
-unsafe impl<F: Function> VTabCursor for FunctionCursor<'_, F> {
-    fn filter(&mut self, number: c_int, _text: Option<&str>, given: &Filters<'_>) -> rusqlite::Result<()> {
-        self.rows = None;
-        self.stored.clear();
-        self.has_row = false;
-        self.row = 1;
-        self.begin(number, given).map_err(GraphError::of_table)
-    }
-
-    fn next(&mut self) -> rusqlite::Result<()> {
-        self.row += 1;
-        self.has_row = match &mut self.rows {
-            Some(rows) => rows.advance().map_err(GraphError::of_table)?,
-            None => {
-                self.stored.pop_front();
-                !self.stored.is_empty()
-            }
-        };
-        Ok(())
-    }
-
-    fn eof(&self) -> bool {
-        !self.has_row
-    }
-
-    fn column(&self, context: &mut Context, index: c_int) -> rusqlite::Result<()> {
-        let stored = || self.stored.front()?.get(usize::try_from(index).ok()?).map(Stored::value);
-        let value = match &self.rows {
-            Some(rows) if index < F::SHOWN => rows.value(index),
-            _ => stored().unwrap_or(ToSqlOutput::Borrowed(ValueRef::Null)),
-        };
-        context.set_result(value)
-    }
-
-    fn rowid(&self) -> rusqlite::Result<i64> {
-        Ok(self.row)
-    }
 }

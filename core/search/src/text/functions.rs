@@ -10,6 +10,7 @@ use super::index::{Kind, Outcome, drop, make};
 use super::options::{IndexOptions, columns};
 use super::table::{self, Function};
 use super::{fuzzy, hybrid, search};
+use crate::function::scalar;
 
 static FUNCTIONS: [Function; 3] = [
     Function { name: c"kith_hybrid", columns: hybrid::COLUMNS, shown: 6, arguments: 5, run: hybrid::rows },
@@ -51,7 +52,7 @@ pub(crate) fn register(conn: &Connection) -> rusqlite::Result<()> {
     table::register(conn, &FUNCTIONS)?;
     for (change, name, counts) in Change::ALL {
         for &count in counts {
-            conn.create_scalar_function(name, count, flags(), move |context| {
+            scalar(conn, name, count, flags(), move |context| {
                 // SAFETY: the reference lives no longer than this call, and stays on the thread that runs the statement.
                 let conn = unsafe { context.get_connection() }?;
                 call(change, context, &conn)

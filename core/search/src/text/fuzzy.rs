@@ -17,7 +17,8 @@ use super::filter::Filter;
 use super::index::{Kind, Live, command, find_live};
 use super::options::{object, unknown};
 use super::search::key_of;
-use super::table::{Arguments, Row, owned};
+use super::table::{Arguments, owned};
+use crate::function::Row;
 use crate::sql::quote;
 
 /// The most rows that are read without an index.

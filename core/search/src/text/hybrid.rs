@@ -19,7 +19,8 @@ use super::error::TextError;
 use super::filter::Filter;
 use super::options::{object, unknown};
 use super::search::{self, SearchOptions};
-use super::table::{Arguments, Row};
+use super::table::Arguments;
+use crate::function::Row;
 use crate::sql::quote;
 
 /// The constant of the source.
@@ -143,15 +144,9 @@ fn nearest(
     let mut values = vec![embedding.clone(), Value::Integer(limit)];
     let mut among = String::new();
     if !filter.is_empty() {
-        let (name, column) = match (content.rowid, content.key.names().as_slice()) {
-            (Some(rowid), _) => ("rowid", format!("t.{rowid}")),
-            (None, [one]) => ("key", format!("t.{}", quote(one))),
-            (None, _) => {
-                return Err(TextError::argument(format!(
-                    "{} has neither rowids nor a key of one column, so its embeddings cannot be filtered; use kith_search",
-                    quote(&content.table)
-                )));
-            }
+        let (name, column) = match content.rowid {
+            Some(rowid) => ("rowid", format!("t.{rowid}")),
+            None => ("key", search::key_of(&content.key)),
         };
         let conditions = filter.to_sql(&column, &mut values);
         among = format!(" AND {name} IN (SELECT {column} FROM main.{} t WHERE 1{conditions})", quote(&content.table));
@@ -236,5 +231,5 @@ fn to_row(fused: Fused) -> Row {
     let mut values = vec![fused.key.unwrap_or(Value::Null), Value::Real(fused.score)];
     values.extend(arm(fused.text));
     values.extend(arm(fused.embedding));
-    Row { rowid: fused.rowid, values }
+    Row { rowid: Some(fused.rowid), values }
 }

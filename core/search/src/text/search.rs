@@ -12,7 +12,8 @@ use super::index::{Kind, Live, command, find_live};
 use super::mark::{Marker, Marks};
 use super::options::{object, unknown};
 use super::query::{Clause, expression, in_columns, parse};
-use super::table::owned;
+use super::table::{Arguments, owned};
+use crate::function::Row;
 use crate::sql::quote;
 
 /// The greatest number of rows that one search returns.
@@ -218,9 +219,9 @@ const HIGHLIGHT: u64 = 1 << 3;
 /// Runs `kith_search`.
 pub(super) fn rows(
     conn: &Connection,
-    arguments: &super::table::Arguments,
+    arguments: &Arguments,
     frequencies: &mut Frequencies,
-) -> Result<Vec<super::table::Row>, TextError> {
+) -> Result<Vec<Row>, TextError> {
     let table = arguments.text(0, "the table's name")?;
     let text = arguments.text(1, "the text to look for")?;
     let limit = arguments.limit(2, RESULTS, RESULTS_MAX)?;
@@ -243,7 +244,7 @@ pub(super) fn rows(
         .into_iter()
         .map(|hit| {
             let (snippet, highlight) = marked.next().unwrap_or((Value::Null, Value::Null));
-            super::table::Row { rowid: hit.rowid, values: vec![hit.key, Value::Real(hit.score), snippet, highlight] }
+            Row { rowid: Some(hit.rowid), values: vec![hit.key, Value::Real(hit.score), snippet, highlight] }
         })
         .collect())
 }

@@ -1,28 +1,20 @@
 //! A table-valued function over the connection it is called on: its rows are found when a query begins.
 //!
-//! `rowid IN (…)` in the statement's WHERE is handed to the search whole, so that it looks for the best rows among those, instead of
+//! `rowid IN (…)` or `rowid = …` in the statement's WHERE is handed to the search whole, so that it looks for the best rows among those, instead of
 //! SQLite throwing away most of what was found; SQLite checks it again all the same.
 
-use std::borrow::Cow;
 use std::ffi::{CStr, c_int};
-use std::marker::PhantomData;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{Type, Value, ValueRef};
-use rusqlite::vtab::{Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConnection, VTabCursor};
+use rusqlite::vtab::{IndexConstraintOp, IndexInfo};
 use rusqlite::{Connection, Error, ffi};
 
 use super::common::Frequencies;
 use super::error::TextError;
-
-/// One row of the result.
-#[derive(Debug)]
-pub(super) struct Row {
-    pub(super) rowid: i64,
-    /// The columns before the hidden ones.
-    pub(super) values: Vec<Value>,
-}
+use crate::function::{self, Asked, Listed, Row, TableFunction};
 
 /// What the function was called with.
 #[derive(Debug)]
@@ -92,29 +84,23 @@ type Aux = (&'static Function, Arc<Mutex<Frequencies>>);
 
 /// Adds functions to a connection.
 pub(super) fn register(conn: &Connection, functions: &'static [Function]) -> rusqlite::Result<()> {
-    const MODULE: Module<'_, Table> = Module::eponymous_only_module();
     let frequencies = Arc::new(Mutex::new(Frequencies::default()));
     for function in functions {
-        conn.create_module(function.name, &MODULE, Some((function, Arc::clone(&frequencies))))?;
+        function::register::<Table>(conn, function.name, (function, Arc::clone(&frequencies)))?;
     }
     Ok(())
 }
 
-fn module_error(error: impl std::fmt::Display) -> Error {
-    Error::ModuleError(error.to_string())
-}
-
-#[repr(C)]
+/// A function on a connection.
 struct Table {
-    /// Must be first: SQLite sees only this.
-    base: ffi::sqlite3_vtab,
     db: *mut ffi::sqlite3,
     function: &'static Function,
     frequencies: Arc<Mutex<Frequencies>>,
 }
 
-/// Stands in the plan for a list of rowids; arguments stand there as digits.
+/// Stand in the plan for a list of rowids, and for one; arguments stand there as digits.
 const ROWIDS: char = 'r';
+const ROWID: char = 'o';
 
 /// Reads a rowid; some programs bind whole numbers as floats.
 fn rowid_of(value: ValueRef<'_>) -> Option<i64> {
@@ -125,27 +111,31 @@ fn rowid_of(value: ValueRef<'_>) -> Option<i64> {
     }
 }
 
-// SAFETY: `repr(C)` with the base first, as the trait asks.
-unsafe impl<'vtab> VTab<'vtab> for Table {
-    type Aux = Aux;
-    type Cursor = Cursor<'vtab>;
+pub(super) fn owned(value: ValueRef<'_>) -> Value {
+    match value.data_type() {
+        // Text that is not UTF-8 is read as far as it can be.
+        Type::Text => Value::Text(String::from_utf8_lossy(value.as_bytes().unwrap_or_default()).into_owned()),
+        _ => value.try_into().unwrap_or(Value::Null),
+    }
+}
 
-    fn connect(
-        db: &mut VTabConnection,
-        aux: Option<&Self::Aux>,
-        _module: &[u8],
-        _database: &[u8],
-        _table: &[u8],
-        _arguments: &[&[u8]],
-    ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
-        let (function, frequencies) = aux.ok_or(Error::InvalidQuery)?;
-        // SAFETY: the table lives no longer than the connection that it is registered on.
-        let db = unsafe { db.handle() };
-        let base = ffi::sqlite3_vtab::default();
-        Ok((Cow::Borrowed(function.columns), Self { base, db, function, frequencies: Arc::clone(frequencies) }))
+impl TableFunction for Table {
+    type Aux = Aux;
+    type Rows = Listed;
+
+    fn open(db: *mut ffi::sqlite3, (function, frequencies): &Aux) -> Self {
+        Self { db, function, frequencies: Arc::clone(frequencies) }
     }
 
-    fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
+    fn name(&self) -> &'static CStr {
+        self.function.name
+    }
+
+    fn columns(&self) -> &'static CStr {
+        self.function.columns
+    }
+
+    fn plan(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
         let mut plan = String::new();
         let mut taken = Vec::new();
         let constraints: Vec<(c_int, bool, bool)> = info
@@ -155,7 +145,7 @@ unsafe impl<'vtab> VTab<'vtab> for Table {
                 (constraint.column(), is_equal, constraint.is_usable())
             })
             .collect();
-        let mut is_narrowed = false;
+        let (mut is_narrowed, mut is_foreign) = (false, false);
         for (place, (column, is_equal, is_usable)) in constraints.into_iter().enumerate() {
             if !is_equal {
                 continue;
@@ -168,11 +158,13 @@ unsafe impl<'vtab> VTab<'vtab> for Table {
                     plan.push(char::from(b'0' + u8::try_from(argument).unwrap_or(9)));
                     taken.push((place, true));
                 }
-                None if column == -1 && is_usable && info.is_in_constraint(place)? => {
-                    info.set_in_constraint(place, true)?;
-                    plan.push(ROWIDS);
+                None if column == -1 && is_usable => {
+                    let is_list = info.is_in_constraint(place)? && info.set_in_constraint(place, true)?;
+                    plan.push(if is_list { ROWIDS } else { ROWID });
                     taken.push((place, false));
                     is_narrowed = true;
+                    // It may be a column of another table, whose rows are rather to be found among the best.
+                    is_foreign |= !is_list && info.rhs_value(place)?.is_none();
                 }
                 None => {}
             }
@@ -184,101 +176,46 @@ unsafe impl<'vtab> VTab<'vtab> for Table {
         }
         info.set_idx_str(&plan);
         info.set_idx_num((info.col_used() & 0x7fff_ffff) as c_int);
-        info.set_estimated_cost(if is_narrowed { 1e5 } else { 2e5 });
+        info.set_estimated_cost(match (is_narrowed, is_foreign) {
+            (true, false) => 1e5,
+            (false, _) => 2e5,
+            (true, true) => 1e6,
+        });
         info.set_estimated_rows(10);
         Ok(true)
     }
 
-    fn open(&'vtab mut self) -> rusqlite::Result<Cursor<'vtab>> {
-        Ok(Cursor {
-            base: ffi::sqlite3_vtab_cursor::default(),
-            db: self.db,
-            function: self.function,
-            frequencies: Arc::clone(&self.frequencies),
-            arguments: Vec::new(),
-            rows: Vec::new(),
-            row: 0,
-            table: PhantomData,
-        })
-    }
-}
-
-#[repr(C)]
-struct Cursor<'vtab> {
-    /// Must be first: SQLite sees only this.
-    base: ffi::sqlite3_vtab_cursor,
-    db: *mut ffi::sqlite3,
-    function: &'static Function,
-    frequencies: Arc<Mutex<Frequencies>>,
-    arguments: Vec<Option<Value>>,
-    rows: Vec<Row>,
-    row: usize,
-    table: PhantomData<&'vtab Table>,
-}
-
-pub(super) fn owned(value: ValueRef<'_>) -> Value {
-    match value.data_type() {
-        // Text that is not UTF-8 is read as far as it can be.
-        Type::Text => Value::Text(String::from_utf8_lossy(value.as_bytes().unwrap_or_default()).into_owned()),
-        _ => value.try_into().unwrap_or(Value::Null),
-    }
-}
-
-// SAFETY: `repr(C)` with the base first, as the trait asks.
-unsafe impl VTabCursor for Cursor<'_> {
-    fn filter(&mut self, used: c_int, plan: Option<&str>, filters: &Filters<'_>) -> rusqlite::Result<()> {
-        self.arguments = vec![None; self.function.arguments];
+    fn ask(this: &Rc<Self>, asked: &Asked<'_>) -> rusqlite::Result<Listed> {
+        let mut values = vec![None; this.function.arguments];
         let mut rowids = Vec::new();
-        for (place, (kind, value)) in plan.unwrap_or_default().chars().zip(filters.iter()).enumerate() {
+        for (place, (kind, value)) in asked.words.chars().zip(asked.arguments.iter()).enumerate() {
             if kind == ROWIDS {
                 let mut list = Vec::new();
-                let mut values = filters.in_values(place)?;
-                while let Some(value) = values.next()? {
+                let mut listed = asked.arguments.in_values(place)?;
+                while let Some(value) = listed.next()? {
                     list.extend(rowid_of(value));
                 }
                 rowids.push(list);
-            } else if let Some(slot) = kind.to_digit(10).and_then(|digit| self.arguments.get_mut(digit as usize)) {
+            } else if kind == ROWID {
+                rowids.push(rowid_of(value).into_iter().collect());
+            } else if let Some(slot) = kind.to_digit(10).and_then(|digit| values.get_mut(digit as usize)) {
                 *slot = Some(owned(value));
             }
         }
         let arguments = Arguments {
-            function: self.function.name.to_str().unwrap_or_default(),
-            values: std::mem::take(&mut self.arguments),
+            function: this.function.name.to_str().unwrap_or_default(),
+            values,
             rowids,
-            used: u64::from(used.cast_unsigned()),
+            used: u64::from(asked.number.cast_unsigned()),
         };
-        // SAFETY: the cursor lives no longer than the connection; this borrowed handle is not closed when dropped.
-        let conn = unsafe { Connection::from_handle(self.db) }?;
+        // SAFETY: the function lives no longer than the connection; this borrowed handle is not closed when dropped.
+        let conn = unsafe { Connection::from_handle(this.db) }?;
         // A search that another one's argument runs finds the memory in use and goes without.
         let mut own = Frequencies::default();
-        let mut shared = self.frequencies.try_lock();
+        let mut shared = this.frequencies.try_lock();
         let frequencies = shared.as_deref_mut().unwrap_or(&mut own);
-        let found = (self.function.run)(&conn, &arguments, frequencies).map_err(module_error);
-        self.arguments = arguments.values;
-        self.rows = found?;
-        self.row = 0;
-        Ok(())
-    }
-
-    fn next(&mut self) -> rusqlite::Result<()> {
-        self.row += 1;
-        Ok(())
-    }
-
-    fn eof(&self) -> bool {
-        self.row >= self.rows.len()
-    }
-
-    fn column(&self, context: &mut Context, index: c_int) -> rusqlite::Result<()> {
-        let index = usize::try_from(index).unwrap_or(0);
-        let value = match index.checked_sub(self.function.shown) {
-            Some(argument) => self.arguments.get(argument).and_then(Option::as_ref),
-            None => self.rows.get(self.row).and_then(|row| row.values.get(index)),
-        };
-        context.set_result(value.unwrap_or(&Value::Null))
-    }
-
-    fn rowid(&self) -> rusqlite::Result<i64> {
-        Ok(self.rows.get(self.row).map_or(0, |row| row.rowid))
+        let found = (this.function.run)(&conn, &arguments, frequencies);
+        let rows = found.map_err(|error| Error::ModuleError(error.to_string()))?;
+        Ok(Listed::new(rows, arguments.values))
     }
 }

@@ -7,7 +7,8 @@
 //! 1. A number is used once; only a rollback frees it, together with its token. So a row of a known number and token has the known
 //!    rows before it.
 //! 2. The last row is never deleted.
-//! 3. A row without key stands for every row of the content table.
+//! 3. There are no more than [`KEPT_MAX`] rows: who is further behind reads the whole table again.
+//! 4. A row without key stands for every row of the content table.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -42,6 +43,9 @@ pub(super) enum Tail {
     /// The place is not there: the changes are of another file, or too many have been forgotten.
     Unknown,
 }
+
+/// Rows that are kept, however long a file is open; few enough that a tenth of a large table can change meanwhile. Tests have fewer.
+const KEPT_MAX: i64 = if cfg!(test) { 20_000 } else { 1_000_000 };
 
 /// What the triggers of a table are called after its name, in the order in which they are made.
 const TRIGGERS: [&str; 4] = ["insert", "update", "rekey", "delete"];
@@ -97,6 +101,7 @@ pub(super) fn create_triggers(
     };
     let rekeyed =
         keys.iter().map(|key| format!("old.{key} IS NOT new.{key} COLLATE BINARY")).collect::<Vec<_>>().join(" OR ");
+    let forget = format!("DELETE FROM {changes} WHERE sequence <= (SELECT max(sequence) FROM {changes}) - {KEPT_MAX};");
     // An UPDATE names the columns that a generated one is made from, not that one.
     let of_column = if content.is_generated { String::new() } else { format!(" OF {column}") };
     let bodies = [
@@ -108,7 +113,7 @@ pub(super) fn create_triggers(
     ];
     for (kind, (event, condition, body)) in TRIGGERS.iter().zip(bodies) {
         conn.execute_batch(&format!(
-            "CREATE TRIGGER main.{} AFTER {event} ON {} {condition} BEGIN {body} END",
+            "CREATE TRIGGER main.{} AFTER {event} ON {} {condition} BEGIN {body} {forget} END",
             quote(&format!("{name}_{kind}")),
             quote(&declaration.content)
         ))?;

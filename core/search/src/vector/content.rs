@@ -2,24 +2,22 @@
 
 use kithdb_log::Collation;
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, params_from_iter};
 
 use super::declaration::Declaration;
-use super::keys::{Key, owned};
+use super::keys::{self, Key, owned};
 use super::value::{Element, Embedding};
 use crate::sql::quote;
 
 /// Why the content table cannot be searched.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ContentError {
-    #[error("kith_vector: there is no table {table:?} to search; create it again, or drop the kith_vector table")]
-    Missing { table: String },
+    #[error("kith_vector: there is no table {table:?}; {}name another, or create it", offer("there are", .there))]
+    Missing { table: String, there: Vec<String> },
     #[error("kith_vector: {table:?} is a {kind}; name an ordinary table")]
     Kind { table: String, kind: String },
-    #[error(
-        "kith_vector: table {table:?} has no column {column:?}; drop the kith_vector table and create it over another"
-    )]
-    MissingColumn { table: String, column: String },
+    #[error("kith_vector: table {table:?} has no column {column:?}; {}name another, or add it", offer("it has", .there))]
+    MissingColumn { table: String, column: String, there: Vec<String> },
     #[error(
         "kith_vector: table {table:?} has no PRIMARY KEY, so nothing names its rows for good; create it anew with one, such as `id INTEGER PRIMARY KEY`, and copy the rows"
     )]
@@ -28,6 +26,23 @@ pub(super) enum ContentError {
     Collation { table: String, collation: String },
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
+}
+
+/// Names that an error lists at most.
+const OFFERED_MAX: usize = 20;
+
+/// Says what there is in the place of what is missing.
+fn offer(begin: &str, there: &[String]) -> String {
+    let names: Vec<_> = there.iter().take(OFFERED_MAX).map(String::as_str).collect();
+    let more = if there.len() > OFFERED_MAX { ", …" } else { "" };
+    if names.is_empty() { String::new() } else { format!("{begin} {}{more}; ", names.join(", ")) }
+}
+
+/// Lists the ordinary tables, but for those that belong to SQLite, to this program or to a virtual table.
+fn tables(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+         AND name NOT LIKE 'kith\\_\\_%' ESCAPE '\\' ORDER BY name";
+    conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
 /// A column of the primary key.
@@ -60,6 +75,7 @@ pub(super) struct Content {
     find: String,
     identify: String,
     of_rowid: Option<String>,
+    between: Option<String>,
     all: String,
     all_keys: String,
 }
@@ -76,7 +92,7 @@ impl Content {
             .query_row([], |row| Ok((row.get("name")?, row.get("type")?, row.get("wr")?)))
             .optional()?;
         let (name, without_rowid) = match found {
-            None => return Err(ContentError::Missing { table: table() }),
+            None => return Err(ContentError::Missing { table: table(), there: tables(conn)? }),
             Some((name, kind, without_rowid)) if kind == "table" => (name, without_rowid),
             Some((_, kind, _)) => {
                 return Err(ContentError::Kind {
@@ -101,8 +117,11 @@ impl Content {
                 columns.push(column);
             }
         }
-        let (column, is_generated) =
-            found.ok_or_else(|| ContentError::MissingColumn { table: table(), column: declaration.column.clone() })?;
+        let (column, is_generated) = found.ok_or_else(|| ContentError::MissingColumn {
+            table: table(),
+            column: declaration.column.clone(),
+            there: columns.clone(),
+        })?;
         if keyed.is_empty() {
             return Err(ContentError::NoPrimaryKey { table: table() });
         }
@@ -137,6 +156,9 @@ impl Content {
             find: format!("SELECT {column} FROM {source} WHERE {condition}"),
             identify: format!("SELECT {shown}, {keys} FROM {source} WHERE {condition}"),
             of_rowid: rowid.as_ref().map(|rowid| format!("SELECT {keys} FROM {source} WHERE {rowid} = ?1")),
+            between: rowid.as_ref().map(|rowid| {
+                format!("SELECT {keys} FROM {source} WHERE {rowid} BETWEEN ?1 AND ?2 AND {column} IS NOT NULL")
+            }),
             all: format!("SELECT {keys}, {column} FROM {source} WHERE {column} IS NOT NULL"),
             all_keys: format!("SELECT {keys} FROM {source} WHERE {column} IS NOT NULL"),
             key,
@@ -152,14 +174,19 @@ impl Content {
         Ok(Key::encode(values.into_iter(), self.key.iter().map(|column| column.collation)))
     }
 
-    /// Makes the key that one SQL value is; `None` where no row can have it, or where a key has several values.
+    /// Makes the key that one SQL value is, a JSON array where the key has several columns; `None` where no row can have it.
     pub(super) fn key_of(&self, value: ValueRef<'_>) -> Option<Key> {
-        match (self.is_rowid, value, self.key.as_slice()) {
+        let collations = self.key.iter().map(|column| column.collation);
+        match (self.is_rowid, value, self.key.len()) {
             (true, ValueRef::Integer(number), _) => Some(Key::Integer(number)),
             (true, ValueRef::Real(number), _) if number.fract() == 0.0 && number.abs() < 9e15 => {
                 Some(Key::Integer(number as i64))
             }
-            (false, value, [column]) => Key::encode([value].into_iter(), [column.collation].into_iter()),
+            (false, value, 1) => Key::encode([value].into_iter(), collations),
+            (false, ValueRef::Text(json), columns) => {
+                let values = keys::of_shown(json).filter(|values| values.len() == columns)?;
+                Key::encode(values.iter().map(ValueRef::from), collations)
+            }
             _ => None,
         }
     }
@@ -172,6 +199,14 @@ impl Content {
         let Some(sql) = &self.of_rowid else { return Ok(None) };
         let key = conn.prepare_cached(sql)?.query_row([rowid], |row| self.key_at(row, 0)).optional()?;
         Ok(key.flatten())
+    }
+
+    /// Finds the keys of the rows with a rowid from one to another that have something in the column.
+    pub(super) fn keys_between(&self, conn: &Connection, from: i64, to: i64) -> rusqlite::Result<Vec<Key>> {
+        match &self.between {
+            Some(sql) => self.keys_by(conn, sql, [from, to]),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Reads the embedding of a row.
@@ -214,8 +249,12 @@ impl Content {
 
     /// Lists the keys of the rows that have something in the column.
     pub(super) fn keys(&self, conn: &Connection) -> rusqlite::Result<Vec<Key>> {
-        let mut statement = conn.prepare_cached(&self.all_keys)?;
-        let mut rows = statement.query([])?;
+        self.keys_by(conn, &self.all_keys, [])
+    }
+
+    fn keys_by(&self, conn: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<Vec<Key>> {
+        let mut statement = conn.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
         let mut keys = Vec::new();
         while let Some(row) = rows.next()? {
             keys.extend(self.key_at(row, 0)?);

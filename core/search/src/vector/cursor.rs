@@ -9,7 +9,7 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::vtab::{Context, Filters, VTabCursor};
 
 use super::keys;
-use super::plan::{COUNT, DISTANCE, EF, EMBEDDING, KEY};
+use super::plan::{self, COUNT, DISTANCE, EF, EMBEDDING, KEY};
 use super::search::{Filter, Hit, Request};
 use super::table::{Table, error, of};
 use super::value::{Element, Embedding};
@@ -44,9 +44,9 @@ impl Cursor<'_> {
         arguments: &Filters<'_>,
         view: &mut View,
     ) -> rusqlite::Result<()> {
-        let (mut limit, mut offset) = (None, 0);
-        let (mut embedding, mut filter) = (None, None);
-        for (index, word) in words.split(", ").filter(|word| !word.is_empty()).enumerate() {
+        let (mut limit, mut offset, mut embedding) = (None, 0, None);
+        let mut filters = Vec::new();
+        for (index, word) in plan::words(words).enumerate() {
             let number = || {
                 let value: Value = arguments.get(index)?;
                 match value {
@@ -60,26 +60,10 @@ impl Cursor<'_> {
                 "limit" => limit = Some(number()?),
                 "offset" => offset = number()?.max(0),
                 "ef" => self.asked[1] = Some(number()?),
-                "rowid" | "rowid in" => {
-                    let mut rowids = Vec::new();
-                    values(arguments, index, word.ends_with("in"), |value| rowids.extend(whole(value)))?;
-                    rowids.sort_unstable();
-                    rowids.dedup();
-                    filter = Some(Filter::Rowids(rowids));
-                }
-                _ => {
-                    let (content, _) = view.content().map_err(of)?;
-                    if content.key.len() > 1 {
-                        return Err(error("kith_vector: rows with a key of several columns are filtered by rowid"));
-                    }
-                    let mut keys = Vec::new();
-                    values(arguments, index, word.ends_with("in"), |value| keys.extend(content.key_of(value)))?;
-                    keys.sort_unstable();
-                    keys.dedup();
-                    filter = Some(Filter::Keys(keys));
-                }
+                word => filters.extend(filter(word, arguments, index, view)?),
             }
         }
+        let filter = (!filters.is_empty()).then_some(Filter::All(filters));
         if !is_search {
             self.hits = view.list(filter.as_ref()).map_err(of)?;
             return Ok(());
@@ -135,7 +119,42 @@ pub(super) fn query(arguments: &Filters<'_>, index: usize, view: &View) -> rusql
     Ok(embedding.into_floats())
 }
 
-fn values(
+/// Reads a condition on the rows, as the plan names it; `None` where it is left to SQLite alone.
+fn filter(word: &str, arguments: &Filters<'_>, index: usize, view: &mut View) -> rusqlite::Result<Option<Filter>> {
+    let (name, how) = word.split_once(' ').unwrap_or((word, ""));
+    if matches!(how, "" | "in" | "not") {
+        let chosen = match name {
+            "rowid" => {
+                let mut rowids = Vec::new();
+                each(arguments, index, how == "in", |value| rowids.extend(whole(value)))?;
+                rowids.sort_unstable();
+                rowids.dedup();
+                Filter::Rowids(rowids)
+            }
+            "key" => {
+                let (content, _) = view.content().map_err(of)?;
+                let mut keys = Vec::new();
+                each(arguments, index, how == "in", |value| keys.extend(content.key_of(value)))?;
+                keys.sort_unstable();
+                keys.dedup();
+                Filter::Keys(keys)
+            }
+            _ => return Ok(None),
+        };
+        return Ok(Some(if how == "not" { Filter::Not(Box::new(chosen)) } else { chosen }));
+    }
+    let Some((floor, ceiling)) = arguments.iter().nth(index).and_then(bound) else { return Ok(None) };
+    let (from, to) = match how {
+        "above" => (floor.saturating_add(1), i64::MAX),
+        "from" => (ceiling, i64::MAX),
+        "below" => (i64::MIN, ceiling.saturating_sub(1)),
+        _ => (i64::MIN, floor),
+    };
+    Ok(Some(Filter::Between(from, to)))
+}
+
+/// Visits the values of a list, or the one value that stands in its place.
+fn each(
     arguments: &Filters<'_>,
     index: usize,
     is_list: bool,
@@ -152,11 +171,21 @@ fn values(
     Ok(())
 }
 
+/// Reads a rowid that is asked for; text is compared with numbers as the number that it writes.
 fn whole(value: ValueRef<'_>) -> Option<i64> {
     match value {
         ValueRef::Integer(number) => Some(number),
         ValueRef::Real(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(number as i64),
+        ValueRef::Text(text) => str::from_utf8(text).ok()?.trim().parse().ok(),
         _ => None,
+    }
+}
+
+/// Reads a bound of rowids: the whole numbers next to it.
+fn bound(value: ValueRef<'_>) -> Option<(i64, i64)> {
+    match value {
+        ValueRef::Real(number) if number.is_finite() => Some((number.floor() as i64, number.ceil() as i64)),
+        value => whole(value).map(|number| (number, number)),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The index of a `kith_vector` table, and the thread that works on it in the background.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use kithdb_vector::error::EmbeddingError;
 use kithdb_vector::index::{EmbeddingIndex, Encoding, Engine, IndexOptions};
@@ -10,12 +11,15 @@ use kithdb_vector::tiered::TieredIndex;
 use kithdb_vector::tuning::{RecallGoal, tune};
 
 use super::shared::{Shared, State};
-use super::snapshot::Place;
+use super::snapshot::{Found, Image, Place};
+use super::turn::Turn;
 
 /// Rows that the graph may be behind before a thread is begun for them: comparing so many exactly costs about as much as a walk.
 const BEHIND_MAX: usize = 256;
 /// Rows brought into the graph while searches wait.
 const STEP: usize = 16;
+/// How often a process looks whether another one has built the index.
+const TURN_ASKED_EVERY: Duration = Duration::from_millis(100);
 /// Neighbours of a search for which the candidates of a walk are chosen, and the searches that are tried for it.
 const TUNED_COUNT: usize = 10;
 const TUNED_SAMPLE: usize = 200;
@@ -41,12 +45,7 @@ pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32) {
     }
     let kept = Arc::clone(shared);
     let begun = std::thread::Builder::new().name("kith-vector".to_owned()).spawn(move || {
-        while !kept.is_unused() {
-            if step(&kept) {
-                finish(&kept, recall_permille);
-                break;
-            }
-        }
+        work_off(&kept, recall_permille);
         kept.work.is_running.store(false, Relaxed);
     });
     match begun {
@@ -59,31 +58,83 @@ pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32) {
     }
 }
 
+/// Does all that is due, as long as a connection uses the index.
+fn work_off(shared: &Shared, recall_permille: u32) {
+    let mut turn = None;
+    while !shared.is_unused() {
+        let is_build_due = shared.read().as_ref().is_some_and(|state| state.rows.index().is_build_due());
+        if let Some(place) = shared.place.as_ref().filter(|_| is_build_due && turn.is_none()) {
+            turn = wait_for_turn(shared, place);
+            if turn.is_none() {
+                break;
+            }
+            if offer_saved(shared, place) {
+                break;
+            }
+        }
+        if step(shared) {
+            finish(shared, recall_permille, turn);
+            break;
+        }
+    }
+}
+
+/// Waits until no other process builds or saves the index; `None` once no connection uses it.
+fn wait_for_turn(shared: &Shared, place: &Place) -> Option<Turn> {
+    while !shared.is_unused() {
+        let turn = Turn::take(&place.path);
+        if turn.is_some() {
+            return turn;
+        }
+        // The last connection to be closed ends this.
+        std::thread::park_timeout(TURN_ASKED_EVERY);
+    }
+    None
+}
+
+/// Offers the next search what another process has saved, if it has a graph; says whether.
+fn offer_saved(shared: &Shared, place: &Place) -> bool {
+    let guard = shared.read();
+    let Some(state) = guard.as_ref() else { return false };
+    let declined = *shared.work.declined.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_new = |found: &Found| found.has_graph && Some(found.mark) != state.saved && Some(found.mark) != declined;
+    let is_offered = place.saved(state).is_some_and(|found| is_new(&found));
+    shared.work.is_offered.store(is_offered, Release);
+    is_offered
+}
+
 fn is_tuning_due(state: &State) -> bool {
     let index = state.rows.index();
     index.graph().is_some() && state.tuned.is_none_or(|tuned| tuned.is_due(index.len()))
 }
 
-/// Chooses the candidates of a walk and saves the index, as far as that is due.
-fn finish(shared: &Shared, recall_permille: u32) {
+/// Chooses the candidates of a walk and saves the index, as far as that is due. Both work on copies, so that nobody waits for them.
+fn finish(shared: &Shared, recall_permille: u32, turn: Option<Turn>) {
     if shared.is_unused() {
         return;
     }
-    let tuned = shared.read().as_ref().filter(|state| is_tuning_due(state)).and_then(|state| {
-        let (index, recall) = (state.rows.index(), f64::from(recall_permille) / 1000.0);
-        let goal = RecallGoal { recall, count: TUNED_COUNT, sample: TUNED_SAMPLE, seed: index.options().seed };
-        Some(tune(index.store(), index.graph()?, &goal))
-    });
-    if let (Some(tuned), Some(state)) = (tuned, shared.write().as_mut()) {
-        state.tuned = Some(tuned);
+    let copy = |state: &State| {
+        let index = state.rows.index();
+        Some((index.store().clone(), index.graph()?.clone(), index.options().seed))
+    };
+    let copied = shared.read().as_ref().filter(|state| is_tuning_due(state)).and_then(copy);
+    if let Some((store, graph, seed)) = copied {
+        let recall = f64::from(recall_permille) / 1000.0;
+        let tuned = tune(&store, &graph, &RecallGoal { recall, count: TUNED_COUNT, sample: TUNED_SAMPLE, seed });
+        if let Some(state) = shared.write().as_mut() {
+            state.tuned = Some(tuned);
+        }
     }
     let Some(place) = &shared.place else { return };
-    let saved =
-        shared.read().as_ref().filter(|state| Place::is_due(state)).map(|state| (state.applied, place.save(state)));
-    if let (Some((mark, is_saved)), Some(state)) = (saved, shared.write().as_mut()) {
-        // Not tried again at once where it cannot be done.
-        state.unsaved = 0;
-        state.saved = if is_saved { Some(mark) } else { state.saved };
+    let image = shared.read().as_ref().filter(|state| Place::is_due(state)).map(Image::of);
+    let Some(image) = image else { return };
+    // Another process that has the turn saves as well.
+    let turn = turn.or_else(|| Turn::take(&place.path));
+    let is_saved = turn.is_some() && place.save(&image, turn.as_ref());
+    if let Some(state) = shared.write().as_mut() {
+        // Not tried again at once where it cannot be done. What came meanwhile is in the next one.
+        state.unsaved = usize::try_from(state.applied.sequence - image.mark.sequence).unwrap_or(0);
+        state.saved = if is_saved { Some(image.mark) } else { state.saved };
     }
 }
 

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Error};
 
 use super::distance::distance;
 use super::value::{Element, Embedding, ValueError};
+use crate::function::scalar;
 
 /// The version of sqlite-vec whose functions these are like; `cargo xtask test` holds them against it.
 const SQLITE_VEC: &str = "v0.1.9";
@@ -31,39 +32,24 @@ pub(super) fn register(conn: &Connection) -> rusqlite::Result<()> {
         ("vector", Element::Float32),
         ("vector32", Element::Float32),
     ] {
-        conn.create_scalar_function(name, 1, makes, move |context| {
+        scalar(conn, name, 1, makes, move |context| {
             Embedding::read(context.get_raw(0), element).map(|embedding| typed(&embedding)).map_err(|e| of(name, &e))
         })?;
     }
-    conn.create_scalar_function(
-        "vec_length",
-        1,
-        reads,
-        |context| Ok(argument(context, "vec_length", 0)?.len() as i64),
-    )?;
-    conn.create_scalar_function("vec_type", 1, reads, |context| {
-        Ok(argument(context, "vec_type", 0)?.element().name())
-    })?;
-    conn.create_scalar_function("vec_to_json", 1, makes, |context| {
-        Ok((argument(context, "vec_to_json", 0)?.to_json(), Some(JSON)))
-    })?;
-    conn.create_scalar_function("vector_extract", 1, reads, |context| {
-        Ok(argument(context, "vector_extract", 0)?.to_json())
-    })?;
-    conn.create_scalar_function("vec_version", 0, pure, |_| Ok(SQLITE_VEC))?;
-    conn.create_scalar_function("vec_debug", 0, pure, |_| {
+    scalar(conn, "vec_length", 1, reads, |context| Ok(argument(context, "vec_length", 0)?.len() as i64))?;
+    scalar(conn, "vec_type", 1, reads, |context| Ok(argument(context, "vec_type", 0)?.element().name()))?;
+    scalar(conn, "vec_to_json", 1, makes, |context| Ok((argument(context, "vec_to_json", 0)?.to_json(), Some(JSON))))?;
+    scalar(conn, "vector_extract", 1, reads, |context| Ok(argument(context, "vector_extract", 0)?.to_json()))?;
+    scalar(conn, "vec_version", 0, pure, |_| Ok(SQLITE_VEC))?;
+    scalar(conn, "vec_debug", 0, pure, |_| {
         Ok(format!("Version: {SQLITE_VEC}\nBuild: KithDB {}, which stands in for it", env!("CARGO_PKG_VERSION")))
     })?;
-    conn.create_scalar_function("vec_quantize_int8", 2, makes, quantize_int8)?;
-    conn.create_scalar_function("vec_add", 2, makes, |context| {
-        combine(context, "vec_add", |l, r| l + r, i8::wrapping_add)
-    })?;
-    conn.create_scalar_function("vec_sub", 2, makes, |context| {
-        combine(context, "vec_sub", |l, r| l - r, i8::wrapping_sub)
-    })?;
-    conn.create_scalar_function("vec_normalize", 1, makes, normalize)?;
-    conn.create_scalar_function("vec_slice", 3, makes, slice)?;
-    conn.create_scalar_function("vec_quantize_binary", 1, makes, quantize_binary)?;
+    scalar(conn, "vec_quantize_int8", 2, makes, quantize_int8)?;
+    scalar(conn, "vec_add", 2, makes, |context| combine(context, "vec_add", |l, r| l + r, i8::wrapping_add))?;
+    scalar(conn, "vec_sub", 2, makes, |context| combine(context, "vec_sub", |l, r| l - r, i8::wrapping_sub))?;
+    scalar(conn, "vec_normalize", 1, makes, normalize)?;
+    scalar(conn, "vec_slice", 3, makes, slice)?;
+    scalar(conn, "vec_quantize_binary", 1, makes, quantize_binary)?;
     for (name, metric) in [
         ("vec_distance_cosine", Metric::Cosine),
         ("vec_distance_l2", Metric::L2),
@@ -72,7 +58,7 @@ pub(super) fn register(conn: &Connection) -> rusqlite::Result<()> {
         ("vector_distance_cos", Metric::Cosine),
         ("vector_distance_l2", Metric::L2),
     ] {
-        conn.create_scalar_function(name, 2, reads, move |context| compare(context, name, metric))?;
+        scalar(conn, name, 2, reads, move |context| compare(context, name, metric))?;
     }
     Ok(())
 }

@@ -155,6 +155,23 @@ pub(super) fn shown(mut values: Vec<Value>) -> Value {
     Value::Text(serde_json::Value::Array(values.into_iter().map(json).collect()).to_string())
 }
 
+/// Reads the values of a key that [`shown`] wrote as a JSON array. A BLOB is not told from the text of its digits, and taken for that.
+pub(super) fn of_shown(json: &[u8]) -> Option<Vec<Value>> {
+    let values: Vec<serde_json::Value> = serde_json::from_slice(json).ok()?;
+    let value = |value| {
+        Some(match value {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::String(text) => Value::Text(text),
+            serde_json::Value::Number(number) => match number.as_i64() {
+                Some(whole) => Value::Integer(whole),
+                None => Value::Real(number.as_f64()?),
+            },
+            _ => return None,
+        })
+    };
+    values.into_iter().map(value).collect()
+}
+
 /// One value of a key, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Part<'k>(SqlValue<'k>);

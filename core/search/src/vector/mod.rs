@@ -23,6 +23,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod top_k;
+mod turn;
 pub(crate) mod value;
 mod view;
 

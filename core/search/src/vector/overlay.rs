@@ -22,8 +22,8 @@ pub(super) struct Overlay {
     pub(super) hidden: SlotSet,
     /// The place of the index that this lies over.
     pub(super) base: Mark,
-    /// How often the index had forgotten rows then.
-    pub(super) forgotten: u64,
+    /// The version of the index then.
+    pub(super) version: u64,
     /// The last change that the reader sees.
     pub(super) last: Mark,
 }
@@ -32,7 +32,7 @@ impl Overlay {
     /// Begins one over an index, for a reader that sees the changes up to `last`.
     pub(super) fn new(rows: Rows, base: &State, last: Mark) -> Self {
         let (touched, hidden) = (HashSet::default(), SlotSet::default());
-        Self { rows, touched, hidden, base: base.applied, forgotten: base.forgotten, last }
+        Self { rows, touched, hidden, base: base.applied, version: base.version, last }
     }
 
     /// Reads changed rows as the reader sees them.

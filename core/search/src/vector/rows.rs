@@ -6,7 +6,7 @@ use kithdb_vector::error::EmbeddingError;
 use kithdb_vector::index::{EmbeddingIndex, Query};
 use kithdb_vector::slots::{Slot, SlotSet};
 use kithdb_vector::snapshot::Keys;
-use kithdb_vector::tiered::TieredIndex;
+use kithdb_vector::tiered::{TieredIndex, Way};
 
 use super::content::Found;
 use super::keys::{Key, KeyMap};
@@ -90,11 +90,11 @@ impl Rows {
         self.keys.used().filter(|slot| !left_out.contains(*slot)).collect()
     }
 
-    /// Returns the rows nearest to a query.
-    pub(super) fn search(&self, query: &Query<'_>) -> Result<Vec<Near>, EmbeddingError> {
+    /// Returns the rows nearest to a query, and how they were found.
+    pub(super) fn search(&self, query: &Query<'_>) -> Result<(Vec<Near>, Way), EmbeddingError> {
         let near = |slot: Slot, distance| self.keys.key(slot).map(|key| Near { key: key.clone(), distance });
-        let answers = self.index.search(query)?;
-        Ok(answers.into_iter().filter_map(|answer| near(answer.slot, answer.distance)).collect())
+        let (answers, way) = self.index.search_by(query)?;
+        Ok((answers.into_iter().filter_map(|answer| near(answer.slot, answer.distance)).collect(), way))
     }
 
     pub(super) const fn index(&self) -> &TieredIndex {

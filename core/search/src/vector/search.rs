@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kithdb_vector::error::EmbeddingError;
 use kithdb_vector::index::{EmbeddingIndex, Query};
+use kithdb_vector::tiered::Way;
 use rusqlite::Connection;
 
 use super::changes::Mark;
@@ -30,6 +31,20 @@ pub(super) struct Request {
 pub(super) enum Filter {
     Keys(Vec<Key>),
     Rowids(Vec<i64>),
+    /// Rowids from the first to the second.
+    Between(i64, i64),
+    Not(Box<Filter>),
+    /// Those that every one of these lets through.
+    All(Vec<Filter>),
+}
+
+/// The rows of a filter.
+#[derive(Debug, Default)]
+struct Among {
+    /// All if `None`.
+    only: Option<Vec<Key>>,
+    /// And of these none.
+    without: HashSet<Key, KeyHash>,
 }
 
 /// An answer.
@@ -72,12 +87,12 @@ impl View {
     pub(super) fn search(&mut self, request: &Request) -> Result<Vec<Hit>, SearchError> {
         let shared = Arc::clone(&self.shared);
         let (hits, ghosts, clean) = self.ask(|conn, content, base| {
-            let filter = request.filter.as_ref().map(|filter| keys_of(conn, content, filter)).transpose()?;
+            let Among { only, without: mut gone } = among(conn, content, request.filter.as_ref())?;
             let mut identifier = content.identifier(conn)?;
-            let (mut ghosts, mut gone) = (Vec::new(), HashSet::<Key, KeyHash>::default());
+            let mut ghosts = Vec::new();
             loop {
                 let wanted = request.count + gone.len();
-                let (found, choice) = nearest(base, request, filter.as_deref(), wanted).map_err(SearchError::Query)?;
+                let (found, choice) = nearest(base, request, only.as_deref(), wanted).map_err(SearchError::Query)?;
                 shared.note_choice(choice);
                 let is_all = found.len() < wanted;
                 let mut hits = Vec::with_capacity(request.count);
@@ -115,8 +130,8 @@ impl View {
     /// Lists the rows that have an embedding, or those of the filter that have.
     pub(super) fn list(&mut self, filter: Option<&Filter>) -> Result<Vec<Hit>, SearchError> {
         self.ask(|conn, content, base| {
-            let keys = match filter {
-                Some(filter) => keys_of(conn, content, filter)?,
+            let keys = match among(conn, content, filter)?.only {
+                Some(keys) => keys,
                 None => content.keys(conn)?,
             };
             let mut identifier = content.identifier(conn)?;
@@ -177,12 +192,37 @@ impl View {
     }
 }
 
+fn among(conn: &Connection, content: &Content, filter: Option<&Filter>) -> rusqlite::Result<Among> {
+    let mut among = Among::default();
+    let Some(filter) = filter else { return Ok(among) };
+    let filters = if let Filter::All(filters) = filter { filters.as_slice() } else { std::slice::from_ref(filter) };
+    for filter in filters {
+        if let Filter::Not(filter) = filter {
+            among.without.extend(keys_of(conn, content, filter)?);
+            continue;
+        }
+        let mut keys = keys_of(conn, content, filter)?;
+        if let Some(only) = among.only {
+            let only: HashSet<Key, KeyHash> = only.into_iter().collect();
+            keys.retain(|key| only.contains(key));
+        }
+        among.only = Some(keys);
+    }
+    if let Some(only) = &mut among.only {
+        let without = std::mem::take(&mut among.without);
+        only.retain(|key| !without.contains(key));
+    }
+    Ok(among)
+}
+
 fn keys_of(conn: &Connection, content: &Content, filter: &Filter) -> rusqlite::Result<Vec<Key>> {
     match filter {
         Filter::Keys(keys) => Ok(keys.clone()),
         Filter::Rowids(rowids) => {
             rowids.iter().filter_map(|&rowid| content.key_of_rowid(conn, rowid).transpose()).collect()
         }
+        Filter::Between(from, to) => content.keys_between(conn, *from, *to),
+        Filter::Not(_) | Filter::All(_) => Ok(among(conn, content, Some(filter))?.only.unwrap_or_default()),
     }
 }
 
@@ -209,17 +249,19 @@ fn nearest(
     let query =
         |count, allowed| Query { embedding: &request.embedding, count, ef: request.ef.unwrap_or(base.ef), allowed };
     let asked = query(count, allowed.as_ref());
-    let choice = match (base.rows.index().is_walked(&asked), filter.is_some()) {
-        (true, false) => "walk of the graph",
-        (true, true) => "walk of the graph, filtered",
-        (false, false) => "scan",
-        (false, true) => "scan of the filtered rows",
+    let (mut found, way) = base.rows.search(&asked)?;
+    let choice = match (way, filter.is_some()) {
+        (Way::Walk, false) => "walk of the graph",
+        (Way::Walk, true) => "walk of the graph, filtered",
+        (Way::Scan, false) => "scan",
+        (Way::Scan, true) => "scan of the filtered rows",
+        (Way::WalkThenScan, false) => "scan, after a walk of the graph was given up",
+        (Way::WalkThenScan, true) => "scan of the filtered rows, after a walk of the graph was given up",
     };
-    let mut found = base.rows.search(&asked)?;
     if let Some(overlay) = base.overlay {
         found.retain(|near| !overlay.contains(&near.key));
         let allowed = filter.map(|keys| keys.iter().filter_map(|key| overlay.rows.slot(key)).collect());
-        found.extend(overlay.rows.search(&query(wanted, allowed.as_ref()))?);
+        found.extend(overlay.rows.search(&query(wanted, allowed.as_ref()))?.0);
         found.sort_by(|left, right| left.distance.total_cmp(&right.distance));
     }
     found.truncate(wanted);

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::thread::JoinHandle;
 
@@ -35,14 +35,19 @@ pub(super) struct State {
     pub(super) applied: Mark,
     /// The last of the applied changes, after the place that the first reading began at.
     recent: VecDeque<Change>,
-    /// How often rows were forgotten.
-    pub(super) forgotten: u64,
+    /// No other index had it: rows got other slots, or were forgotten, though no change was noted.
+    pub(super) version: u64,
     /// The place that was last saved.
     pub(super) saved: Option<Mark>,
     /// How many rows, about, it takes to make again what is not saved.
     pub(super) unsaved: usize,
     /// The candidates of a walk that give the recall that was declared.
     pub(super) tuned: Option<Tuned>,
+}
+
+fn next_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl State {
@@ -62,7 +67,7 @@ impl State {
     /// Takes over what was saved at a place.
     pub(super) fn of_saved(rows: Rows, applied: Mark, tuned: Option<Tuned>) -> Self {
         let recent = VecDeque::from([Change { mark: applied, key: None }]);
-        Self { rows, applied, recent, forgotten: 0, saved: Some(applied), unsaved: 0, tuned }
+        Self { rows, applied, recent, version: next_version(), saved: Some(applied), unsaved: 0, tuned }
     }
 
     /// Takes over changed rows; false if that takes reading the whole table.
@@ -104,7 +109,7 @@ impl State {
         }
         let mark = self.applied;
         self.recent.extend(keys.into_iter().map(|key| Change { mark, key: Some(key) }));
-        self.forgotten += 1;
+        self.version = next_version();
     }
 
     /// Returns the keys of rows that were forgotten at the place that the index is at.
@@ -148,6 +153,10 @@ pub(super) struct Work {
     pub(super) done: AtomicUsize,
     /// Steps that there are; 0 when none is being built.
     pub(super) total: AtomicUsize,
+    /// Whether another process has saved an index with a graph that the next search is to take over.
+    pub(super) is_offered: AtomicBool,
+    /// The place of the one that could not be.
+    pub(super) declined: Mutex<Option<Mark>>,
 }
 
 /// Which index is meant.
@@ -217,6 +226,11 @@ impl Shared {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the index if nobody is changing it.
+    pub(super) fn try_read(&self) -> Option<RwLockReadGuard<'_, Option<State>>> {
+        self.state.try_read().ok()
+    }
+
     /// Returns the index to be changed; none after a panic in the middle of that.
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, Option<State>> {
         self.state.write().unwrap_or_else(|poisoned| {
@@ -257,7 +271,11 @@ impl Drop for Use {
     fn drop(&mut self) {
         if self.0.users.fetch_sub(1, Ordering::AcqRel) == 1 {
             let thread = self.0.work.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if thread.is_some_and(|thread| thread.join().is_err()) {
+            let ended = thread.map(|thread| {
+                thread.thread().unpark();
+                thread.join()
+            });
+            if matches!(ended, Some(Err(_))) {
                 tracing::error!("the thread that builds an index of embeddings has failed");
             }
         }

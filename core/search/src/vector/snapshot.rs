@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use kithdb_log::Reader;
 use kithdb_log::codec::{put_bytes, put_varint};
+use kithdb_vector::hnsw::{Graph, GraphSections};
 use kithdb_vector::index::EmbeddingIndex;
 use kithdb_vector::rows::ForeignBytes;
-use kithdb_vector::snapshot::{Depth, Identity, Saved, decode, encode, read_header};
+use kithdb_vector::snapshot::{Depth, Identity, Keys, Saved, decode, encode, read_header};
+use kithdb_vector::store::EmbeddingStore;
 use kithdb_vector::tiered::TieredIndex;
 use kithdb_vector::tuning::Tuned;
 use rusqlite::{Connection, OpenFlags};
@@ -26,6 +28,7 @@ use super::keys::{Key, KeyMap};
 use super::map::map;
 use super::rows::{Refused, Rows};
 use super::shared::State;
+use super::turn::{self, Turn};
 use crate::sql::quote;
 
 /// Rows from which an index is saved: fewer are read from the table in less time than it takes to notice. Tests have
@@ -60,12 +63,20 @@ impl Place {
     }
 
     /// Saves an index; returns whether that was done.
-    pub(super) fn save(&self, state: &State) -> bool {
-        write(self, state)
+    pub(super) fn save(&self, image: &Image, turn: Option<&Turn>) -> bool {
+        write(self, image, turn)
             .inspect_err(
                 |error| tracing::warn!(%error, path = %self.path.display(), "the index of embeddings cannot be saved"),
             )
             .is_ok()
+    }
+
+    /// Returns what is saved, if it is this table's and could be read, with the changes since, in less time than all rows.
+    pub(super) fn saved(&self, state: &State) -> Option<Found> {
+        let since = |found: &Found| state.applied.sequence - found.mark.sequence;
+        let len = i64::try_from(state.rows.index().len()).unwrap_or(i64::MAX);
+        find(&self.path, &self.declaration, state.rows.has_integer_keys())
+            .filter(|found| (0..=len / 2).contains(&since(found)))
     }
 
     /// Saves an index that nobody uses any more, if that is worth it, and deletes changes that it has made superfluous.
@@ -73,12 +84,18 @@ impl Place {
         let is_saved = state.rows.index().len() >= SAVED_FROM;
         if is_saved && state.unsaved > READ_AGAIN_MAX {
             state.rows.index_mut().catch_up(CATCH_UP_MAX);
-            if self.save(state) {
-                state.saved = Some(state.applied);
+            let image = Image::of(state);
+            // A graph takes far longer to build than changes take to be read again.
+            let is_worse = image.graph.is_none() && self.saved(state).is_some_and(|found| found.has_graph);
+            if !is_worse {
+                self.save(&image, Turn::take(&self.path).as_ref());
             }
         }
         // Of a table whose index is not saved, no change is ever read again.
-        let superfluous = if is_saved { state.saved } else { Some(state.applied) };
+        let superfluous = match is_saved {
+            true => find(&self.path, &self.declaration, state.rows.has_integer_keys()).map(|found| found.mark),
+            false => Some(state.applied),
+        };
         if let Some(saved) = superfluous.filter(|mark| may_write && mark.sequence > KEPT_CHANGES)
             && let Err(error) = self.prune(saved)
         {
@@ -123,23 +140,46 @@ fn identity(declaration: &Declaration, is_rowid: bool, mark: Mark) -> Identity {
     Identity { database, column: *blake3::hash(&column).as_bytes() }
 }
 
-fn write(place: &Place, state: &State) -> io::Result<()> {
+/// What is saved of an index: taken while nobody changes it, so that it can be written while somebody does.
+pub(super) struct Image {
+    pub(super) mark: Mark,
+    is_rowid: bool,
+    keys: Keys,
+    store: EmbeddingStore,
+    graph: Option<GraphSections>,
+    notes: Vec<u8>,
+}
+
+impl Image {
+    /// Takes it: the embeddings are shared, all else is copied.
+    pub(super) fn of(state: &State) -> Self {
+        let index = state.rows.index();
+        Self {
+            mark: state.applied,
+            is_rowid: state.rows.has_integer_keys(),
+            keys: state.rows.saved_keys(),
+            store: index.store().clone(),
+            graph: index.graph().filter(|_| index.pending() == 0).map(Graph::to_sections),
+            notes: encode_notes(state.rows.refused(), state.tuned),
+        }
+    }
+}
+
+fn write(place: &Place, image: &Image, turn: Option<&Turn>) -> io::Result<()> {
     let folder = place.path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-    let index = state.rows.index();
-    let keys = state.rows.saved_keys();
     let saved = Saved {
-        identity: identity(&place.declaration, state.rows.has_integer_keys(), state.applied),
+        identity: identity(&place.declaration, image.is_rowid, image.mark),
         options: &place.declaration.options,
-        sequence: state.applied.sequence.cast_unsigned(),
-        keys: &keys,
-        store: index.store(),
-        graph: index.graph().filter(|_| index.pending() == 0),
-        notes: &encode_notes(state.rows.refused(), state.tuned),
+        sequence: image.mark.sequence.cast_unsigned(),
+        keys: &image.keys,
+        store: &image.store,
+        graph: image.graph.as_ref(),
+        notes: &image.notes,
     };
     let name = place.path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     let mut prefix = name.to_owned();
     prefix.push("-");
-    remove_leftovers(folder, &prefix);
+    remove_leftovers(folder, &prefix, turn.is_some_and(Turn::is_sole));
     let mut file = tempfile::Builder::new().prefix(&prefix).tempfile_in(folder)?;
     // Who may read the rows may read what was made from them, and nobody else.
     file.as_file().set_permissions(std::fs::metadata(&place.database)?.permissions())?;
@@ -156,11 +196,12 @@ fn write(place: &Place, state: &State) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what processes left half written that were killed.
-fn remove_leftovers(folder: &Path, prefix: &OsString) {
+/// Removes what processes left half written that were killed; what is not old only where nobody else can be writing.
+fn remove_leftovers(folder: &Path, prefix: &OsString, is_sole: bool) {
     let is_old = |entry: &DirEntry| {
         let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|written| written.elapsed());
-        matches!(age, Ok(Ok(age)) if age > LEFTOVER)
+        let is_lock = entry.file_name().as_encoded_bytes().ends_with(turn::SUFFIX.as_bytes());
+        !is_lock && (is_sole || matches!(age, Ok(Ok(age)) if age > LEFTOVER))
     };
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
     for file in
@@ -175,6 +216,7 @@ fn remove_leftovers(folder: &Path, prefix: &OsString) {
 pub(super) struct Found {
     bytes: ForeignBytes,
     pub(super) mark: Mark,
+    pub(super) has_graph: bool,
 }
 
 /// Looks for the file of a table; what is not its own, or is damaged in its head, is as good as none.
@@ -185,7 +227,7 @@ pub(super) fn find(path: &Path, declaration: &Declaration, is_rowid: bool) -> Op
     let token = token.first_chunk::<8>()?;
     let mark = Mark { sequence: i64::from_le_bytes(*sequence), token: i64::from_le_bytes(*token) };
     let is_ours = header.identity == identity(declaration, is_rowid, mark) && header.options == declaration.options;
-    is_ours.then_some(Found { bytes, mark })
+    is_ours.then_some(Found { bytes, mark, has_graph: header.has_graph })
 }
 
 impl Found {

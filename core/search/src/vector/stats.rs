@@ -1,22 +1,25 @@
 //! `kith_vector_stats`: what each `kith_vector` table of the main database holds, and how it was last searched.
 
-use std::borrow::Cow;
-use std::ffi::{CStr, c_int};
+use std::ffi::CStr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rusqlite::types::Value;
-use rusqlite::vtab::{Context, Filters, IndexInfo, Module, VTab, VTabConnection, VTabCursor};
+use rusqlite::vtab::IndexInfo;
 use rusqlite::{Connection, ffi};
 
 use super::declaration::{encoding_name, engine_name, metric_name};
 use super::search::Figures;
-use super::table::{Held, error};
+use super::table::Held;
 use super::view::View;
+use crate::function::{self, Asked, Listed, Row, TableFunction};
 use crate::sql::quote;
 
 /// Left-out rows that are listed.
 const REFUSED_MAX: usize = 100;
+
+const NAME: &CStr = c"kith_vector_stats";
 
 const COLUMNS: &CStr = c"CREATE TABLE x(name TEXT, content TEXT, column_name TEXT, dimensions INTEGER, metric TEXT, encoding TEXT,
   engine TEXT, recall REAL, tier TEXT, ef INTEGER, progress REAL, behind INTEGER, indexed INTEGER, refused INTEGER, refused_rows TEXT, pending INTEGER, applied INTEGER,
@@ -24,19 +27,16 @@ const COLUMNS: &CStr = c"CREATE TABLE x(name TEXT, content TEXT, column_name TEX
 
 /// Registers the table.
 pub(super) fn register(conn: &Connection, held: Arc<Held>) -> rusqlite::Result<()> {
-    const MODULE: Module<'_, Stats> = Module::eponymous_only_module();
-    conn.create_module(c"kith_vector_stats", &MODULE, Some(held))
+    function::register::<Stats>(conn, NAME, held)
 }
 
-#[repr(C)]
 struct Stats {
-    base: ffi::sqlite3_vtab,
     db: *mut ffi::sqlite3,
     held: Arc<Held>,
 }
 
 impl Stats {
-    fn read(&self) -> rusqlite::Result<Vec<Vec<Value>>> {
+    fn read(&self) -> rusqlite::Result<Vec<Row>> {
         // SAFETY: the handle is that of the connection that this table belongs to; it is open while SQLite calls.
         let conn = unsafe { Connection::from_handle(self.db) }?;
         let mut rows = Vec::new();
@@ -62,7 +62,7 @@ impl Stats {
             let (done, total) = (shared.work.done.load(Relaxed), shared.work.total.load(Relaxed));
             let progress = (total > 0).then(|| done as f64 / total as f64);
             let options = &declaration.options;
-            rows.push(vec![
+            let values = vec![
                 Value::Text(name),
                 Value::Text(declaration.content.clone()),
                 Value::Text(declaration.column.clone()),
@@ -83,7 +83,8 @@ impl Stats {
                 Value::Text(shared.choice().to_owned()),
                 Value::Integer(figures.memory_bytes as i64),
                 problem.map_or(Value::Null, Value::Text),
-            ]);
+            ];
+            rows.push(Row { rowid: None, values });
         }
         Ok(rows)
     }
@@ -104,67 +105,28 @@ fn refused(figures: &Figures) -> String {
     serde_json::Value::Array(list.collect()).to_string()
 }
 
-// SAFETY: `Stats` is `repr(C)` and begins with SQLite's own part.
-unsafe impl<'vtab> VTab<'vtab> for Stats {
+impl TableFunction for Stats {
     type Aux = Arc<Held>;
-    type Cursor = Cursor<'vtab>;
+    type Rows = Listed;
 
-    fn connect(
-        db: &mut VTabConnection,
-        aux: Option<&Self::Aux>,
-        _: &[u8],
-        _: &[u8],
-        _: &[u8],
-        _: &[&[u8]],
-    ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
-        let held = aux.cloned().ok_or_else(|| error("kith_vector_stats: the module has no registry"))?;
-        let base = ffi::sqlite3_vtab { pModule: std::ptr::null(), nRef: 0, zErrMsg: std::ptr::null_mut() };
-        // SAFETY: the handle is only used while SQLite calls methods of this table.
-        let db = unsafe { db.handle() };
-        Ok((COLUMNS.into(), Self { base, db, held }))
+    fn open(db: *mut ffi::sqlite3, held: &Arc<Held>) -> Self {
+        Self { db, held: Arc::clone(held) }
     }
 
-    fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
+    fn name(&self) -> &'static CStr {
+        NAME
+    }
+
+    fn columns(&self) -> &'static CStr {
+        COLUMNS
+    }
+
+    fn plan(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
         info.set_estimated_cost(1000.0);
         Ok(true)
     }
 
-    fn open(&'vtab mut self) -> rusqlite::Result<Cursor<'vtab>> {
-        let base = ffi::sqlite3_vtab_cursor { pVtab: std::ptr::null_mut() };
-        Ok(Cursor { base, table: self, rows: Vec::new(), place: 0 })
-    }
-}
-
-#[repr(C)]
-struct Cursor<'vtab> {
-    base: ffi::sqlite3_vtab_cursor,
-    table: &'vtab Stats,
-    rows: Vec<Vec<Value>>,
-    place: usize,
-}
-
-// SAFETY: `Cursor` is `repr(C)` and begins with SQLite's own part.
-unsafe impl VTabCursor for Cursor<'_> {
-    fn filter(&mut self, _: c_int, _: Option<&str>, _: &Filters<'_>) -> rusqlite::Result<()> {
-        (self.rows, self.place) = (self.table.read()?, 0);
-        Ok(())
-    }
-
-    fn next(&mut self) -> rusqlite::Result<()> {
-        self.place += 1;
-        Ok(())
-    }
-
-    fn eof(&self) -> bool {
-        self.place >= self.rows.len()
-    }
-
-    fn column(&self, context: &mut Context, column: c_int) -> rusqlite::Result<()> {
-        let value = self.rows.get(self.place).and_then(|row| row.get(column as usize)).unwrap_or(&Value::Null);
-        context.set_result(value)
-    }
-
-    fn rowid(&self) -> rusqlite::Result<i64> {
-        Ok(self.place as i64 + 1)
+    fn ask(this: &Rc<Self>, _: &Asked<'_>) -> rusqlite::Result<Listed> {
+        Ok(Listed::new(this.read()?, Vec::new()))
     }
 }

@@ -151,7 +151,7 @@ unsafe impl<'vtab> VTab<'vtab> for Table {
     }
 
     fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
-        plan(info)
+        plan(info, |is_filtered| self.tier(is_filtered))
     }
 
     fn open(&'vtab mut self) -> rusqlite::Result<Cursor<'vtab>> {
@@ -212,6 +212,11 @@ impl UpdateVTab<'_> for Table {
 }
 
 impl Table {
+    /// Says how a search will be done, as far as that is known before it.
+    fn tier(&self, is_filtered: bool) -> String {
+        self.view.try_borrow().map_or_else(|_| "search".to_owned(), |view| view.tier(is_filtered))
+    }
+
     fn read_only(&self) -> Error {
         match self.view.try_borrow() {
             Ok(view) => error(format!(

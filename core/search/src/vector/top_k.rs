@@ -1,20 +1,22 @@
 //! libSQL's `vector_top_k(index, query, k)`, with the name of a `kith_vector` table for the index.
 
-use std::borrow::Cow;
 use std::ffi::{CStr, c_int};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::vtab::{Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConnection, VTabCursor};
+use rusqlite::vtab::{Filters, IndexConstraintOp, IndexInfo};
 use rusqlite::{Connection, ffi};
 
 use super::cursor::{count, query};
 use super::search::{Hit, Request};
 use super::table::{Held, error, of};
 use super::view::View;
+use crate::function::{self, Asked, Listed, Row, TableFunction};
 use crate::sql::quote;
 
-const ID: c_int = 0;
+const NAME: &CStr = c"vector_top_k";
+
 const DISTANCE: c_int = 1;
 /// The first of the hidden columns, which are the arguments.
 const ARGUMENTS: c_int = 2;
@@ -23,13 +25,10 @@ const COLUMNS: &CStr = c"CREATE TABLE x(id INTEGER, distance REAL, \"index\" HID
 
 /// Registers the table-valued function.
 pub(super) fn register(conn: &Connection, held: Arc<Held>) -> rusqlite::Result<()> {
-    const MODULE: Module<'_, TopK> = Module::eponymous_only_module();
-    conn.create_module(c"vector_top_k", &MODULE, Some(held))
+    function::register::<TopK>(conn, NAME, held)
 }
 
-#[repr(C)]
 struct TopK {
-    base: ffi::sqlite3_vtab,
     db: *mut ffi::sqlite3,
     held: Arc<Held>,
 }
@@ -57,27 +56,23 @@ impl TopK {
     }
 }
 
-// SAFETY: `TopK` is `repr(C)` and begins with SQLite's own part.
-unsafe impl<'vtab> VTab<'vtab> for TopK {
+impl TableFunction for TopK {
     type Aux = Arc<Held>;
-    type Cursor = Cursor<'vtab>;
+    type Rows = Listed;
 
-    fn connect(
-        db: &mut VTabConnection,
-        aux: Option<&Self::Aux>,
-        _: &[u8],
-        _: &[u8],
-        _: &[u8],
-        _: &[&[u8]],
-    ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
-        let held = aux.cloned().ok_or_else(|| error("vector_top_k(): the module has no registry"))?;
-        let base = ffi::sqlite3_vtab { pModule: std::ptr::null(), nRef: 0, zErrMsg: std::ptr::null_mut() };
-        // SAFETY: the handle is only used while SQLite calls methods of this table.
-        let db = unsafe { db.handle() };
-        Ok((COLUMNS.into(), Self { base, db, held }))
+    fn open(db: *mut ffi::sqlite3, held: &Arc<Held>) -> Self {
+        Self { db, held: Arc::clone(held) }
     }
 
-    fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
+    fn name(&self) -> &'static CStr {
+        NAME
+    }
+
+    fn columns(&self) -> &'static CStr {
+        COLUMNS
+    }
+
+    fn plan(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
         let mut given = 0;
         for (constraint, mut usage) in info.constraints_and_usages() {
             let place = constraint.column() - ARGUMENTS;
@@ -105,49 +100,15 @@ unsafe impl<'vtab> VTab<'vtab> for TopK {
         Ok(true)
     }
 
-    fn open(&'vtab mut self) -> rusqlite::Result<Cursor<'vtab>> {
-        let base = ffi::sqlite3_vtab_cursor { pVtab: std::ptr::null_mut() };
-        Ok(Cursor { base, table: self, hits: Vec::new(), place: 0 })
-    }
-}
-
-#[repr(C)]
-struct Cursor<'vtab> {
-    base: ffi::sqlite3_vtab_cursor,
-    table: &'vtab TopK,
-    hits: Vec<Hit>,
-    place: usize,
-}
-
-// SAFETY: `Cursor` is `repr(C)` and begins with SQLite's own part.
-unsafe impl VTabCursor for Cursor<'_> {
-    fn filter(&mut self, _: c_int, _: Option<&str>, arguments: &Filters<'_>) -> rusqlite::Result<()> {
-        (self.hits, self.place) = (Vec::new(), 0);
-        if arguments.iter().all(|argument| argument != ValueRef::Null) {
-            self.hits = self.table.search(arguments)?;
+    fn ask(this: &Rc<Self>, asked: &Asked<'_>) -> rusqlite::Result<Listed> {
+        let arguments = asked.arguments;
+        if arguments.iter().any(|argument| argument == ValueRef::Null) {
+            return Ok(Listed::new(Vec::new(), Vec::new()));
         }
-        Ok(())
-    }
-
-    fn next(&mut self) -> rusqlite::Result<()> {
-        self.place += 1;
-        Ok(())
-    }
-
-    fn eof(&self) -> bool {
-        self.place >= self.hits.len()
-    }
-
-    fn column(&self, context: &mut Context, column: c_int) -> rusqlite::Result<()> {
-        let Some(hit) = self.hits.get(self.place) else { return Ok(()) };
-        match column {
-            ID => context.set_result(hit.identity.rowid),
-            DISTANCE => context.set_result(hit.distance.map(f64::from)),
-            _ => Ok(()),
-        }
-    }
-
-    fn rowid(&self) -> rusqlite::Result<i64> {
-        Ok(self.place as i64 + 1)
+        let row = |hit: Hit| {
+            let distance = hit.distance.map_or(Value::Null, |distance| Value::Real(distance.into()));
+            Row { rowid: None, values: vec![hit.identity.rowid.map_or(Value::Null, Value::Integer), distance] }
+        };
+        Ok(Listed::new(this.search(arguments)?.into_iter().map(row).collect(), Vec::new()))
     }
 }

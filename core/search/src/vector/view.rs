@@ -6,7 +6,8 @@
 //! 2. When there is no index that fits the snapshot, the table itself is read.
 
 use std::rc::Rc;
-use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use kithdb_vector::error::EmbeddingError;
 use kithdb_vector::index::EmbeddingIndex;
@@ -21,7 +22,7 @@ use super::overlay::Overlay;
 use super::rows::Rows;
 use super::search::Base;
 use super::shared::{Shared, State};
-use super::snapshot;
+use super::snapshot::{self, Found};
 
 /// Why a table cannot be searched.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,20 @@ impl View {
         &self.conn
     }
 
+    /// Says how a search will be done, as far as that is known before it; waits for nobody.
+    pub(super) fn tier(&self, is_filtered: bool) -> String {
+        let Some(state) = self.shared.try_read() else { return "scan or walk of the graph".to_owned() };
+        let Some(state) = state.as_ref() else { return "scan, once the table is read".to_owned() };
+        let index = state.rows.index();
+        match index.walked_from(state.ef()) {
+            Some(least) if is_filtered => {
+                format!("exact below {least} of {} rows, above walk of the graph", index.len())
+            }
+            Some(_) => "walk of the graph".to_owned(),
+            None => "scan".to_owned(),
+        }
+    }
+
     /// Returns the content table as it is now, and whether its changes are noted.
     pub(super) fn content(&mut self) -> Result<(Rc<Content>, bool), SearchError> {
         let schema: i64 = self.conn.prepare_cached("PRAGMA main.schema_version")?.query_row([], |row| row.get(0))?;
@@ -93,6 +108,10 @@ impl View {
         }
         let is_committed = is_watched && self.conn.transaction_state(Some("main"))? != TransactionState::Write;
         let shared = Arc::clone(&self.shared);
+        let offered = &shared.work.is_offered;
+        if is_committed && offered.load(Ordering::Relaxed) && offered.swap(false, Ordering::AcqRel) {
+            self.take_over(&content, &shared)?;
+        }
         if is_watched {
             let state = shared.read();
             if let Some(state) = state.as_ref()
@@ -126,7 +145,7 @@ impl View {
     fn fits(&mut self, content: &Content, state: &State, is_committed: bool) -> Result<bool, SearchError> {
         let kept = self.overlay.take().filter(|overlay| {
             overlay.base == state.applied
-                && overlay.forgotten == state.forgotten
+                && overlay.version == state.version
                 && (!is_committed || overlay.last.sequence < state.applied.sequence)
         });
         if let Some(mut overlay) = kept
@@ -192,15 +211,39 @@ impl View {
         Ok(Some(RwLockWriteGuard::downgrade(guard)))
     }
 
-    /// Makes the shared index: from what was saved and the changes since, or from the whole table.
-    fn load(&self, content: &Content, shared: &Shared) -> Result<State, SearchError> {
-        let found =
-            shared.place.as_ref().and_then(|place| snapshot::find(&place.path, &self.declaration, content.is_rowid));
-        if let Some(found) = found
-            && let Tail::Follows(new) = changes::tail(&self.conn, &self.name, content, found.mark)?
+    /// Takes over the index that another process has built and saved, while others search the one that is there.
+    fn take_over(&mut self, content: &Content, shared: &Shared) -> Result<(), SearchError> {
+        let Some(found) = self.find(content, shared) else { return Ok(()) };
+        let mark = found.mark;
+        let loaded = self.load_saved(content, &found)?;
+        if loaded.is_none() {
+            *shared.work.declined.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
+        } else {
+            *shared.write() = loaded;
+        }
+        Ok(())
+    }
+
+    fn find(&self, content: &Content, shared: &Shared) -> Option<Found> {
+        snapshot::find(&shared.place.as_ref()?.path, &self.declaration, content.is_rowid)
+    }
+
+    /// Makes the shared index from what was saved and the changes since; `None` if that does not fit, or takes longer than all rows.
+    fn load_saved(&self, content: &Content, found: &Found) -> Result<Option<State>, SearchError> {
+        if let Tail::Follows(new) = changes::tail(&self.conn, &self.name, content, found.mark)?
             && let Some(mut state) = found.read(&self.declaration)
             && new.len() <= state.rows.index().len()
             && state.advance(&self.conn, content, new)?
+        {
+            return Ok(Some(state));
+        }
+        Ok(None)
+    }
+
+    /// Makes the shared index: from what was saved, or from the whole table.
+    fn load(&self, content: &Content, shared: &Shared) -> Result<State, SearchError> {
+        if let Some(found) = self.find(content, shared)
+            && let Some(state) = self.load_saved(content, &found)?
         {
             return Ok(state);
         }

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::Graph;
@@ -30,6 +31,10 @@ const FIRST: usize = 64;
 
 /// Candidates of the walk by which each embedding looks for itself in the end.
 const CONFIRM_EF: usize = 32;
+
+/// Rounds at most in which those that did not find themselves, and those around them, look once more. Each has far fewer than the one
+/// before.
+const ROUNDS_MAX: usize = 8;
 
 impl Graph {
     /// Connects the embeddings of many slots on so many threads, then has each look for itself; `None` if the callback broke it off.
@@ -62,26 +67,90 @@ impl Graph {
         let (early, late) = rest.split_at(if threads > 1 { rest.len().min(FIRST * threads) } else { 0 });
         share_out(early, 1, &connect, &report)?;
         share_out(late, threads, &connect, &report)?;
-        share_out(&rest, threads, &|slot, scratch| graph.confirm(points, slot, scratch), &report)?;
+        let mut changes = graph.confirm_all(points, &rest, threads, &report)?;
+        let report = |_| progress(Progress { done: total, total });
+        for _ in 0..ROUNDS_MAX {
+            let again = graph.settle_changes(points, changes);
+            changes = graph.confirm_all(points, &again, threads, &report)?;
+        }
         Some(graph)
     }
 
-    /// Looks for a point as a search would, and connects it to where the walk ends if that is elsewhere.
-    ///
-    /// An early point may have been connected to the wrong region, when the right one was hardly there. What the walk found nearest has
-    /// no neighbour that is nearer still, so the heuristic takes the point into its list.
-    fn confirm(&self, points: &impl Points, slot: u32, scratch: &mut Scratch) {
-        let target = Stored { points, slot };
-        let Some(start) = self.descend(&target, 0).filter(|_| self.is_point(slot)) else { return };
-        self.walk(&target, &[start, self.root], CONFIRM_EF, 0, scratch);
-        if scratch.pool.keys().any(|key| point(key) == slot) {
-            return;
-        }
-        let nearest = scratch.pool.keys().next().map(point);
-        if let Some(nearest) = nearest {
-            self.add_edge(points, nearest, slot, 0, Role::Near, scratch);
-        }
+    /// Has points look for themselves; returns what came of those that did not find themselves, in their order.
+    fn confirm_all(
+        &self,
+        points: &impl Points,
+        slots: &[u32],
+        threads: usize,
+        report: &(impl Fn(usize) -> ControlFlow<()> + Sync),
+    ) -> Option<Vec<Change>> {
+        let changes = Mutex::new(Vec::new());
+        let confirm = |slot, scratch: &mut Scratch| {
+            if let Some(change) = self.confirm(points, slot, scratch) {
+                changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+            }
+        };
+        share_out(slots, threads, &confirm, report)?;
+        let mut changes = changes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        changes.sort_unstable_by_key(|change| change.slot);
+        Some(changes)
     }
+
+    /// Looks for a point as a search would; `None` if it is found. Otherwise it is connected to where the walk ended: to the nearest point
+    /// there whose list has room, so that no other edge is lost.
+    ///
+    /// An early point may have been connected to the wrong region, when the right one was hardly there, or all lists around it are full
+    /// of others. Each point that the walk kept is one that it went on from, so any of them serves.
+    fn confirm(&self, points: &impl Points, slot: u32, scratch: &mut Scratch) -> Option<Change> {
+        let target = Stored { points, slot };
+        let start = self.descend(&target, 0).filter(|_| self.is_point(slot))?;
+        self.walk(&target, &[start, self.root], CONFIRM_EF, 0, scratch);
+        let found: Vec<u32> = scratch.pool.keys().map(point).collect();
+        if found.contains(&slot) {
+            return None;
+        }
+        let has_room = |near: u32| self.neighbours(near, 0).len() < self.base.capacity();
+        let connected = found.iter().copied().find(|&near| has_room(near));
+        if let Some(near) = connected {
+            self.add_edge(points, near, slot, 0, Role::Near, scratch);
+        }
+        Some(Change { slot, found, connected })
+    }
+
+    /// Connects the points of changes that found no list with room. They are hung in the tree where their walks ended, since the tree's
+    /// edges are kept in full lists too; no two threads may do that at once, or they could make a circle. Returns the points that are to
+    /// look for themselves again.
+    fn settle_changes(&self, points: &impl Points, changes: Vec<Change>) -> Vec<u32> {
+        let mut again = Vec::new();
+        self.scratches.with(|scratch| {
+            for Change { slot, found, connected } in changes {
+                let mut candidates = found.into_iter().filter(|_| slot != self.root);
+                let connected = connected.or_else(|| {
+                    candidates.find(|&near| {
+                        again.extend(self.neighbours(near, 0));
+                        !self.is_below(near, slot) && self.add_edge(points, near, slot, 0, Role::Tree, scratch)
+                    })
+                });
+                // A new edge also leads walks to others elsewhere.
+                for near in connected.into_iter().chain([slot]) {
+                    again.push(near);
+                    again.extend(self.neighbours(near, 0));
+                }
+            }
+        });
+        again.sort_unstable();
+        again.dedup();
+        again
+    }
+}
+
+/// A point that did not find itself.
+struct Change {
+    slot: u32,
+    /// What the walk found, the nearest first.
+    found: Vec<u32>,
+    /// Which of these it was connected to.
+    connected: Option<u32>,
 }
 
 /// Does something for each slot on so many threads; `None` if the report broke it off.

@@ -19,6 +19,17 @@ pub(super) fn make_room<T>(kept: &mut Vec<T>, wanted: usize) {
     }
 }
 
+/// Copies what no other thread is writing to.
+pub(super) fn copied(words: &[AtomicU32]) -> Vec<AtomicU32> {
+    words.iter().map(|word| AtomicU32::new(word.load(Ordering::Relaxed))).collect()
+}
+
+impl Clone for Lists {
+    fn clone(&self) -> Self {
+        Self { stride: self.stride, words: copied(&self.words) }
+    }
+}
+
 impl Lists {
     pub fn new(capacity: usize) -> Self {
         Self { stride: capacity + 1, words: Vec::new() }

@@ -41,7 +41,7 @@ use crate::index::IndexOptions;
 use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN, EF_CONSTRUCTION_MAX};
 use crate::slots::Slot;
 use levels::{ABSENT, TWIN, level_of};
-use lists::{Lists, make_room};
+use lists::{Lists, copied, make_room};
 use visited::Scratches;
 
 /// No point.
@@ -75,6 +75,33 @@ pub struct Graph {
     scratches: Scratches,
 }
 
+/// Copies every list: some milliseconds for 100,000 points.
+impl Clone for Graph {
+    fn clone(&self) -> Self {
+        Self {
+            connections: self.connections,
+            ef_construction: self.ef_construction,
+            seed: self.seed,
+            base: self.base.clone(),
+            upper: self.upper.clone(),
+            upper_starts: self.upper_starts.clone(),
+            levels: self.levels.iter().map(|level| AtomicU8::new(level.load(Ordering::Relaxed))).collect(),
+            parents: copied(&self.parents),
+            twins: copied(&self.twins),
+            in_degrees: copied(&self.in_degrees),
+            entry: AtomicU64::new(self.entry.load(Ordering::Relaxed)),
+            root: self.root,
+            len: self.len,
+            locks: locks(),
+            scratches: Scratches::default(),
+        }
+    }
+}
+
+fn locks() -> Box<[Mutex<()>]> {
+    (0..LOCKS).map(|_| Mutex::default()).collect()
+}
+
 /// Brings the options of a graph into their ranges.
 pub(crate) fn clamped(options: IndexOptions) -> IndexOptions {
     let connections = options.connections.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
@@ -100,7 +127,7 @@ impl Graph {
             entry: AtomicU64::new(u64::MAX),
             root: NONE,
             len: 0,
-            locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
+            locks: locks(),
             scratches: Scratches::default(),
         }
     }

@@ -86,7 +86,7 @@ impl Graph {
             return Err(GraphFault::Edge { from: NONE, to: NONE, layer: 0 });
         }
         graph.settle();
-        match graph.grow_tree().first() {
+        match graph.find_root().first() {
             Some(&slot) => Err(GraphFault::Unreachable { slot }),
             None => Ok(graph),
         }

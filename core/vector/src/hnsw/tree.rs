@@ -44,6 +44,20 @@ impl Graph {
         false
     }
 
+    /// Says whether a point hangs on another in the tree, or is it, or is too deep to tell.
+    pub(super) fn is_below(&self, mut slot: u32, other: u32) -> bool {
+        for _ in 0..DEPTH_MAX {
+            if slot == other {
+                return true;
+            }
+            match self.parent(slot) {
+                parent if parent == slot || parent == NONE => return false,
+                parent => slot = parent,
+            }
+        }
+        true
+    }
+
     /// Puts a point under the first one below the root that has room: a leaf has, so there is always one.
     fn attach_anywhere(&self, points: &impl Points, slot: u32, scratch: &mut Scratch) {
         let mut ahead = VecDeque::from([self.root]);
@@ -107,6 +121,25 @@ impl Graph {
         self.parents[self.root as usize].store(self.root, Ordering::Release);
         self.claim_from(self.root);
         self.points().filter(|&slot| !self.is_attached(slot)).collect()
+    }
+
+    /// Grows the tree from the root, or, if that does not reach all, from the one point that may; returns the points that were not reached.
+    ///
+    /// The root that a graph had when it was saved is not known, and need not be named by any list: nothing else reaches it then. Of
+    /// points that searches begin at one after the other, each for what is left, the last is the only one that can reach all others.
+    pub(super) fn find_root(&mut self) -> Vec<u32> {
+        let unreached = self.grow_tree();
+        let mut last = None;
+        for slot in unreached {
+            if !self.is_attached(slot) {
+                self.parents[slot as usize].store(slot, Ordering::Release);
+                self.claim_from(slot);
+                last = Some(slot);
+            }
+        }
+        let Some(last) = last else { return Vec::new() };
+        self.root = last;
+        self.grow_tree()
     }
 
     /// Makes a point the parent of what only it reaches, and so on.

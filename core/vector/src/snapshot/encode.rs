@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::header::{ALIGNMENT, HASH_BYTES, HEADER_BYTES, Section, SnapshotHeader, is_in_range};
 use super::{Identity, Keys};
-use crate::hnsw::Graph;
+use crate::hnsw::GraphSections;
 use crate::index::IndexOptions;
 use crate::store::EmbeddingStore;
 
@@ -21,7 +21,7 @@ pub struct Saved<'a> {
     /// The embeddings.
     pub store: &'a EmbeddingStore,
     /// The graph, if there is one. It must know all that the store holds: bring it forward first.
-    pub graph: Option<&'a Graph>,
+    pub graph: Option<&'a GraphSections>,
     /// What else the owner wants to find again.
     pub notes: &'a [u8],
 }
@@ -46,7 +46,8 @@ pub fn encode(saved: &Saved<'_>, writer: &mut impl Write) -> io::Result<()> {
     let used = words.iter().rposition(|&word| word != 0).map_or(0, |last| last + 1);
     let occupied: Vec<u8> = words[..used].iter().flat_map(|word| word.to_le_bytes()).collect();
     let key_bytes = keys.to_bytes();
-    let lists = graph.map(Graph::to_sections).unwrap_or_default();
+    let none = GraphSections::default();
+    let lists = graph.unwrap_or(&none);
     let [levels, base, upper, twins] = [&lists.levels, &lists.base, &lists.upper, &lists.twins].map(Vec::as_slice);
     let sections: [Vec<&[u8]>; super::header::SECTIONS.len()] = [
         vec![&occupied],

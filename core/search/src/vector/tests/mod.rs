@@ -1,5 +1,6 @@
 //! Tests of embeddings in SQL.
 
+mod filters;
 mod functions;
 mod random;
 mod saved;

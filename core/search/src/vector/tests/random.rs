@@ -50,8 +50,15 @@ struct Setting {
 /// Compares a search with one of the whole table; returns how many of how many true neighbours were found.
 fn check(conn: &Connection, random: &mut Random, setting: &Setting) -> (usize, usize) {
     let (query, count) = (random.embedding(), 1 + random.below(12) as usize);
-    let filter = match random.below(3) {
-        0 => format!("WHERE name IN (SELECT name FROM docs WHERE part < {})", random.below(11)),
+    let id = random.below(setting.rows);
+    // Nothing that is known before the search runs.
+    let name = if setting.key.starts_with("INTEGER") { format!("{id} + 0") } else { format!("'Name ' || {id}") };
+    let filter = match random.below(10) {
+        0..3 => format!("WHERE name IN (SELECT name FROM docs WHERE part < {})", random.below(11)),
+        3 => format!("WHERE name = {name}"),
+        4 => format!("WHERE name <> {name}"),
+        5 => format!("WHERE rowid >= {id} + 0 AND rowid < {id} + {}", random.below(60)),
+        6 => format!("WHERE rowid = {id} + 0 AND name IN (SELECT name FROM docs WHERE part < 7)"),
         _ => String::new(),
     };
     let mut truth: Vec<(String, f64)> = Vec::new();
@@ -67,7 +74,7 @@ fn check(conn: &Connection, random: &mut Random, setting: &Setting) -> (usize, u
         }
     }
     truth.sort_by(|left, right| left.1.total_cmp(&right.1));
-    let filter = filter.replace("WHERE name", "AND key");
+    let filter = filter.replacen("WHERE", "AND", 1).replace("AND name", "AND key");
     let sql = format!("SELECT key, distance FROM near WHERE embedding MATCH ?1 AND k = ?2 {filter}");
     let blob = Embedding::Float32(query).to_blob();
     let answers: Vec<(Value, f64)> = conn

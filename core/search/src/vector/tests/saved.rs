@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::super::declaration::Declaration;
+use super::super::shared::Shared;
 use super::search::ids;
 
 const SEARCH: &str = "SELECT rowid FROM near WHERE embedding MATCH '[0,0]' AND k = 3";
@@ -120,6 +122,82 @@ fn old_changes_are_deleted_once_they_are_saved() {
     conn.close().unwrap();
     assert_eq!(changes(), 1);
     assert_eq!(ids(&open(&path), SEARCH, []), [1, 2, 3]);
+}
+
+#[test]
+fn changes_are_no_more_than_a_limit_while_the_file_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    create(&path, "engine=scan");
+    let conn = open(&path);
+    assert_eq!(ids(&conn, SEARCH, []), [1, 2, 3]);
+    for round in 0..20 {
+        conn.execute_batch(&format!("UPDATE docs SET embedding = vec_f32('[' || id || ',{round}]')")).unwrap();
+    }
+    assert_eq!(ids(&conn, "SELECT count(*) FROM near_changes", []), [20_000]);
+    // The place that the index is at has gone.
+    write_unwatched(&path, "UPDATE docs SET embedding = '[0,0]' WHERE id = 900");
+    assert_eq!(ids(&conn, SEARCH, []), [900, 1, 2]);
+    conn.execute_batch("BEGIN; DELETE FROM docs; INSERT INTO docs VALUES(7, '[0,0]')").unwrap();
+    assert_eq!(ids(&conn, SEARCH, []), [7]);
+    conn.execute_batch("ROLLBACK; UPDATE docs SET embedding = '[0,0]' WHERE id = 901").unwrap();
+    assert_eq!(ids(&conn, SEARCH, []), [900, 901, 1]);
+}
+
+#[test]
+fn a_graph_that_is_behind_when_the_file_is_closed_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let conn = open(&path);
+    conn.execute_batch(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, embedding BLOB);
+         CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, dims=2, metric=l2, engine=hnsw);
+         INSERT INTO docs SELECT value, vec_f32('[' || value || ',0]') FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 3000) SELECT value FROM n)",
+    )
+    .unwrap();
+    let behind = |conn: &Connection| ids(conn, "SELECT behind FROM kith_vector_stats", [])[0];
+    assert_eq!(ids(&conn, SEARCH, []), [1, 2, 3]);
+    until(|| behind(&conn) == 0);
+    conn.close().unwrap();
+    let conn = open(&path);
+    conn.execute_batch("UPDATE docs SET embedding = vec_f32('[' || id || ',1]') WHERE id > 1700").unwrap();
+    assert_eq!(ids(&conn, SEARCH, []), [1, 2, 3]);
+    conn.close().unwrap();
+    let conn = open(&path);
+    assert_eq!(ids(&conn, SEARCH, []), [1, 2, 3]);
+    assert!(behind(&conn) <= 1300);
+}
+
+#[test]
+fn a_reader_follows_when_the_index_is_replaced_by_one_with_other_slots() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let saved = create(&path, "engine=scan");
+    let (writer, other) = (open(&path), open(&path));
+    writer.execute_batch("DELETE FROM docs WHERE id = 1").unwrap();
+    assert_eq!(ids(&writer, SEARCH, []), [2, 3, 4]);
+    // In the slot of the first.
+    writer.execute_batch("INSERT INTO docs VALUES(6000, '[0,0]')").unwrap();
+    assert_eq!(ids(&writer, SEARCH, []), [6000, 2, 3]);
+    writer.execute_batch("BEGIN; UPDATE docs SET embedding = '[2.5,0]' WHERE id = 6000").unwrap();
+    assert_eq!(ids(&writer, SEARCH, []), [2, 6000, 3]);
+    let arguments: Vec<&[u8]> = vec![b"content=docs", b"column=embedding", b"dims=2", b"metric=l2", b"engine=scan"];
+    let declaration = Declaration::parse(&arguments).unwrap();
+    let shared = Shared::of(&other, "near", &declaration);
+    assert!(shared.read().is_some());
+    *shared.write() = None;
+    std::fs::remove_file(saved).unwrap();
+    assert_eq!(ids(&other, SEARCH, []), [6000, 2, 3]);
+    assert_eq!(ids(&writer, SEARCH, []), [2, 6000, 3]);
+}
+
+/// Waits for what a thread in the background brings about.
+fn until(is_so: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed().as_secs() < 60, "it never came");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
