@@ -166,7 +166,7 @@ class Kith {
 	 * Runs a query now and whenever the database has changed, through this connection, a peer or another program.
 	 *
 	 * `callback(rows)` is called with the first rows, and with others only if they differ; `callback(undefined, error)` if the
-	 * query fails. Returns the function that ends it.
+	 * query fails. A replica's query may be about tables that have not arrived yet. Returns the function that ends it.
 	 */
 	watch(sql, ...given) {
 		checkString(sql, 'first');
@@ -175,10 +175,19 @@ class Kith {
 		const callback = given[at];
 		const { keepAlive = true } = readOptions('watch', given[at + 1] ?? {}, WATCH);
 		const file = this.#file('watch', {});
-		const statement = this.#database.prepare(sql);
-		if (!statement.reader || !statement.readonly) throw new TypeError('db.kith.watch takes a statement that returns rows and writes nothing');
+		const prepare = () => {
+			const statement = this.#database.prepare(sql);
+			if (!statement.reader || !statement.readonly) throw new TypeError('db.kith.watch takes a statement that returns rows and writes nothing');
+			return statement;
+		};
+		let statement;
+		try {
+			statement = prepare();
+		} catch (error) {
+			if (!this.isReplica || !isMissingTable(error)) throw error;
+		}
 		const parameters = at === 0 || given[0] === undefined ? [] : [given[0]];
-		return this.#liveOf(file).add(statement, parameters, callback, keepAlive);
+		return this.#liveOf(file).add({ statement, prepare, given: parameters, callback }, keepAlive);
 	}
 
 	/**
@@ -290,6 +299,11 @@ class Kith {
 		this.#checkReplica();
 		return this.#database.prepare(sql).pluck().get(...given);
 	}
+}
+
+/** Tells whether an error is about a table that is not there, as those of a workspace are until the first sync. */
+function isMissingTable(error) {
+	return error.code === 'SQLITE_ERROR' && error.message.startsWith('no such table: ');
 }
 
 module.exports = Kith;

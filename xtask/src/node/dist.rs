@@ -1,7 +1,8 @@
 //! `cargo xtask dist node`: the package as tarballs that npm installs, without Rust and without an install script.
 //!
 //! The main package has no binary. Each platform has a package of its own with the addon, of which npm installs the one that fits;
-//! `lib/platforms.json` lists them. Only the platform that this runs on is built.
+//! `lib/platforms.json` lists them. Only the platform that this runs on is built. The callback face has one more, for an npm alias
+//! cannot point into a package.
 
 use std::env::{self, consts};
 use std::ffi::OsString;
@@ -36,13 +37,13 @@ pub fn test(workspace: &Workspace) -> Result<()> {
 }
 
 /// Installs the tarballs in an empty folder, without a network and without Rust, and runs small programs there.
-fn prove(workspace: &Workspace, tarballs: &[PathBuf; 2]) -> Result<()> {
+fn prove(workspace: &Workspace, tarballs: &[PathBuf; 3]) -> Result<()> {
     let app = workspace.target.join("dist").join("app");
     renew(&app)?;
-    let [main, platform] = tarballs.each_ref().map(|tarball| format!("file:{}", tarball.display()));
+    let [main, platform, callbacks] = tarballs.each_ref().map(|tarball| format!("file:{}", tarball.display()));
     let name = format!("@kithdb/{}", text(&platform_of_host(workspace)?, "name")?);
-    let manifest =
-        json!({ "private": true, "dependencies": { "kithdb": main, "better-sqlite3": main, name: platform } });
+    let dependencies = json!({ "kithdb": main, "better-sqlite3": main, "sqlite3": callbacks, name: platform });
+    let manifest = json!({ "private": true, "dependencies": dependencies });
     write(&app.join("package.json"), &manifest)?;
     let path = path_without_cargo()?;
     let mut npm = setup::npm();
@@ -67,8 +68,8 @@ fn prove(workspace: &Workspace, tarballs: &[PathBuf; 2]) -> Result<()> {
     run("missing.cjs")
 }
 
-/// Packs the main package and that of this platform, in this order.
-fn pack(workspace: &Workspace, destination: &Path) -> Result<[PathBuf; 2]> {
+/// Packs the main package, that of this platform, and that of the callback face, in this order.
+fn pack(workspace: &Workspace, destination: &Path) -> Result<[PathBuf; 3]> {
     let source = workspace.root.join("node-binding");
     let stage = destination.join("stage");
     renew(destination)?;
@@ -114,7 +115,11 @@ fn pack(workspace: &Workspace, destination: &Path) -> Result<[PathBuf; 2]> {
         format!("The addon of [kithdb](https://www.npmjs.com/package/kithdb) for {name}; install that.\n"),
     )?;
     fs::copy(source.join("README.md"), main.join("README.md"))?;
-    for folder in [&main, &folder] {
+    let callbacks = stage.join("sqlite3");
+    copy_folder(&source.join("alias").join("sqlite3"), &callbacks)?;
+    let callbacks_manifest = without(&read(&callbacks.join("package.json"))?, &["private"]).collect();
+    write(&callbacks.join("package.json"), &Value::Object(callbacks_manifest))?;
+    for folder in [&main, &folder, &callbacks] {
         for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {
             fs::copy(workspace.root.join(licence), folder.join(licence))?;
         }
@@ -122,7 +127,7 @@ fn pack(workspace: &Workspace, destination: &Path) -> Result<[PathBuf; 2]> {
     for other in platforms.iter().filter(|other| **other != platform) {
         println!("not built here: {} ({})", text(other, "name")?, text(other, "target")?);
     }
-    Ok([tarball(&main, destination)?, tarball(&folder, destination)?])
+    Ok([tarball(&main, destination)?, tarball(&folder, destination)?, tarball(&callbacks, destination)?])
 }
 
 /// Has npm make a folder a tarball, and returns its path.
