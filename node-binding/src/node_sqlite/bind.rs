@@ -29,8 +29,7 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn of(statement: &Statement) -> Self {
-        let mut names =
-            Self { exact: HashMap::new(), bare: HashMap::new(), ambiguous: None, taken: Vec::new() };
+        let mut names = Self { exact: HashMap::new(), bare: HashMap::new(), ambiguous: None, taken: Vec::new() };
         for index in 1..=statement.parameter_count() {
             let Some(name) = statement.parameter_name(index) else { continue };
             let bare = name.get(1..).unwrap_or_default().to_owned();

@@ -10,12 +10,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
 use crate::node::{self, Profile};
 use crate::setup;
 use crate::shell::{self, Workspace};
+
+const LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
+/// Their names for npm, which packs by itself only those without a suffix.
+const ALL_LICENCES: &str = "LICENSE-*";
 
 /// Builds the addon for users, packs it into `dist/npm` of the target folder, and tries what it has packed.
 pub fn run(workspace: &Workspace) -> Result<()> {
@@ -42,7 +46,7 @@ fn prove(workspace: &Workspace, tarballs: &[PathBuf; 3]) -> Result<()> {
     renew(&app)?;
     let [main, platform, callbacks] = tarballs.each_ref().map(|tarball| format!("file:{}", tarball.display()));
     let name = format!("@kithdb/{}", text(&platform_of_host(workspace)?, "name")?);
-    let dependencies = json!({ "kithdb": main, "better-sqlite3": main, "sqlite3": callbacks, name: platform });
+    let dependencies = json!({ "kithdb": main, "better-sqlite3": main, "sqlite3": callbacks, name.as_str(): platform });
     let manifest = json!({ "private": true, "dependencies": dependencies });
     write(&app.join("package.json"), &manifest)?;
     let path = path_without_cargo()?;
@@ -55,6 +59,13 @@ fn prove(workspace: &Workspace, tarballs: &[PathBuf; 3]) -> Result<()> {
         "--no-fund",
     ]);
     shell::run(&mut npm)?;
+
+    for package in ["kithdb", "sqlite3", name.as_str()] {
+        for licence in LICENCES {
+            let place = app.join("node_modules").join(package).join(licence);
+            ensure!(place.exists(), "{} was not packed", place.display());
+        }
+    }
 
     let run = |program: &str| {
         // Programs find packages from where they are.
@@ -84,7 +95,10 @@ fn pack(workspace: &Workspace, destination: &Path) -> Result<[PathBuf; 3]> {
     let main = stage.join("kithdb");
     copy_folder(&source.join("lib"), &main.join("lib"))?;
     let main_manifest = without(&manifest, &["private", "scripts"])
-        .chain([("files".to_owned(), json!(["lib"])), ("optionalDependencies".to_owned(), Value::Object(names?))])
+        .chain([
+            ("files".to_owned(), json!(["lib", ALL_LICENCES])),
+            ("optionalDependencies".to_owned(), Value::Object(names?)),
+        ])
         .collect();
     write(&main.join("package.json"), &Value::Object(main_manifest))?;
 
@@ -102,7 +116,7 @@ fn pack(workspace: &Workspace, destination: &Path) -> Result<[PathBuf; 3]> {
         "license": manifest["license"],
         "engines": manifest["engines"],
         "main": "kithdb.node",
-        "files": ["kithdb.node"],
+        "files": ["kithdb.node", ALL_LICENCES],
         "os": [platform["os"]],
         "cpu": [platform["cpu"]],
     });
@@ -117,10 +131,12 @@ fn pack(workspace: &Workspace, destination: &Path) -> Result<[PathBuf; 3]> {
     fs::copy(source.join("README.md"), main.join("README.md"))?;
     let callbacks = stage.join("sqlite3");
     copy_folder(&source.join("alias").join("sqlite3"), &callbacks)?;
-    let callbacks_manifest = without(&read(&callbacks.join("package.json"))?, &["private"]).collect();
+    let callbacks_manifest = without(&read(&callbacks.join("package.json"))?, &["private", "files"])
+        .chain([("files".to_owned(), json!(["index.*", ALL_LICENCES]))])
+        .collect();
     write(&callbacks.join("package.json"), &Value::Object(callbacks_manifest))?;
     for folder in [&main, &folder, &callbacks] {
-        for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {
+        for licence in LICENCES {
             fs::copy(workspace.root.join(licence), folder.join(licence))?;
         }
     }
