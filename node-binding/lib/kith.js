@@ -15,6 +15,7 @@ const OPEN = {
 	listen: 'place', mdns: 'boolean', gossip: 'boolean', peers: 'strings', dialPastPeers: 'boolean',
 	reportAfterMs: 'milliseconds', busyTimeoutMs: 'milliseconds', keepAlive: 'boolean',
 };
+const INIT = { name: 'string' };
 const INVITE = { role: 'role', expires: 'moment', addresses: 'strings' };
 const JOIN = { name: 'string', peers: 'strings', mdns: 'boolean', timeoutMs: 'milliseconds', mergeByKey: 'boolean' };
 const WATCH = { keepAlive: 'boolean' };
@@ -49,9 +50,14 @@ class Kith {
 		checkOptions(options, 'first');
 		const { name } = options;
 		if (typeof name !== 'string') throw new TypeError('Expected the "name" option to be a string: what people know this device by');
+		readOptions('init', options, INIT);
 		const { addon, handle } = this.#inner;
 		this.#end();
-		addon.found(handle, name);
+		try {
+			addon.found(handle, name);
+		} catch (error) {
+			throw inOurWords(error);
+		}
 		// Their statements are among those that were closed.
 		this.#inner.transactions = undefined;
 		this.#follow('change');
@@ -152,8 +158,7 @@ class Kith {
 		try {
 			await mailboxOf(addon).ask((number) => addon.peerJoin(handle, number, file, ticket, JSON.stringify(read)));
 		} catch (error) {
-			if (error.code === 'KITH_TABLES_PRESENT') error.message = error.message.replace('`--merge-by-key`', 'the option "mergeByKey"');
-			throw error;
+			throw inOurWords(error);
 		} finally {
 			addon.reopen(handle, file);
 			this.#inner.transactions = undefined;
@@ -299,6 +304,12 @@ class Kith {
 		this.#checkReplica();
 		return this.#database.prepare(sql).pluck().get(...given);
 	}
+}
+
+/** Has an error's remedy name options of ours, not the command's. */
+function inOurWords(error) {
+	error.message = error.message.replace(/`--merge-by-key`/, 'the option "mergeByKey"').replace(/`--name`/, 'the option "name"');
+	return error;
 }
 
 /** Tells whether an error is about a table that is not there, as those of a workspace are until the first sync. */
