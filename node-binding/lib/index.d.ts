@@ -400,7 +400,7 @@ declare namespace Database {
 		distance: number;
 	}
 	interface KithHybridSearchOptions {
-		embedding: Float32Array | number[] | Buffer;
+		embedding: Float32Array | number[] | Uint8Array;
 		limit?: number;
 		weights?: { text?: number; embedding?: number };
 		where?: KithWhere;
@@ -524,7 +524,11 @@ declare namespace Database {
 		invite(options: KithInviteOptions): Promise<string>;
 		/** Joins a workspace with the open database, which is closed until the promise is settled. */
 		join(ticket: string, options: KithJoinOptions): Promise<Database>;
-		/** Runs a query now and whenever the database has changed; returns the function that ends it. */
+		/**
+		 * Runs a query now and whenever the database has changed; returns the function that ends it.
+		 *
+		 * Of a table that the workspace has and that has not arrived yet, it tells an error first, and the rows once they are there.
+		 */
 		watch<Row = unknown>(sql: string, callback: KithWatchCallback<Row>, options?: KithWatchOptions): () => void;
 		/** Has a listener be called when something happens to the workspace; listeners do not keep the program from ending. */
 		on<Name extends keyof KithEvents>(name: Name, listener: (...given: KithEvents[Name]) => void): this;

@@ -15,6 +15,7 @@ const OPEN = {
 	listen: 'place', mdns: 'boolean', gossip: 'boolean', peers: 'strings', dialPastPeers: 'boolean',
 	reportAfterMs: 'milliseconds', busyTimeoutMs: 'milliseconds', keepAlive: 'boolean',
 };
+const INIT = { name: 'string' };
 const INVITE = { role: 'role', expires: 'moment', addresses: 'strings' };
 const JOIN = { name: 'string', peers: 'strings', mdns: 'boolean', timeoutMs: 'milliseconds', mergeByKey: 'boolean' };
 const WATCH = { keepAlive: 'boolean' };
@@ -49,9 +50,14 @@ class Kith {
 		checkOptions(options, 'first');
 		const { name } = options;
 		if (typeof name !== 'string') throw new TypeError('Expected the "name" option to be a string: what people know this device by');
+		readOptions('init', options, INIT);
 		const { addon, handle } = this.#inner;
 		this.#end();
-		addon.found(handle, name);
+		try {
+			addon.found(handle, name);
+		} catch (error) {
+			throw inOurWords(error);
+		}
 		// Their statements are among those that were closed.
 		this.#inner.transactions = undefined;
 		this.#follow('change');
@@ -152,8 +158,7 @@ class Kith {
 		try {
 			await mailboxOf(addon).ask((number) => addon.peerJoin(handle, number, file, ticket, JSON.stringify(read)));
 		} catch (error) {
-			if (error.code === 'KITH_TABLES_PRESENT') error.message = error.message.replace('`--merge-by-key`', 'the option "mergeByKey"');
-			throw error;
+			throw inOurWords(error);
 		} finally {
 			addon.reopen(handle, file);
 			this.#inner.transactions = undefined;
@@ -166,7 +171,7 @@ class Kith {
 	 * Runs a query now and whenever the database has changed, through this connection, a peer or another program.
 	 *
 	 * `callback(rows)` is called with the first rows, and with others only if they differ; `callback(undefined, error)` if the
-	 * query fails. Returns the function that ends it.
+	 * query fails. A replica's query may be about tables that have not arrived yet. Returns the function that ends it.
 	 */
 	watch(sql, ...given) {
 		checkString(sql, 'first');
@@ -175,10 +180,19 @@ class Kith {
 		const callback = given[at];
 		const { keepAlive = true } = readOptions('watch', given[at + 1] ?? {}, WATCH);
 		const file = this.#file('watch', {});
-		const statement = this.#database.prepare(sql);
-		if (!statement.reader || !statement.readonly) throw new TypeError('db.kith.watch takes a statement that returns rows and writes nothing');
+		const prepare = () => {
+			const statement = this.#database.prepare(sql);
+			if (!statement.reader || !statement.readonly) throw new TypeError('db.kith.watch takes a statement that returns rows and writes nothing');
+			return statement;
+		};
+		let statement;
+		try {
+			statement = prepare();
+		} catch (error) {
+			if (!this.isReplica || !isMissingTable(error)) throw error;
+		}
 		const parameters = at === 0 || given[0] === undefined ? [] : [given[0]];
-		return this.#liveOf(file).add(statement, parameters, callback, keepAlive);
+		return this.#liveOf(file).add({ statement, prepare, given: parameters, callback }, keepAlive);
 	}
 
 	/**
@@ -290,6 +304,17 @@ class Kith {
 		this.#checkReplica();
 		return this.#database.prepare(sql).pluck().get(...given);
 	}
+}
+
+/** Has an error's remedy name options of ours, not the command's. */
+function inOurWords(error) {
+	error.message = error.message.replace(/`--merge-by-key`/, 'the option "mergeByKey"').replace(/`--name`/, 'the option "name"');
+	return error;
+}
+
+/** Tells whether an error is about a table that is not there, as those of a workspace are until the first sync. */
+function isMissingTable(error) {
+	return error.code === 'SQLITE_ERROR' && error.message.startsWith('no such table: ');
 }
 
 module.exports = Kith;

@@ -35,12 +35,14 @@ class Statement {
 	}
 
 	run(...given) {
+		if (!(#addon in this)) illegal();
 		const rowid = this.#addon.run(this.#handle, ...leave(given));
 		return { changes: numbers[0], lastInsertRowid: rowid === undefined ? numbers[1] : rowid };
 	}
 
 	// In both of these, few arguments go on one by one, which costs less than a list of them.
 	get(a, b) {
+		if (!(#addon in this)) illegal();
 		switch (arguments.length) {
 			case 0: return this.#addon.get(this.#handle);
 			case 1: return this.#addon.get(this.#handle, a);
@@ -50,6 +52,7 @@ class Statement {
 	}
 
 	all(a, b) {
+		if (!(#addon in this)) illegal();
 		switch (arguments.length) {
 			case 0: return this.#addon.all(this.#handle);
 			case 1: return this.#addon.all(this.#handle, a);
@@ -59,25 +62,30 @@ class Statement {
 	}
 
 	iterate(...given) {
+		if (!(#addon in this)) illegal();
 		this.#addon.iterate(this.#handle, ...given);
 		this.busy = true;
 		return new StatementIterator(TOKEN, this, this.#addon, this.#handle);
 	}
 
 	bind(...given) {
+		if (!(#addon in this)) illegal();
 		this.#addon.bind(this.#handle, ...given);
 		return this;
 	}
 
 	pluck(...given) {
+		if (!(#addon in this)) illegal();
 		return this.#setMode('pluck', given);
 	}
 
 	expand(...given) {
+		if (!(#addon in this)) illegal();
 		return this.#setMode('expand', given);
 	}
 
 	raw(...given) {
+		if (!(#addon in this)) illegal();
 		return this.#setMode('raw', given);
 	}
 
@@ -92,17 +100,20 @@ class Statement {
 	}
 
 	safeIntegers(...given) {
+		if (!(#addon in this)) illegal();
 		this.#addon.setSafe(this.#handle);
 		this.#addon.setSafe(this.#handle, isOn(given));
 		return this;
 	}
 
 	columns() {
+		if (!(#addon in this)) illegal();
 		if (!this.reader) throw new TypeError('The columns() method is only for statements that return data');
 		return this.#addon.columns(this.#handle);
 	}
 
 	toString() {
+		if (!(#addon in this)) illegal();
 		return this.#addon.expanded(this.#handle) ?? this.source;
 	}
 }
@@ -125,6 +136,7 @@ class StatementIterator {
 	}
 
 	next() {
+		if (!(#addon in this)) illegal();
 		if (this.#at < this.#rows.length) return { value: this.#rows[this.#at++], done: false };
 		return this.#more();
 	}
@@ -145,6 +157,7 @@ class StatementIterator {
 	}
 
 	return() {
+		if (!(#addon in this)) illegal();
 		if (!this.#isAtEnd) {
 			this.#addon.end(this.#handle);
 			this.#isAtEnd = true;
@@ -163,6 +176,11 @@ class StatementIterator {
 /** The constructors take no arguments as far as anybody can see. */
 function made(given) {
 	return given;
+}
+
+/** Says what V8 says of a native method that is called on something else. */
+function illegal() {
+	throw new TypeError('Illegal invocation');
 }
 
 function isBusy(error) {

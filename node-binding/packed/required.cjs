@@ -33,3 +33,11 @@ for (const Class of [Database, Alias]) {
 		db.close();
 	}
 }
+
+const sqlite3 = require('sqlite3');
+assert.equal(sqlite3, require('kithdb/sqlite3'));
+const db = new sqlite3.Database(':memory:');
+db.get('SELECT 1 AS one', (error, row) => {
+	assert.deepEqual([error, row], [null, { one: 1 }]);
+	db.close();
+});

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use kithdb_sqlite::{Backup, Database, OpenOptions};
 
@@ -21,7 +22,9 @@ pub(crate) fn begin(js: Js, arguments: &[Val]) -> Answer {
     let db = js.native::<Rc<Db>>(db)?;
     db.check_open()?;
     db.check_not_executing()?;
-    let destination = Database::open(&js.string_of(path)?, &OpenOptions::default())?;
+    // Whoever holds a lock on the file may be in this program, which is not to stand still for it: JavaScript tries again.
+    let options = OpenOptions { busy_timeout: Duration::ZERO, ..OpenOptions::default() };
+    let destination = Database::open(&js.string_of(path)?, &options)?;
     let backup = Rc::new(RefCell::new(Backup::begin(&db.database, &js.string_of(schema)?, destination)?));
     db.add_backup(&backup);
     js.external(Held { db: Rc::clone(db), backup })

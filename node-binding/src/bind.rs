@@ -18,6 +18,7 @@ const CHARACTER: usize = 4;
 const TOO_BIG: &str = "The bound string, buffer, or bigint is too big";
 const TOO_MANY: &str = "Too many parameter values were provided";
 const KINDS: &str = "SQLite3 can only bind numbers, strings, bigints, buffers, and null";
+const NOT_PLAIN: &str = "Named parameters can only be passed within plain objects";
 
 /// Holds the text of one run's parameters.
 pub(crate) struct Arena {
@@ -139,14 +140,15 @@ impl<'a> Binder<'a> {
         for &argument in arguments {
             match self.js.kind(argument)? {
                 ValueType::napi_object => self.object(argument)?,
+                ValueType::napi_function if !self.parameters.named.is_empty() => return type_error(NOT_PLAIN),
                 kind => self.next(argument, kind)?,
             }
         }
-        if self.given < self.parameters.anonymous.len() {
-            return range_error("Too few parameter values were provided");
-        }
         if !self.has_object && !self.parameters.named.is_empty() {
             return type_error("Missing named parameters");
+        }
+        if self.given < self.parameters.anonymous.len() {
+            return range_error("Too few parameter values were provided");
         }
         Ok(())
     }
@@ -167,7 +169,11 @@ impl<'a> Binder<'a> {
             return Ok(());
         }
         if !is_plain(js, argument)? {
-            return self.next(argument, ValueType::napi_object);
+            return if self.parameters.named.is_empty() {
+                self.next(argument, ValueType::napi_object)
+            } else {
+                type_error(NOT_PLAIN)
+            };
         }
         if std::mem::replace(&mut self.has_object, true) {
             return type_error("You cannot specify named parameters in two different objects");
@@ -200,23 +206,15 @@ impl<'a> Binder<'a> {
 
     /// Says what is wrong with a value that no parameter is left for: first its kind, then its number.
     fn surplus(&self, value: Val, kind: i32) -> Answer<()> {
-        let is_object = matches!(kind, ValueType::napi_object | ValueType::napi_function);
-        let is_fit = matches!(
-            kind,
-            ValueType::napi_number
-                | ValueType::napi_string
-                | ValueType::napi_null
-                | ValueType::napi_undefined
-                | ValueType::napi_bigint
-        ) || kind == ValueType::napi_symbol && self.is_left(value)?
-            || kind == ValueType::napi_object && self.js.is_buffer(value)?;
-        if is_fit {
-            range_error(TOO_MANY)
-        } else if is_object && self.parameters.anonymous.is_empty() && !self.parameters.named.is_empty() {
-            type_error("Named parameters can only be passed within plain objects")
-        } else {
-            type_error(KINDS)
-        }
+        let is_fit = match kind {
+            ValueType::napi_number | ValueType::napi_string | ValueType::napi_null | ValueType::napi_undefined => true,
+            ValueType::napi_bigint if self.js.int64(value)?.is_none() => return range_error(TOO_BIG),
+            ValueType::napi_bigint => true,
+            ValueType::napi_symbol => self.is_left(value)?,
+            ValueType::napi_object => self.js.is_buffer(value)?,
+            _ => false,
+        };
+        if is_fit { range_error(TOO_MANY) } else { type_error(KINDS) }
     }
 
     fn value(&mut self, index: usize, value: Val, kind: i32) -> Answer<()> {

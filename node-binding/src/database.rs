@@ -104,10 +104,14 @@ impl Db {
         if self.iterators.get() > 0 && !self.is_unsafe.get() { busy() } else { Ok(()) }
     }
 
+    /// Tells `verbose` of a statement that is about to run, under which it must not use the database.
     pub(crate) fn tell_verbose(&self, js: Js, sql: impl FnOnce() -> Option<String>) -> Answer<()> {
         if let Some(verbose) = &self.verbose {
             let text = js.string(sql().unwrap_or_default().as_bytes())?;
-            js.call(verbose.get(js)?, &[text])?;
+            let was_executing = self.is_executing.replace(true);
+            let told = js.call(verbose.get(js)?, &[text]);
+            self.is_executing.set(was_executing);
+            told?;
         }
         Ok(())
     }

@@ -64,6 +64,32 @@ describe('what SQLite is compiled with, unlike the original\'s', () => {
 	});
 });
 
+// The original resolves where nothing could be copied.
+describe('a backup to a file that is locked', () => {
+	const locked = (name) => {
+		const file = path.join(folder, name);
+		const holder = new Database(file).exec('CREATE TABLE old(a); BEGIN EXCLUSIVE');
+		return { file, holder, db: new Database(':memory:').exec('CREATE TABLE t(a); INSERT INTO t VALUES(7)') };
+	};
+
+	it('is made once the file is free, and the program goes on meanwhile', async () => {
+		const { file, holder, db } = locked('busy.db');
+		const made = db.backup(file);
+		setTimeout(() => holder.exec('ROLLBACK').close(), 20);
+		assert.ok((await made).totalPages > 0);
+		assert.equal(new Database(file).prepare('SELECT a FROM t').pluck().get(), 7);
+	});
+
+	it('is given up after some seconds', async (t) => {
+		const { file, holder, db } = locked('locked.db');
+		let now = 0;
+		t.mock.method(performance, 'now', () => (now += 1000));
+		await assert.rejects(db.backup(file), { name: 'SqliteError', code: 'SQLITE_BUSY', message: 'database is locked' });
+		assert.ok(now > 5000);
+		holder.close();
+	});
+});
+
 describe('replicas', () => {
 	for (const name of [':memory:', path.join(folder, 'replica.db')]) {
 		it(`${path.basename(name)} record the writes to synced tables`, () => {

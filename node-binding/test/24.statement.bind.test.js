@@ -269,6 +269,22 @@ describe('parameters: mixed', () => {
 		refuses('SELECT @a, ?', [{ a: 1 }, [2, 3]], RangeError, MANY);
 		refuses('SELECT @a, ?', [{ b: 1 }, 2], RangeError, 'Missing named parameter "a"');
 	});
+
+	it('are refused for the names first, if too few are given', () => {
+		refuses('SELECT @a, ?', [], TypeError, NAMED);
+		refuses('SELECT @a, ?', [[]], TypeError, NAMED);
+		refuses('SELECT ?3', [1], TypeError, NAMED);
+	});
+
+	it('take an object that is not plain for one of names', () => {
+		for (const value of [new Date(0), new Map(), () => 1, /x/, new ArrayBuffer(1)]) {
+			refuses('SELECT @a, ?', [value], TypeError, PLAIN);
+			refuses('SELECT ?', [value], TypeError, KIND);
+			refuses('SELECT @a, ?', [[value]], TypeError, KIND);
+			refuses('SELECT @a', [[value]], TypeError, KIND);
+		}
+		refuses('SELECT @a', [2n ** 63n], RangeError, 'The bound string, buffer, or bigint is too big');
+	});
 });
 
 describe('parameters: of one execution', () => {

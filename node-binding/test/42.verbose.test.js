@@ -133,10 +133,14 @@ describe('verbose: the function', () => {
 		db = new Database(':memory:', { verbose: () => {
 			try { db.prepare('SELECT 1'); } catch (error) { caught.push(error); }
 			try { db.exec('SELECT 1'); } catch (error) { caught.push(error); }
+			try { db.close(); } catch (error) { caught.push(error); }
 		} });
-		db.exec('SELECT 1');
-		assert.equal(caught.length, 2);
-		for (const error of caught) assert.equal(error.message, BUSY);
+		const select = db.prepare('SELECT 1');
+		const runs = [() => db.exec('SELECT 1'), () => select.run(), () => select.get(), () => select.all(), () => [...select.iterate()], () => db.pragma('user_version')];
+		for (const run of runs) {
+			run();
+			assert.deepEqual(caught.splice(0).map(({ message }) => message), [BUSY, BUSY, BUSY], String(run));
+		}
 	});
 
 	for (const [title, value] of [['an error', new Error('mine')], ['null', null], ['undefined', undefined], ['a string', 'x']]) {

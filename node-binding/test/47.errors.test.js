@@ -178,4 +178,13 @@ describe('errors of use', () => {
 			assert.equal(Object.hasOwn(error, 'code'), false);
 		}
 	});
+
+	it('say so when a method of a statement is called on something else', () => {
+		const statement = memory().prepare('SELECT 1');
+		const names = ['run', 'get', 'all', 'iterate', 'bind', 'pluck', 'expand', 'raw', 'safeIntegers', 'columns'];
+		for (const name of names) throws(() => statement[name].call({}), TypeError, 'Illegal invocation');
+		const iterator = statement.iterate();
+		for (const name of ['next', 'return']) throws(() => iterator[name].call(statement), TypeError, 'Illegal invocation');
+		iterator.return();
+	});
 });

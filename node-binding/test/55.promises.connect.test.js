@@ -205,6 +205,45 @@ test('transaction commits what a function does, and undoes what rejects', async 
 	assert.throws(() => db.transaction(1), { name: 'TypeError', message: 'Expected first argument to be a function' });
 });
 
+test('batch runs several statements, and resolves to what came of each', async () => {
+	const db = await memory(FILLED);
+	const results = await db.batch([
+		"INSERT INTO t(name) VALUES('three'), ('four')",
+		{ sql: 'SELECT id, name AS called, 1 + 1 AS two FROM t WHERE id > ?', args: [2] },
+		{ sql: 'UPDATE t SET data = NULL WHERE name = :name', args: { name: 'one' } },
+	]);
+	assert.deepEqual(results, [
+		{ columns: [], columnTypes: [], rows: [], rowsAffected: 2 },
+		{
+			columns: ['id', 'called', 'two'], columnTypes: ['INTEGER', 'TEXT', ''],
+			rows: [{ id: 3, called: 'three', two: 2 }, { id: 4, called: 'four', two: 2 }], rowsAffected: 0,
+		},
+		{ columns: [], columnTypes: [], rows: [], rowsAffected: 1 },
+	]);
+	assert.deepEqual((await db.batch(['SELECT id FROM t ORDER BY id'], { raw: true }))[0].rows, [[1], [2], [3], [4]]);
+	assert.deepEqual(await db.batch([], 'write'), []);
+	assert.equal((await failure(db.batch('SELECT 1'))).message, 'Expected first argument to be an array of statements');
+	await failure(db.batch(['SELECT 1'], 'nonsense'));
+	assert.equal(db.inTransaction, false);
+});
+
+test('batch with a mode is one transaction, unless one is open', async () => {
+	const db = await memory(FILLED);
+	const count = async () => (await db.get('SELECT count(*) AS n FROM t')).n;
+	const clash = ["INSERT INTO t(name) VALUES('three')", "INSERT INTO t(name) VALUES('one')"];
+	for (const mode of ['write', 'read', 'deferred', 'immediate', 'exclusive', { mode: 'write' }]) {
+		await fails(db.batch(clash, mode), 'SQLITE_CONSTRAINT_UNIQUE', 'UNIQUE constraint failed: t.name', 2067);
+		assert.deepEqual([db.inTransaction, await count()], [false, 2]);
+	}
+	await fails(db.batch(clash), 'SQLITE_CONSTRAINT_UNIQUE', 'UNIQUE constraint failed: t.name', 2067);
+	assert.equal(await count(), 3);
+	await db.exec('BEGIN');
+	await fails(db.batch(["INSERT INTO t(name) VALUES('four')", 'nonsense'], 'write'), 'SQLITE_ERROR', 'near "nonsense": syntax error', 1);
+	assert.deepEqual([db.inTransaction, await count()], [true, 4]);
+	await db.exec('ROLLBACK');
+	assert.equal(await count(), 3);
+});
+
 test('a lock is waited for as long as timeout says', async () => {
 	const file = freshPath();
 	const [one, other] = [await connect(file), await connect(file, { timeout: 1000 })];

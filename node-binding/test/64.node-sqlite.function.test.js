@@ -201,6 +201,9 @@ describe('aggregate()', () => {
 		db.aggregate('any', { start: 0, step: (sum, ...all) => sum + all.length, varargs: true });
 		assert.deepEqual(get(db, 'SELECT two(id, 2) AS a, any(1, 2, 3) AS b FROM letters'), row({ a: 20, b: 12 }));
 		throwsSqlite(() => db.prepare('SELECT two(1) FROM letters'), 1, 'wrong number of arguments to function two()');
+		db.aggregate('none', { start: 5, step: () => 6 });
+		assert.equal(get(db, 'SELECT none() AS a FROM letters').a, 6);
+		throwsSqlite(() => db.prepare('SELECT none(1) FROM letters'), 1, 'wrong number of arguments to function none()');
 	});
 
 	it('gives bigints if they are wanted', () => {

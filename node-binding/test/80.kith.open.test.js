@@ -86,6 +86,14 @@ describe('db.kith.open()', () => {
 		await rejects(db.kith.open(LOOPBACK), TypeError, 'The database connection is not open');
 	});
 
+	it('refuses to found a workspace with what it does not know, and names options as they are here', () => {
+		const db = new Database(freshPath());
+		throws(() => db.kith.init({ name: 'desk', hub: 1 }), TypeError, 'db.kith.init has no option "hub"; it has name');
+		throws(() => db.kith.init({ name: '' }), Database.SqliteError, /^a device name has 1 to 64 bytes .* choose another with the option "name"$/, 'SQLITE_ERROR');
+		assert.equal(db.kith.isReplica, false);
+		db.close();
+	});
+
 	it('refuses databases that cannot sync, with the remedy', async () => {
 		const memory = new Database(':memory:');
 		memory.kith.init({ name: 'desk' });

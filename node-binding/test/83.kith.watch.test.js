@@ -165,6 +165,21 @@ describe('db.kith.watch()', () => {
 		db.close();
 	});
 
+	it('waits for a table that has not arrived yet', async () => {
+		const db = founder();
+		const { next, stop } = gather(db, 'SELECT b FROM later');
+		const missing = await next();
+		assert.deepEqual([missing instanceof SqliteError, missing.message], [true, 'no such table: later']);
+		db.exec("CREATE TABLE later (b); INSERT INTO later VALUES ('x')");
+		let rows = await next();
+		if (rows.length === 0) rows = await next();
+		assert.deepEqual(rows, [{ b: 'x' }]);
+		stop();
+		throws(() => db.kith.watch('SELECT missing FROM later', () => {}), SqliteError, 'no such column: missing', 'SQLITE_ERROR');
+		throws(() => plain().kith.watch('SELECT b FROM later', () => {}), SqliteError, 'no such table: later', 'SQLITE_ERROR');
+		db.close();
+	});
+
 	it('takes parameters as statements do, and the settings of the database', async () => {
 		const db = plain();
 		db.exec("INSERT INTO a VALUES (9223372036854775807, x'00ff')");

@@ -62,5 +62,11 @@ test('text and embedding are asked together', () => {
 	});
 	assert.equal(found[0].score, 2 / 61);
 	assert.deepEqual(db.kith.search('docs', null, { embedding: [1, 0] }).map((row) => row.key), [1, 3, 2]);
+	// As the faces read a BLOB.
+	const { embedding } = db.prepare('SELECT embedding FROM docs WHERE id = 1').get();
+	for (const bytes of [embedding, new Uint8Array(embedding)]) {
+		assert.deepEqual(db.kith.search('docs', null, { embedding: bytes }).map((row) => row.key), [1, 3, 2]);
+	}
+	throws(() => db.kith.search('docs', null, { embedding: new Float64Array(2) }), TypeError, /Expected the "embedding" option .* Float32Array, an array of numbers/);
 	db.close();
 });

@@ -394,14 +394,14 @@ fn kind_name(kind: KeyKind) -> &'static str {
     }
 }
 
-/// Lists the user tables of the main database by name, those of SQLite and KithDB left out.
+/// Lists the user tables of the main database by name; those of SQLite and KithDB, and those that belong to a virtual table, are none.
 pub(crate) fn user_tables(conn: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
     let mut statement = conn.prepare_cached("PRAGMA main.table_list")?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>("name")?, row.get::<_, String>("type")?)))?;
     let mut out = Vec::new();
     for row in rows {
         let (name, kind) = row?;
-        if !is_reserved(&name) {
+        if !is_reserved(&name) && kind != "shadow" && !kithdb_search::vector::is_own_table(conn, &name)? {
             out.push((name, kind));
         }
     }

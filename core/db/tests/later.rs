@@ -99,6 +99,27 @@ fn table_that_is_not_fit_can_be_made_and_is_named() {
 }
 
 #[test]
+fn what_belongs_to_a_virtual_table_is_not_listed_beside_it() {
+    let mut replica = memory();
+    run(
+        &mut replica,
+        &[
+            "CREATE TABLE docs(id INTEGER PRIMARY KEY, body, embedding)",
+            "CREATE VIRTUAL TABLE words USING fts5(body, content='docs', content_rowid='id')",
+            "CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, dims=2)",
+            "INSERT INTO docs VALUES(1, 'a', '[1, 2]')",
+        ],
+    );
+    let listed = [("docs", "synced"), ("near", "left out"), ("words", "left out")];
+    check(&mut replica, &listed);
+    let report = replica.sync_table("*").unwrap();
+    let skipped: Vec<_> = report.skipped.iter().map(|(table, _)| table.as_str()).collect();
+    assert_eq!(skipped, ["near", "words"]);
+    check(&mut replica, &listed);
+    assert!(replica.sync_table("words_data").unwrap_err().to_string().contains("belongs to a virtual table"));
+}
+
+#[test]
 fn table_of_another_program_is_taken_in_by_the_connection_that_notices_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("notes.db");

@@ -18,7 +18,7 @@ const AGAIN_MS = 100;
 
 /** Checks what `on`, `once` and `off` are given. */
 function checkListener(method, name, listener) {
-	if (!NAMES.includes(name)) throw new TypeError(`db.kith.${method} knows no event ${JSON.stringify(name)}; there are ${NAMES.join(', ')}`);
+	if (!NAMES.includes(name)) throw new TypeError(`db.kith.${method} knows no event ${JSON.stringify(String(name))}; there are ${NAMES.join(', ')}`);
 	if (typeof listener !== 'function') throw new TypeError(`db.kith.${method} takes an event and a function that is called with what it is about`);
 }
 

@@ -31,11 +31,15 @@ class Live {
 		this.#file = file;
 	}
 
-	/** Adds a query; returns the function that takes it out again. */
-	add(statement, given, callback, keepAlive) {
+	/**
+	 * Adds a query: its statement, or what prepares that once it can be; what is given to it, and whom it is told.
+	 *
+	 * Returns the function that takes it out again.
+	 */
+	add({ statement, prepare, given, callback }, keepAlive) {
 		if (this.#queries.size === 0) this.#start();
 		const letGo = keepAlive ? this.#mailbox.hold() : () => {};
-		const query = { statement, given, callback, letGo, seen: undefined, isDue: true };
+		const query = { statement, prepare, given, callback, letGo, seen: undefined, isDue: true };
 		this.#queries.add(query);
 		setImmediate(() => this.#notice());
 		return () => {
@@ -129,6 +133,7 @@ class Live {
 		query.isDue = false;
 		let rows;
 		try {
+			query.statement ??= query.prepare();
 			rows = query.statement.all(...query.given);
 		} catch (error) {
 			this.#tell(query, error);

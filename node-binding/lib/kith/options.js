@@ -1,6 +1,8 @@
 'use strict';
 // The options of db.kith: every one is known by name, and of the kind it must be.
 
+const { types } = require('util');
+
 const UNITS_MS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
 const EXPIRES_MAX_MS = 10 * 366 * UNITS_MS.d;
 const MILLISECONDS_MAX = 0xffffffff;
@@ -18,7 +20,7 @@ const kinds = {
 	count: (value) => Number.isInteger(value) && value > 0,
 	share: (value) => typeof value === 'number' && value >= 0 && value <= 1,
 	object: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
-	embedding: (value) => value instanceof Float32Array || Buffer.isBuffer(value) ||
+	embedding: (value) => types.isFloat32Array(value) || types.isUint8Array(value) ||
 		(Array.isArray(value) && value.every((one) => typeof one === 'number')),
 	match: (value) => value === 'any' || value === 'all',
 };
@@ -32,7 +34,7 @@ const described = {
 	count: 'a whole number above 0',
 	share: 'a number from 0 to 1',
 	object: 'an object',
-	embedding: 'a Float32Array, an array of numbers, or a Buffer of 32-bit floats',
+	embedding: 'a Float32Array, an array of numbers, or a Buffer or Uint8Array of 32-bit floats',
 	match: '"any" or "all"',
 };
 

@@ -1,6 +1,7 @@
 'use strict';
 // db.kith.search: which of the table-valued functions is asked, and with what.
 
+const { types } = require('util');
 const { checkString } = require('../check');
 const { readOptions } = require('./options');
 
@@ -43,7 +44,8 @@ function searchStatement(table, text, options) {
 }
 
 function toBlob(embedding) {
-	if (Buffer.isBuffer(embedding)) return embedding;
+	// A BLOB as one of the faces reads it.
+	if (types.isUint8Array(embedding)) return embedding;
 	const floats = Float32Array.from(embedding);
 	return Buffer.from(floats.buffer, floats.byteOffset, floats.byteLength);
 }

@@ -3,12 +3,17 @@
 
 const fs = require('fs');
 const path = require('path');
+const { performance } = require('perf_hooks');
 const { numbers } = require('../addon');
 const { innerOf } = require('../inner');
+const SqliteError = require('../sqlite-error');
 const { checkString, checkOptions, attachedName } = require('../check');
 
 const PAGES = 100;
 const PAGES_MAX = 0x7fffffff;
+// How long to wait before what a lock was in the way of is tried again, and for how long if nothing could be copied yet.
+const AGAIN_MS = 10;
+const PATIENCE_MS = 5000;
 
 module.exports = async function backup(filename, options) {
 	options ??= {};
@@ -41,10 +46,15 @@ module.exports = async function backup(filename, options) {
 async function copy(addon, running, progress) {
 	let pages = 0;
 	let isFirst = true;
+	let giveUpAt;
 	for (;;) {
 		addon.backupStep(running, pages);
-		const [totalPages, remainingPages, isDone] = numbers;
+		const [totalPages, remainingPages, isDone, isBlocked] = numbers;
 		if (isDone) return { totalPages, remainingPages };
+		if (isBlocked && totalPages === 0) {
+			giveUpAt ??= performance.now() + PATIENCE_MS;
+			if (performance.now() >= giveUpAt) throw new SqliteError('database is locked', 'SQLITE_BUSY');
+		}
 		if (isFirst) {
 			isFirst = false;
 			pages = PAGES;
@@ -58,6 +68,6 @@ async function copy(addon, running, progress) {
 				pages = Math.max(0, Math.min(PAGES_MAX, Math.round(wanted)));
 			}
 		}
-		await new Promise(setImmediate);
+		await new Promise((resolve) => (isBlocked ? setTimeout(resolve, AGAIN_MS) : setImmediate(resolve)));
 	}
 }

@@ -28,7 +28,7 @@ module.exports = function aggregate(name, options) {
 	let count = -1;
 	if (!varargs) {
 		const lengths = [lengthOf(step, 'options.step'), inverse ? lengthOf(inverse, 'options.inverse') : 0];
-		count = Math.max(...lengths) - 1;
+		count = Math.max(...lengths, 1) - 1;
 	}
 	addon.nodeDefineAggregate(connection.handle, name, count, flagsOf(set), start, step, inverse,
 		typeof result === 'function' ? result : undefined);

@@ -106,6 +106,27 @@ export interface ColumnDescription {
 	type: string | null;
 }
 
+/** A statement of a batch: its text, or that with its parameters. */
+export type BatchStatement = string | { sql: string; args?: any[] | Record<string, any> };
+
+export type BatchMode = 'read' | 'write' | 'deferred' | 'immediate' | 'exclusive';
+
+export interface BatchOptions {
+	/** The transaction to run in, unless one is open; without it each statement commits by itself. */
+	mode?: BatchMode;
+	/** Whether rows are arrays. */
+	raw?: boolean;
+}
+
+export interface BatchResult<Row = any> {
+	columns: string[];
+	/** The types as declared; empty where there is none. */
+	columnTypes: string[];
+	rows: Row[];
+	/** How many rows a statement changed that returns none. */
+	rowsAffected: number;
+}
+
 /** What `ConnectedDatabase#transaction` returns; each of the functions runs the one given within a transaction. */
 export interface ConnectedTransaction<Parameters extends unknown[], Result> {
 	(...parameters: Parameters): Promise<Result>;
@@ -134,6 +155,8 @@ export interface ConnectedDatabase {
 	transaction<Parameters extends unknown[], Result>(
 		fn: (...parameters: Parameters) => Result | Promise<Result>,
 	): ConnectedTransaction<Parameters, Result>;
+	/** Runs the statements one after the other; what fails ends it, and undoes the transaction if a mode was given. */
+	batch<Row = any>(statements: readonly BatchStatement[], options?: BatchMode | BatchOptions): Promise<BatchResult<Row>[]>;
 	loadExtension(path: string): Promise<void>;
 	/** Has what is being done end with an error. */
 	interrupt(): void;

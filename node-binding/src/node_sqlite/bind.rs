@@ -3,6 +3,9 @@
 //! Invariants:
 //! 1. What is lent lies in the statement's own arena, which is cleared after the bindings were.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use kithdb_sqlite::Statement;
 use napi_sys as sys;
 use napi_sys::ValueType;
@@ -14,18 +17,38 @@ use crate::js::{Answer, Js, Thrown, Val};
 
 /// What a statement's parameters are called.
 pub(super) struct Names {
-    /// Names as the statement has them, with the parameters' numbers.
-    named: Vec<(String, usize)>,
+    /// The parameters' numbers by their names, as the statement has them.
+    exact: HashMap<String, usize>,
+    /// The same without the first character.
+    bare: HashMap<String, usize>,
+    /// The first two whose names differ in their first character only.
+    ambiguous: Option<[String; 2]>,
     /// The numbers of those that only a name gives a value.
     taken: Vec<usize>,
 }
 
 impl Names {
     pub(super) fn of(statement: &Statement) -> Self {
-        let named = |index| statement.parameter_name(index).map(|name| (name, index));
-        let named: Vec<_> = (1..=statement.parameter_count()).filter_map(named).collect();
-        let taken = named.iter().filter(|(name, _)| !name.starts_with('?')).map(|(_, index)| *index).collect();
-        Self { named, taken }
+        let mut names = Self { exact: HashMap::new(), bare: HashMap::new(), ambiguous: None, taken: Vec::new() };
+        for index in 1..=statement.parameter_count() {
+            let Some(name) = statement.parameter_name(index) else { continue };
+            let bare = name.get(1..).unwrap_or_default().to_owned();
+            if !name.starts_with('?') {
+                names.taken.push(index);
+            }
+            match names.bare.entry(bare) {
+                Entry::Vacant(place) => {
+                    place.insert(index);
+                }
+                Entry::Occupied(earlier) if names.ambiguous.is_none() => {
+                    let earlier = statement.parameter_name(*earlier.get()).unwrap_or_default();
+                    names.ambiguous = Some([earlier, name.clone()]);
+                }
+                Entry::Occupied(_) => {}
+            }
+            names.exact.insert(name, index);
+        }
+        names
     }
 
     /// Returns the first parameter from a number on that can be set by position.
@@ -34,23 +57,6 @@ impl Names {
             index += 1;
         }
         index
-    }
-
-    fn find(&self, name: &str) -> Option<usize> {
-        self.named.iter().find_map(|(named, index)| (named == name).then_some(*index))
-    }
-
-    /// Finds a parameter without the first character of its name.
-    fn find_bare(&self, name: &str) -> Option<usize> {
-        self.named.iter().find_map(|(named, index)| (named.get(1..) == Some(name)).then_some(*index))
-    }
-
-    /// Finds two parameters whose names differ in their first character only.
-    fn ambiguous(&self) -> Option<(&str, &str)> {
-        self.named.iter().enumerate().find_map(|(at, (name, _))| {
-            let earlier = self.named.iter().take(at).find(|(earlier, _)| earlier.get(1..) == name.get(1..))?;
-            Some((earlier.0.as_str(), name.as_str()))
-        })
     }
 }
 
@@ -108,13 +114,13 @@ impl Binder<'_> {
 
     /// Finds the parameter that a property gives a value.
     fn find(&self, name: &str) -> Answer<Option<usize>> {
-        if let Some(index) = self.names.find(name) {
+        if let Some(&index) = self.names.exact.get(name) {
             return Ok(Some(index));
         }
         if !self.allows_bare {
             return Ok(None);
         }
-        if let Some((one, other)) = self.names.ambiguous() {
+        if let Some([one, other]) = &self.names.ambiguous {
             let bare = one.get(1..).unwrap_or_default();
             return invalid_state(
                 self.js,
@@ -123,7 +129,7 @@ impl Binder<'_> {
                 ),
             );
         }
-        Ok(self.names.find_bare(name))
+        Ok(self.names.bare.get(name).copied())
     }
 
     fn value(&mut self, index: usize, value: Val) -> Answer<()> {

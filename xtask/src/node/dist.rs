@@ -1,7 +1,8 @@
 //! `cargo xtask dist node`: the package as tarballs that npm installs, without Rust and without an install script.
 //!
 //! The main package has no binary. Each platform has a package of its own with the addon, of which npm installs the one that fits;
-//! `lib/platforms.json` lists them. Only the platform that this runs on is built.
+//! `lib/platforms.json` lists them. Only the platform that this runs on is built. The callback face has one more, for an npm alias
+//! cannot point into a package.
 
 use std::env::{self, consts};
 use std::ffi::OsString;
@@ -9,12 +10,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
 use crate::node::{self, Profile};
 use crate::setup;
 use crate::shell::{self, Workspace};
+
+const LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
+/// Their names for npm, which packs by itself only those without a suffix.
+const ALL_LICENCES: &str = "LICENSE-*";
 
 /// Builds the addon for users, packs it into `dist/npm` of the target folder, and tries what it has packed.
 pub fn run(workspace: &Workspace) -> Result<()> {
@@ -36,13 +41,13 @@ pub fn test(workspace: &Workspace) -> Result<()> {
 }
 
 /// Installs the tarballs in an empty folder, without a network and without Rust, and runs small programs there.
-fn prove(workspace: &Workspace, tarballs: &[PathBuf; 2]) -> Result<()> {
+fn prove(workspace: &Workspace, tarballs: &[PathBuf; 3]) -> Result<()> {
     let app = workspace.target.join("dist").join("app");
     renew(&app)?;
-    let [main, platform] = tarballs.each_ref().map(|tarball| format!("file:{}", tarball.display()));
+    let [main, platform, callbacks] = tarballs.each_ref().map(|tarball| format!("file:{}", tarball.display()));
     let name = format!("@kithdb/{}", text(&platform_of_host(workspace)?, "name")?);
-    let manifest =
-        json!({ "private": true, "dependencies": { "kithdb": main, "better-sqlite3": main, name: platform } });
+    let dependencies = json!({ "kithdb": main, "better-sqlite3": main, "sqlite3": callbacks, name.as_str(): platform });
+    let manifest = json!({ "private": true, "dependencies": dependencies });
     write(&app.join("package.json"), &manifest)?;
     let path = path_without_cargo()?;
     let mut npm = setup::npm();
@@ -54,6 +59,13 @@ fn prove(workspace: &Workspace, tarballs: &[PathBuf; 2]) -> Result<()> {
         "--no-fund",
     ]);
     shell::run(&mut npm)?;
+
+    for package in ["kithdb", "sqlite3", name.as_str()] {
+        for licence in LICENCES {
+            let place = app.join("node_modules").join(package).join(licence);
+            ensure!(place.exists(), "{} was not packed", place.display());
+        }
+    }
 
     let run = |program: &str| {
         // Programs find packages from where they are.
@@ -67,8 +79,8 @@ fn prove(workspace: &Workspace, tarballs: &[PathBuf; 2]) -> Result<()> {
     run("missing.cjs")
 }
 
-/// Packs the main package and that of this platform, in this order.
-fn pack(workspace: &Workspace, destination: &Path) -> Result<[PathBuf; 2]> {
+/// Packs the main package, that of this platform, and that of the callback face, in this order.
+fn pack(workspace: &Workspace, destination: &Path) -> Result<[PathBuf; 3]> {
     let source = workspace.root.join("node-binding");
     let stage = destination.join("stage");
     renew(destination)?;
@@ -83,7 +95,10 @@ fn pack(workspace: &Workspace, destination: &Path) -> Result<[PathBuf; 2]> {
     let main = stage.join("kithdb");
     copy_folder(&source.join("lib"), &main.join("lib"))?;
     let main_manifest = without(&manifest, &["private", "scripts"])
-        .chain([("files".to_owned(), json!(["lib"])), ("optionalDependencies".to_owned(), Value::Object(names?))])
+        .chain([
+            ("files".to_owned(), json!(["lib", ALL_LICENCES])),
+            ("optionalDependencies".to_owned(), Value::Object(names?)),
+        ])
         .collect();
     write(&main.join("package.json"), &Value::Object(main_manifest))?;
 
@@ -101,7 +116,7 @@ fn pack(workspace: &Workspace, destination: &Path) -> Result<[PathBuf; 2]> {
         "license": manifest["license"],
         "engines": manifest["engines"],
         "main": "kithdb.node",
-        "files": ["kithdb.node"],
+        "files": ["kithdb.node", ALL_LICENCES],
         "os": [platform["os"]],
         "cpu": [platform["cpu"]],
     });
@@ -114,15 +129,21 @@ fn pack(workspace: &Workspace, destination: &Path) -> Result<[PathBuf; 2]> {
         format!("The addon of [kithdb](https://www.npmjs.com/package/kithdb) for {name}; install that.\n"),
     )?;
     fs::copy(source.join("README.md"), main.join("README.md"))?;
-    for folder in [&main, &folder] {
-        for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {
+    let callbacks = stage.join("sqlite3");
+    copy_folder(&source.join("alias").join("sqlite3"), &callbacks)?;
+    let callbacks_manifest = without(&read(&callbacks.join("package.json"))?, &["private", "files"])
+        .chain([("files".to_owned(), json!(["index.*", ALL_LICENCES]))])
+        .collect();
+    write(&callbacks.join("package.json"), &Value::Object(callbacks_manifest))?;
+    for folder in [&main, &folder, &callbacks] {
+        for licence in LICENCES {
             fs::copy(workspace.root.join(licence), folder.join(licence))?;
         }
     }
     for other in platforms.iter().filter(|other| **other != platform) {
         println!("not built here: {} ({})", text(other, "name")?, text(other, "target")?);
     }
-    Ok([tarball(&main, destination)?, tarball(&folder, destination)?])
+    Ok([tarball(&main, destination)?, tarball(&folder, destination)?, tarball(&callbacks, destination)?])
 }
 
 /// Has npm make a folder a tarball, and returns its path.

@@ -2,6 +2,7 @@
 // A database whose methods return promises, in the shape of libsql's. SQL runs on a thread of the database's own.
 
 const { OPEN } = require('../../sqlite3/constants');
+const batch = require('./batch');
 const { Statement, checkOpen } = require('./statement');
 const Thread = require('./thread');
 
@@ -108,6 +109,12 @@ class Database {
 		for (const [name, value] of Object.entries(modes)) properties[name] = { value };
 		for (const mode of Object.values(modes)) Object.defineProperties(mode, properties);
 		return modes.default;
+	}
+
+	/** Runs several statements, each a text or `{ sql, args }`, within a transaction if a mode is given; resolves to what came of each. */
+	async batch(statements, options) {
+		checkOpen(this.#thread);
+		return batch(this, statements, options);
 	}
 
 	async loadExtension(path) {
