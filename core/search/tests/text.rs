@@ -454,7 +454,7 @@ fn hybrid_fuses_text_and_embedding_by_rank() {
     refused(
         &conn,
         "SELECT kith_embed('x', 'word2vec')",
-        "there is no embedding model \"word2vec\"; there is lexical-1",
+        "there is no embedding model \"word2vec\"; there are lexical-1, openai:NAME of an HTTP endpoint, and the folders that KITHDB_MODELS holds",
     );
     conn.execute_batch("DROP TABLE doc_embeddings").unwrap();
     refused(
