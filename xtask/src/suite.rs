@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::node::{self, Profile};
 use crate::shell::{self, Stages, Workspace};
-use crate::{fuzz, mappers, setup, tools};
+use crate::{fuzz, mappers, model, setup, tools};
 
 /// Runs all tests, prints the time of each stage and fails if one failed.
 pub fn run(workspace: &Workspace) -> Result<()> {
@@ -28,6 +28,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
             "engine_hnsw_rs",
         ]))
     });
+    stages.run("embedding models in folders", || model::test(workspace));
     stages
         .run("examples in the documentation", || shell::run(workspace.cargo().args(["test", "--doc", "--workspace"])));
     stages.run("Node package", || {

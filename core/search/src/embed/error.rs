@@ -8,8 +8,8 @@ use super::{HTTP_PREFIX, Lexical};
 pub enum EmbedError {
     /// A name that no maker of embeddings knows.
     #[error(
-        "there is no embedding model {name:?}; there are {}, {HTTP_PREFIX}NAME of an HTTP endpoint, and the folders that \
-         KITHDB_MODELS holds",
+        "there is no embedding model {name:?}: there are {}, {HTTP_PREFIX}NAME of an HTTP endpoint, and those in folders; for those set \
+         KITHDB_MODELS to the folder that holds the folder of that name",
         Lexical::MODEL
     )]
     UnknownModel {
