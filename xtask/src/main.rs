@@ -8,6 +8,7 @@ mod flags;
 mod fuzz;
 mod mappers;
 mod measured;
+mod model;
 mod node;
 mod search;
 mod setup;

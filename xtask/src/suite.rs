@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::node::{self, Profile};
 use crate::shell::{self, Stages, Workspace};
-use crate::{fuzz, mappers, search, setup, tools};
+use crate::{fuzz, mappers, model, search, setup, tools};
 
 /// Runs all tests, prints the time of each stage and fails if one failed.
 pub fn run(workspace: &Workspace) -> Result<()> {
@@ -33,6 +33,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         let example = ["run", "--package", "kithdb-search", "--example", "vec0_differential", "--", "--extension"];
         shell::run(workspace.cargo().args(example).arg(extension))
     });
+    stages.run("embedding models in folders", || model::test(workspace));
     stages
         .run("examples in the documentation", || shell::run(workspace.cargo().args(["test", "--doc", "--workspace"])));
     stages.run("Node package", || {

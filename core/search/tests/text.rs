@@ -453,8 +453,8 @@ fn hybrid_fuses_text_and_embedding_by_rank() {
     refused(&conn, "SELECT * FROM kith_hybrid('docs', 'x', vec_f32('[1,2]'))", "384");
     refused(
         &conn,
-        "SELECT kith_embed('x', 'word2vec')",
-        "there is no embedding model \"word2vec\"; there is lexical-1",
+        "SELECT kith_embed('x', 'no/such')",
+        "there is no embedding model \"no/such\": there are lexical-1, openai:NAME of an HTTP endpoint, and those in folders; for those set KITHDB_MODELS",
     );
     conn.execute_batch("DROP TABLE doc_embeddings").unwrap();
     refused(

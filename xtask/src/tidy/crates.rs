@@ -21,8 +21,15 @@ const ABSENCES: [(&str, &[&str]); 6] = [
 const PURE: &[&str] = &["tokio", "libp2p", "rusqlite", "getrandom", "rand"];
 
 /// The only crate that may name a dependency; an empty name stands for none.
-const NAMED_IN: [(&str, &str); 5] =
-    [("libp2p", "kithdb-net"), ("hnsw_rs", "kithdb-vector"), ("automerge", ""), ("napi", "kithdb-node"), ("tauri", "")];
+const NAMED_IN: [(&str, &str); 7] = [
+    ("libp2p", "kithdb-net"),
+    ("hnsw_rs", "kithdb-vector"),
+    ("candle", "kithdb-search"),
+    ("ureq", "kithdb-search"),
+    ("automerge", ""),
+    ("napi", "kithdb-node"),
+    ("tauri", ""),
+];
 
 /// Returns the dependencies that break the rules.
 pub fn findings(workspace: &Workspace) -> Result<Vec<String>> {

@@ -32,7 +32,7 @@ impl Lexical {
 }
 
 impl Embedder for Lexical {
-    fn model(&self) -> &'static str {
+    fn model(&self) -> &str {
         Self::MODEL
     }
 
@@ -40,7 +40,13 @@ impl Embedder for Lexical {
         DIMENSIONS
     }
 
-    fn embed(&self, text: &str) -> Result<Option<Vec<f32>>, EmbedError> {
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Option<Vec<f32>>>, EmbedError> {
+        Ok(texts.iter().map(|text| Self::of(text)).collect())
+    }
+}
+
+impl Lexical {
+    fn of(text: &str) -> Option<Vec<f32>> {
         let mut features: BTreeMap<u64, (u32, f64)> = BTreeMap::new();
         let mut add = |feature: u64, weight: f64| features.entry(feature).or_insert((0, weight)).0 += 1;
         for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
@@ -60,7 +66,7 @@ impl Embedder for Lexical {
         }
         let length = sums.iter().map(|sum| sum * sum).sum::<f64>().sqrt();
         // Every feature may have met its opposite; as good as none.
-        Ok((length > 0.0).then(|| sums.into_iter().map(|sum| (sum / length) as f32).collect()))
+        (length > 0.0).then(|| sums.into_iter().map(|sum| (sum / length) as f32).collect())
     }
 }
 
@@ -85,7 +91,7 @@ mod tests {
     use super::*;
 
     fn embed(text: &str) -> Vec<f32> {
-        Lexical.embed(text).unwrap().unwrap()
+        Lexical::of(text).unwrap()
     }
 
     fn cosine(left: &str, right: &str) -> f32 {
@@ -98,7 +104,7 @@ mod tests {
         assert!(cosine("gardening", "gardener") > 0.3);
         assert!(cosine("gardening", "gardener") > cosine("gardening", "warden") + 0.1);
         assert!(cosine("databases", "wine").abs() < 0.2);
-        assert_eq!(Lexical.embed(" \u{2014} !?").unwrap(), None);
+        assert_eq!(Lexical.embed(&["wine", " \u{2014} !?", ""]).unwrap(), [Some(embed("wine")), None, None]);
     }
 
     /// Stored embeddings stay comparable only as long as this holds; a change is another model, with another name.
