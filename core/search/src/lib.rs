@@ -24,6 +24,6 @@ pub type Internal = fn(&Connection) -> Option<Box<dyn Any>>;
 pub fn register(conn: &Connection, internal: Internal) -> rusqlite::Result<()> {
     vector::register(conn)?;
     embed::register(conn)?;
-    text::register(conn)?;
+    text::register(conn, internal)?;
     graph::register(conn, internal)
 }

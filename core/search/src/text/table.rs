@@ -15,6 +15,7 @@ use rusqlite::{Connection, Error, ffi};
 
 use super::common::Frequencies;
 use super::error::TextError;
+use crate::Internal;
 
 /// One row of the result.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(super) struct Arguments {
     pub(super) rowids: Vec<Vec<i64>>,
     /// Which columns the statement reads, as bits.
     pub(super) used: u64,
+    /// How to begin what is only KithDB's.
+    pub(super) internal: Internal,
 }
 
 impl Arguments {
@@ -88,14 +91,14 @@ pub(super) struct Function {
     pub(super) run: fn(&Connection, &Arguments, &mut Frequencies) -> Result<Vec<Row>, TextError>,
 }
 
-type Aux = (&'static Function, Arc<Mutex<Frequencies>>);
+type Aux = (&'static Function, Arc<Mutex<Frequencies>>, Internal);
 
 /// Adds functions to a connection.
-pub(super) fn register(conn: &Connection, functions: &'static [Function]) -> rusqlite::Result<()> {
+pub(super) fn register(conn: &Connection, functions: &'static [Function], internal: Internal) -> rusqlite::Result<()> {
     const MODULE: Module<'_, Table> = Module::eponymous_only_module();
     let frequencies = Arc::new(Mutex::new(Frequencies::default()));
     for function in functions {
-        conn.create_module(function.name, &MODULE, Some((function, Arc::clone(&frequencies))))?;
+        conn.create_module(function.name, &MODULE, Some((function, Arc::clone(&frequencies), internal)))?;
     }
     Ok(())
 }
@@ -111,6 +114,7 @@ struct Table {
     db: *mut ffi::sqlite3,
     function: &'static Function,
     frequencies: Arc<Mutex<Frequencies>>,
+    internal: Internal,
 }
 
 /// Stands in the plan for a list of rowids; arguments stand there as digits.
@@ -138,11 +142,14 @@ unsafe impl<'vtab> VTab<'vtab> for Table {
         _table: &[u8],
         _arguments: &[&[u8]],
     ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
-        let (function, frequencies) = aux.ok_or(Error::InvalidQuery)?;
+        let (function, frequencies, internal) = aux.ok_or(Error::InvalidQuery)?;
         // SAFETY: the table lives no longer than the connection that it is registered on.
         let db = unsafe { db.handle() };
         let base = ffi::sqlite3_vtab::default();
-        Ok((Cow::Borrowed(function.columns), Self { base, db, function, frequencies: Arc::clone(frequencies) }))
+        Ok((
+            Cow::Borrowed(function.columns),
+            Self { base, db, function, frequencies: Arc::clone(frequencies), internal: *internal },
+        ))
     }
 
     fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
@@ -195,6 +202,7 @@ unsafe impl<'vtab> VTab<'vtab> for Table {
             db: self.db,
             function: self.function,
             frequencies: Arc::clone(&self.frequencies),
+            internal: self.internal,
             arguments: Vec::new(),
             rows: Vec::new(),
             row: 0,
@@ -210,6 +218,7 @@ struct Cursor<'vtab> {
     db: *mut ffi::sqlite3,
     function: &'static Function,
     frequencies: Arc<Mutex<Frequencies>>,
+    internal: Internal,
     arguments: Vec<Option<Value>>,
     rows: Vec<Row>,
     row: usize,
@@ -246,6 +255,7 @@ unsafe impl VTabCursor for Cursor<'_> {
             values: std::mem::take(&mut self.arguments),
             rowids,
             used: u64::from(used.cast_unsigned()),
+            internal: self.internal,
         };
         // SAFETY: the cursor lives no longer than the connection; this borrowed handle is not closed when dropped.
         let conn = unsafe { Connection::from_handle(self.db) }?;
