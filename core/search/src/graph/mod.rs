@@ -15,6 +15,7 @@ mod error;
 mod fields;
 mod filter;
 mod infer;
+mod known;
 mod library;
 mod list;
 mod neighbors;

@@ -3,6 +3,7 @@
 //! Invariants:
 //! 1. Rows come in the order of their depth.
 //! 2. No more edges are read than the rows that are asked for need.
+//! 3. Edges that the walk before has read are not read again as long as the file is as it was (`known.rs`).
 
 use std::ffi::CStr;
 use std::ffi::c_int;
@@ -13,6 +14,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use super::error::GraphError;
 use super::fields::Fields;
 use super::filter::{Direction, Filter};
+use super::known::Known;
 use super::library::Graph;
 use super::nodes::{Node, Nodes};
 use super::plan::{Plan, Wanted};
@@ -24,8 +26,10 @@ const EXAMPLE: &str = r#"{"direction":"out","depth":3,"type":"knows"}"#;
 const PATHS_MAX: usize = 20_000_000;
 /// How many walks are kept for the next question like theirs.
 const KEPT_MAX: usize = 8;
-/// A walk that met more nodes than these gives its memory back.
-const KEPT_NODES_MAX: usize = 100_000;
+/// What has held more nodes than these is made anew for a walk that begins from nothing: in a small table they are found faster.
+const SMALL_NODES_MAX: usize = 4_096;
+/// Of how many nodes the walks that are kept may keep something, about 70 bytes each and four for each edge.
+const KEPT_NODES_MAX: usize = 300_000;
 /// No place in the list of visits, or no depth that would be too great.
 const NONE: u32 = u32::MAX;
 
@@ -69,8 +73,14 @@ pub(super) struct Gear {
     plan: Plan,
     nodes: Nodes,
     visits: Vec<Visit>,
-    /// Whether a node is asked for, as far as it was looked up; only for paths, which come by a node often.
+    /// The number of the walk that last came to a node; the walks of this gear are numbered from 1.
+    met: Vec<u32>,
+    walk: u32,
+    /// Whether a node is asked for, as far as it was looked up.
     admitted: Vec<Option<bool>>,
+    known: Known,
+    /// Whether the edges may be kept: their own columns are not asked for, and the tables and conditions are of the simple kind.
+    keeps: bool,
 }
 
 /// One node on one path.
@@ -126,10 +136,72 @@ impl Gear {
         fields.end()?;
         let uses = |column: c_int| question.uses(column.unsigned_abs());
         let wanted = Wanted { id: uses(EDGE), kind: uses(TYPE), weight: false };
+        let keeps = !(uses(EDGE) || uses(TYPE) || uses(EDGE_TABLE))
+            && filter.is_steady()
+            && graph.is_plain(&home.library.connection()?)?;
         let plan = Plan::new(&home.library, &graph, direction, &filter, wanted)?;
         let key = Key { graph, options: question.options.clone(), used: question.used };
         let bounds = Bounds { least, most, is_by_path };
-        Ok(Self { key, bounds, from_table, plan, nodes: Nodes::default(), visits: Vec::new(), admitted: Vec::new() })
+        Ok(Self {
+            key,
+            bounds,
+            from_table,
+            plan,
+            nodes: Nodes::default(),
+            visits: Vec::new(),
+            met: Vec::new(),
+            walk: 0,
+            admitted: Vec::new(),
+            known: Known::default(),
+            keeps,
+        })
+    }
+
+    /// Forgets the nodes, and what is known of them.
+    fn forget(&mut self) {
+        if self.nodes.len() > SMALL_NODES_MAX {
+            self.nodes = Nodes::default();
+        }
+        self.nodes.clear();
+        self.met.clear();
+        self.admitted.clear();
+        self.known.forget();
+        self.walk = 0;
+    }
+
+    fn kept_nodes(&self) -> usize {
+        self.visits.len().max(self.nodes.len())
+    }
+
+    fn give_back(&mut self) {
+        self.nodes = Nodes::default();
+        self.visits = Vec::new();
+        self.met = Vec::new();
+        self.admitted = Vec::new();
+        self.known = Known::default();
+        self.walk = 0;
+    }
+
+    /// Tells whether this walk comes to a node for the first time.
+    fn is_first(&mut self, node: Node) -> bool {
+        let at = node as usize;
+        if self.met.len() <= at {
+            self.met.resize((at + 1).max(self.nodes.len()), 0);
+        }
+        std::mem::replace(&mut self.met[at], self.walk) != self.walk
+    }
+
+    /// Makes a visit of the node at the end of an edge if it is one; tells whether it is.
+    fn visit(&mut self, node: Node, parent: u32, depth: u32) -> Result<bool, GraphError> {
+        let is_fresh = if self.bounds.is_by_path { !self.is_on_path(node, parent) } else { self.is_first(node) };
+        if !is_fresh || !self.admits(node)? {
+            return Ok(false);
+        }
+        if self.visits.len() >= PATHS_MAX && self.bounds.is_by_path {
+            return Err(self.plan.too_many("paths", PATHS_MAX));
+        }
+        self.visits.push(Visit { node, parent, depth });
+        Ok(true)
     }
 
     /// Tells whether a node lies on the path to a visit.
@@ -144,9 +216,10 @@ impl Gear {
         false
     }
 
+    /// Tells whether a node is asked for. Paths come by a node often, so that it is looked up once for each walk at least.
     fn admits(&mut self, node: Node) -> Result<bool, GraphError> {
-        if !self.bounds.is_by_path {
-            return self.plan.admits(&self.nodes, node);
+        if !self.plan.looks_at(&self.nodes, node) {
+            return Ok(true);
         }
         let at = node as usize;
         if self.admitted.len() <= at {
@@ -188,6 +261,8 @@ pub(super) struct Walk {
     /// Which of its statements is next, and which is running.
     next: usize,
     running: Option<usize>,
+    /// The places of the edges that are known of the visit, from the next one on.
+    ahead: Option<(u32, u32)>,
     /// The visit that is shown; `NONE` before the first.
     shown: u32,
 }
@@ -197,17 +272,26 @@ impl Walk {
         let graph = Rc::clone(&gear.key.graph);
         let space = graph.space("from_table", gear.from_table.as_deref())?;
         let comparison = graph.comparison(space);
-        gear.nodes.clear();
         gear.visits.clear();
-        gear.admitted.clear();
-        let start = comparison.class.convert(question.ids.first().cloned().unwrap_or(Value::Null));
+        if !gear.keeps || gear.walk == u32::MAX || !gear.known.is_of_now(home.library.db()) {
+            gear.forget();
+        }
+        gear.walk += 1;
+        let mut start = comparison.class.convert(question.ids.first().cloned().unwrap_or(Value::Null));
+        if let Value::Real(real) = start
+            && gear.keeps
+        {
+            // As it would be in a column of integers.
+            start = value::whole(real).map_or(start, Value::Integer);
+        }
         if let Some((node, _)) = gear.nodes.add(space, comparison.collation, (&start).into()) {
+            gear.is_first(node);
             gear.visits.push(Visit { node, parent: NONE, depth: 0 });
         }
         let asked = question.depth_most.map_or(NONE, |most| u32::try_from(most.max(0)).unwrap_or(NONE));
         let most = gear.bounds.most.min(asked);
         let home = Rc::clone(home);
-        Ok(Self { home, gear: Some(gear), most, from: 0, next: 0, running: None, shown: NONE })
+        Ok(Self { home, gear: Some(gear), most, from: 0, next: 0, running: None, ahead: None, shown: NONE })
     }
 
     /// Takes one step of the search; returns whether it came to a new visit, or `None` at the end.
@@ -219,7 +303,29 @@ impl Walk {
             return Ok(None);
         }
         let (node, depth) = (visit.node, visit.depth + 1);
+        if let Some((place, end)) = self.ahead {
+            for place in place..end {
+                if gear.visit(gear.known.end(place), self.from, depth)? {
+                    self.ahead = Some((place + 1, end));
+                    return Ok(Some(true));
+                }
+            }
+            self.ahead = None;
+            self.from += 1;
+            return Ok(Some(false));
+        }
         let Some(running) = self.running else {
+            if self.next == 0 && gear.keeps {
+                if gear.known.is_of_now(self.home.library.db()) {
+                    self.ahead = gear.known.of(node);
+                    if self.ahead.is_some() {
+                        return Ok(Some(false));
+                    }
+                } else {
+                    gear.admitted.clear();
+                }
+                gear.known.open();
+            }
             match gear.plan.of_space(gear.nodes.space(node)).get(self.next) {
                 Some(&statement) => {
                     gear.plan.begin(statement, &gear.nodes, node)?;
@@ -227,6 +333,7 @@ impl Walk {
                     self.next += 1;
                 }
                 None => {
+                    gear.known.close(node, self.home.library.db());
                     self.from += 1;
                     self.next = 0;
                 }
@@ -234,19 +341,14 @@ impl Walk {
             return Ok(Some(false));
         };
         loop {
-            let Some((found, is_new)) = gear.plan.next(running, &mut gear.nodes)? else {
+            let Some((found, _)) = gear.plan.next(running, &mut gear.nodes)? else {
                 self.running = None;
                 return Ok(Some(false));
             };
-            let is_fresh = if gear.bounds.is_by_path { !gear.is_on_path(found, self.from) } else { is_new };
-            if !is_fresh || !gear.admits(found)? {
-                continue;
+            gear.known.note(found);
+            if gear.visit(found, self.from, depth)? {
+                return Ok(Some(true));
             }
-            if gear.visits.len() >= PATHS_MAX && gear.bounds.is_by_path {
-                return Err(gear.plan.too_many("paths", PATHS_MAX));
-            }
-            gear.visits.push(Visit { node: found, parent: self.from, depth });
-            return Ok(Some(true));
         }
     }
 }
@@ -309,15 +411,20 @@ impl Drop for Walk {
     fn drop(&mut self) {
         let Some(mut gear) = self.gear.take() else { return };
         gear.plan.rest();
-        if gear.visits.len().max(gear.nodes.len()) > KEPT_NODES_MAX {
-            gear.nodes = Nodes::default();
-            gear.visits = Vec::new();
-            gear.admitted = Vec::new();
-        }
+        gear.known.drop_open();
         let mut kept = self.home.kept.borrow_mut();
         if kept.len() >= KEPT_MAX {
             kept.remove(0);
         }
         kept.push(gear);
+        // Those that were not asked for the longest time give their memory back first.
+        let mut nodes: usize = kept.iter().map(Gear::kept_nodes).sum();
+        for gear in kept.iter_mut() {
+            if nodes <= KEPT_NODES_MAX {
+                break;
+            }
+            nodes -= gear.kept_nodes();
+            gear.give_back();
+        }
     }
 }
