@@ -9,7 +9,7 @@ use kithdb_core::file::{self, FileKind, shell_word};
 use kithdb_core::replica::{OpenOptions, Replica};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{BUSY_TIMEOUT, open};
+use super::BUSY_TIMEOUT;
 
 /// A file of any kind that questions can be asked of.
 pub enum Database {
@@ -35,31 +35,19 @@ impl Database {
     /// Opens a file that is there; one that may not be written to is opened to be read.
     pub fn open(path: &Path) -> Result<Self> {
         let look = file::look(path, BUSY_TIMEOUT)?;
-        let path = look.path;
         match look.kind {
-            FileKind::Replica(_) => {
-                match Replica::open(&path, OpenOptions { busy_timeout: BUSY_TIMEOUT, ..OpenOptions::default() }) {
-                    Ok(replica) => Ok(Self::Replica(Box::new(replica))),
-                    Err(OpenError::File(FileError::ReadOnly { .. } | FileError::ReadOnlyFolder { .. })) => {
-                        Ok(Self::ReadOnly { conn: open_to_read(&path)?, path })
-                    }
-                    Err(error) => Err(error.into()),
-                }
-            }
             FileKind::Plain => {
-                let conn = if look.read_only {
-                    open_to_read(&path)?
-                } else {
-                    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                    let conn = Connection::open_with_flags(&path, flags)?;
-                    conn.busy_timeout(BUSY_TIMEOUT)?;
-                    everywhere::register(&conn)?;
-                    conn
-                };
-                Ok(Self::Plain { path, conn })
+                let conn = if look.read_only { open_to_read(&look.path)? } else { open_to_write(&look.path)? };
+                Ok(Self::Plain { path: look.path, conn })
             }
-            // It says what is missing.
-            FileKind::Missing | FileKind::Joining => Ok(Self::Replica(Box::new(open(&path)?))),
+            // It says what a file lacks that is not there, or waits to be admitted.
+            FileKind::Replica(_) | FileKind::Missing | FileKind::Joining => match open_replica(path) {
+                Ok(replica) => Ok(Self::Replica(Box::new(replica))),
+                Err(OpenError::File(FileError::ReadOnly { .. } | FileError::ReadOnlyFolder { .. })) => {
+                    Ok(Self::ReadOnly { conn: open_to_read(&look.path)?, path: look.path })
+                }
+                Err(error) => Err(error.into()),
+            },
         }
     }
 
@@ -117,6 +105,17 @@ impl Database {
             Self::Plain { conn, .. } | Self::ReadOnly { conn, .. } => conn.close().map_err(|(_, error)| error.into()),
         }
     }
+}
+
+fn open_replica(path: &Path) -> Result<Replica, OpenError> {
+    Replica::open(path, OpenOptions { busy_timeout: BUSY_TIMEOUT, ..OpenOptions::default() })
+}
+
+fn open_to_write(path: &Path) -> Result<Connection> {
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    everywhere::register(&conn)?;
+    Ok(conn)
 }
 
 fn open_to_read(path: &Path) -> Result<Connection> {

@@ -14,6 +14,7 @@ mod definition;
 mod error;
 mod fields;
 mod filter;
+mod gear;
 mod infer;
 mod known;
 mod library;

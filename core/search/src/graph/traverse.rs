@@ -12,84 +12,25 @@ use std::rc::Rc;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
 use super::error::GraphError;
-use super::fields::Fields;
-use super::filter::{Direction, Filter};
-use super::known::Known;
-use super::library::Graph;
-use super::nodes::{Node, Nodes};
-use super::plan::{Plan, Wanted};
+use super::gear::{Gear, NONE, Visit};
 use super::table::{Function, Home, Question, Rows};
 use super::value;
 
-const EXAMPLE: &str = r#"{"direction":"out","depth":3,"type":"knows"}"#;
-/// The most partial paths that are kept in memory, 12 bytes each.
-const PATHS_MAX: usize = 20_000_000;
 /// How many walks are kept for the next question like theirs.
 const KEPT_MAX: usize = 8;
-/// What has held more nodes than these is made anew for a walk that begins from nothing: in a small table they are found faster.
-const SMALL_NODES_MAX: usize = 4_096;
 /// Of how many nodes the walks that are kept may keep something, about 70 bytes each and four for each edge.
 const KEPT_NODES_MAX: usize = 300_000;
-/// No place in the list of visits, or no depth that would be too great.
-const NONE: u32 = u32::MAX;
 
 const NODE: c_int = 0;
 const DEPTH: c_int = 1;
 const PATH: c_int = 2;
-const EDGE: c_int = 3;
-const TYPE: c_int = 4;
-const EDGE_TABLE: c_int = 5;
+pub(super) const EDGE: c_int = 3;
+pub(super) const TYPE: c_int = 4;
+pub(super) const EDGE_TABLE: c_int = 5;
 const NODE_TABLE: c_int = 6;
 
 /// See the module.
 pub(super) struct Traverse;
-
-/// The options, as they are asked for.
-#[derive(Debug, Clone, Copy)]
-struct Bounds {
-    least: u32,
-    most: u32,
-    is_by_path: bool,
-}
-
-/// What a walk is kept under.
-struct Key {
-    graph: Rc<Graph>,
-    options: Option<String>,
-    used: u32,
-}
-
-impl Key {
-    fn is_of(&self, graph: &Rc<Graph>, question: &Question) -> bool {
-        Rc::ptr_eq(&self.graph, graph) && self.options == question.options && self.used == question.used
-    }
-}
-
-/// What a question needs that the next one like it needs too.
-pub(super) struct Gear {
-    key: Key,
-    bounds: Bounds,
-    from_table: Option<String>,
-    plan: Plan,
-    nodes: Nodes,
-    visits: Vec<Visit>,
-    /// The number of the walk that last came to a node; the walks of this gear are numbered from 1.
-    met: Vec<u32>,
-    walk: u32,
-    /// Whether a node is asked for, as far as it was looked up.
-    admitted: Vec<Option<bool>>,
-    known: Known,
-    /// Whether the edges may be kept: their own columns are not asked for, and the tables and conditions are of the simple kind.
-    keeps: bool,
-}
-
-/// One node on one path.
-struct Visit {
-    node: Node,
-    /// The place of the node before it.
-    parent: u32,
-    depth: u32,
-}
 
 impl Function for Traverse {
     const NAME: &'static CStr = c"kith_traverse";
@@ -115,139 +56,6 @@ impl Function for Traverse {
         };
         Walk::begin(home, gear, question)
     }
-}
-
-impl Gear {
-    fn new(home: &Home<Traverse>, graph: Rc<Graph>, question: &Question) -> Result<Self, GraphError> {
-        let place = "kith_traverse";
-        let mut fields = Fields::parse(place, question.options.as_deref(), EXAMPLE)?;
-        let direction = Direction::read(&mut fields, &graph)?;
-        let (least, most) = depth(&mut fields)?;
-        let is_by_path = match fields.text("unique")?.as_deref() {
-            None | Some("node") => false,
-            Some("path") => true,
-            Some(_) => return Err(fields.wrong("unique", "\"node\" or \"path\"")),
-        };
-        if is_by_path && most == NONE {
-            return Err(GraphError::NoDepth { place });
-        }
-        let filter = Filter::read(&mut fields, &graph)?;
-        let from_table = fields.text("from_table")?;
-        fields.end()?;
-        let uses = |column: c_int| question.uses(column.unsigned_abs());
-        let wanted = Wanted { id: uses(EDGE), kind: uses(TYPE), weight: false };
-        let keeps = !(uses(EDGE) || uses(TYPE) || uses(EDGE_TABLE))
-            && filter.is_steady()
-            && graph.is_plain(&home.library.connection()?)?;
-        let plan = Plan::new(&home.library, &graph, direction, &filter, wanted)?;
-        let key = Key { graph, options: question.options.clone(), used: question.used };
-        let bounds = Bounds { least, most, is_by_path };
-        Ok(Self {
-            key,
-            bounds,
-            from_table,
-            plan,
-            nodes: Nodes::default(),
-            visits: Vec::new(),
-            met: Vec::new(),
-            walk: 0,
-            admitted: Vec::new(),
-            known: Known::default(),
-            keeps,
-        })
-    }
-
-    /// Forgets the nodes, and what is known of them.
-    fn forget(&mut self) {
-        if self.nodes.len() > SMALL_NODES_MAX {
-            self.nodes = Nodes::default();
-        }
-        self.nodes.clear();
-        self.met.clear();
-        self.admitted.clear();
-        self.known.forget();
-        self.walk = 0;
-    }
-
-    fn kept_nodes(&self) -> usize {
-        self.visits.len().max(self.nodes.len())
-    }
-
-    fn give_back(&mut self) {
-        self.nodes = Nodes::default();
-        self.visits = Vec::new();
-        self.met = Vec::new();
-        self.admitted = Vec::new();
-        self.known = Known::default();
-        self.walk = 0;
-    }
-
-    /// Tells whether this walk comes to a node for the first time.
-    fn is_first(&mut self, node: Node) -> bool {
-        let at = node as usize;
-        if self.met.len() <= at {
-            self.met.resize((at + 1).max(self.nodes.len()), 0);
-        }
-        std::mem::replace(&mut self.met[at], self.walk) != self.walk
-    }
-
-    /// Makes a visit of the node at the end of an edge if it is one; tells whether it is.
-    fn visit(&mut self, node: Node, parent: u32, depth: u32) -> Result<bool, GraphError> {
-        let is_fresh = if self.bounds.is_by_path { !self.is_on_path(node, parent) } else { self.is_first(node) };
-        if !is_fresh || !self.admits(node)? {
-            return Ok(false);
-        }
-        if self.visits.len() >= PATHS_MAX && self.bounds.is_by_path {
-            return Err(self.plan.too_many("paths", PATHS_MAX));
-        }
-        self.visits.push(Visit { node, parent, depth });
-        Ok(true)
-    }
-
-    /// Tells whether a node lies on the path to a visit.
-    fn is_on_path(&self, node: Node, mut at: u32) -> bool {
-        while at != NONE {
-            let visit = &self.visits[at as usize];
-            if visit.node == node {
-                return true;
-            }
-            at = visit.parent;
-        }
-        false
-    }
-
-    /// Tells whether a node is asked for. Paths come by a node often, so that it is looked up once for each walk at least.
-    fn admits(&mut self, node: Node) -> Result<bool, GraphError> {
-        if !self.plan.looks_at(&self.nodes, node) {
-            return Ok(true);
-        }
-        let at = node as usize;
-        if self.admitted.len() <= at {
-            self.admitted.resize(at + 1, None);
-        }
-        match self.admitted[at] {
-            Some(known) => Ok(known),
-            None => {
-                let found = self.plan.admits(&self.nodes, node)?;
-                self.admitted[at] = Some(found);
-                Ok(found)
-            }
-        }
-    }
-}
-
-/// Reads how deep to go: a number, or the least and the greatest.
-fn depth(fields: &mut Fields) -> Result<(u32, u32), GraphError> {
-    let count = |value: &serde_json::Value| value.as_u64().map(|depth| u32::try_from(depth).unwrap_or(NONE));
-    let read = match fields.take("depth") {
-        None => Some((1, NONE)),
-        Some(serde_json::Value::Array(pair)) => match &pair[..] {
-            [least, most] => count(least).zip(count(most)),
-            _ => None,
-        },
-        Some(one) => count(&one).map(|most| (1, most)),
-    };
-    read.ok_or_else(|| fields.wrong("depth", "a whole number, or the least and the greatest such as [0,3]"))
 }
 
 /// A walk that has begun.

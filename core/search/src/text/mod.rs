@@ -20,6 +20,7 @@ mod index;
 mod mark;
 mod options;
 mod query;
+mod repair;
 mod search;
 mod snippet;
 mod table;
