@@ -163,8 +163,8 @@ fn search_works_on_a_plain_file_which_stays_one() {
     let no_index = place.fails(&["search", "a.db", "people", "jon"]);
     assert_eq!(no_index, "error: \"people\" has no text index; run SELECT kith_text('people', 'name')");
     let made = place.kith(&["sql", "a.db", no_index.split_once("run ").unwrap().1, "--mode", "list"]);
-    assert!(made.status.success() && common::text(&made.stdout).contains("created"), "{made:?}");
-    let note = common::text(&made.stderr);
+    assert!(made.status.success() && text(&made.stdout).contains("created"), "{made:?}");
+    let note = text(&made.stderr);
     assert!(
         note.starts_with("note: ") && note.contains("a.db is a plain SQLite database and belongs to no workspace"),
         "{note}"
@@ -181,8 +181,8 @@ fn plain_file_is_written_to_as_it_is_and_says_what_it_lacks() {
     assert_eq!(place.sql("a.db", ".tables"), "t|table");
     let error = place.fails(&["sql", "a.db", "SELECT kith_sync('t')", "--json"]);
     assert!(error.contains("no such function: kith_sync; ") && error.contains("`kith init "), "{error}");
-    let error = place.fails(&["sql", "a.db", "SELECT nothing", "--json"]);
-    assert!(error.contains("no such column: nothing") && !error.contains("kith init"), "{error}");
+    let error = place.fails(&["sql", "a.db", "SELECT missing", "--json"]);
+    assert!(error.contains("no such column: missing") && !error.contains("kith init"), "{error}");
     assert!(!place.path("a.db-kith-key").exists());
     assert!(place.fails(&["sql", "b.db", "SELECT 1"]).contains("b.db"), "a file that is not there is not made");
     assert!(!place.path("b.db").exists());

@@ -93,7 +93,10 @@ impl Database {
     /// Learns which tables are synced, as another process or a statement may have changed it.
     pub fn reload_registry(&mut self) -> Result<()> {
         match self {
-            Self::Replica(replica) => Ok(replica.reload_registry()?),
+            Self::Replica(replica) => {
+                replica.reload_registry()?;
+                Ok(())
+            }
             Self::Plain { .. } | Self::ReadOnly { .. } => Ok(()),
         }
     }
