@@ -176,7 +176,7 @@ fn add(matches: &mut Vec<Range<usize>>, range: Range<usize>) {
     let until = at + matches[at..].partition_point(|other| other.start < range.end);
     let start = matches.get(at).filter(|_| at < until).map_or(range.start, |first| first.start.min(range.start));
     let end = matches[at..until].last().map_or(range.end, |last| last.end.max(range.end));
-    matches.splice(at..until, [start..end]);
+    matches.splice(at..until, std::iter::once(start..end));
 }
 
 /// Returns two characters that no text has: of those that Unicode leaves to private use and gives no meaning.
