@@ -213,8 +213,8 @@ mod tests {
 
     #[test]
     fn signs_are_read_from_text_that_they_left_malformed() {
-        assert_eq!(read("a<b>c".as_bytes(), '<', '>'), [1..2]);
-        assert_eq!(read(b"\xc8<\xba>", '<', '>'), [1..2]);
+        assert_eq!(read("a<b>c<d>".as_bytes(), '<', '>'), [1..2, 3..4]);
+        assert_eq!(read(b"\xc8<\xba>a<b>", '<', '>'), [1..2, 3..4]);
     }
 
     proptest! {

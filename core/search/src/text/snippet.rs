@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn scripts_without_spaces_and_endless_phrases_are_bounded() {
         let text = "風".repeat(500);
-        let whole = Marked { matches: vec![0..text.len()], text };
+        let whole = Marked { matches: std::iter::once(0..text.len()).collect(), text };
         let marks = Marks { words: 4, ..Marks::default() };
         assert_eq!(snippet(&[Some(whole)], &marks).unwrap(), format!("[{}]…", "風".repeat(48)));
     }
