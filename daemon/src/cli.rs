@@ -204,7 +204,7 @@ pub struct Init {
 /// `kith sql`.
 #[derive(Debug, Args)]
 pub struct Sql {
-    /// The database file.
+    /// The database file, of a workspace or plain SQLite.
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
 

@@ -33,6 +33,12 @@ impl Output {
     }
 }
 
+/// Tells a person something beside the output.
+pub fn note(sentence: impl Display) {
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(io::stderr(), "note: {sentence}");
+}
+
 /// Prints why the program fails, in one sentence.
 pub fn failure(error: &anyhow::Error, as_json: bool) {
     let sentence = Sentence(error).to_string();

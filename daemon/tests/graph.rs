@@ -54,6 +54,11 @@ fn questions_are_answered_on_a_plain_file_which_stays_one() {
     let narrowed =
         place.json(&["graph", "a.db", "traverse", "social", "1", "--options", r#"{"node_where":{"name":"bob"}}"#]);
     assert_eq!(narrowed, serde_json::json!([{ "node": "2", "depth": 1, "type": "knows", "path": "[\"1\",\"2\"]" }]));
+    insta::assert_snapshot!(place.ok(&["graph", "a.db", "path", "social", "1", "4"]), @"no path from 1 to 4");
+    insta::assert_snapshot!(place.ok(&["graph", "a.db", "path", "social", "1", "3", "--options", r#"{"depth":1}"#]), @"no path from 1 to 3 within 1 step");
+    insta::assert_snapshot!(place.ok(&["graph", "a.db", "traverse", "social", "4", "--depth", "2"]), @"no node is reached from 4 within 2 steps");
+    insta::assert_snapshot!(place.ok(&["graph", "a.db", "neighbors", "social", "2", "--type", "likes", "--direction", "in"]), @"2 has no neighbours along edges of type likes, edges being followed backwards");
+    assert_eq!(place.json(&["graph", "a.db", "path", "social", "1", "4"]), serde_json::json!([]));
     assert_eq!(place.ok(&["graph", "a.db", "drop", "social"]), "forgot social\n");
     assert!(!place.path("a.db-kith-key").exists());
 }

@@ -116,11 +116,12 @@ fn search_prints_what_fits_best_or_how_to_make_an_index() {
     let place = Place::new();
     place.init_notes("a.db");
     let no_index = place.fails(&["search", "a.db", "notes", "wine"]);
-    assert_eq!(no_index, "error: \"notes\" has no text index; run SELECT kith_text('notes', '…')");
+    assert_eq!(no_index, "error: \"notes\" has no text index; run SELECT kith_text('notes', 'body')");
+    let remedy = no_index.split_once("run ").unwrap().1;
     place.ok(&[
         "sql",
         "a.db",
-        "INSERT INTO notes VALUES('x', 'red wine', 0), ('y', 'red or white', 0); SELECT kith_text('notes', 'body')",
+        &format!("INSERT INTO notes VALUES('x', 'red wine', 0), ('y', 'red or white', 0); {remedy}"),
     ]);
     let found = place.ok(&["search", "a.db", "notes", "red wine"]);
     let lines: Vec<&str> = found.lines().collect();
@@ -160,6 +161,29 @@ fn search_works_on_a_plain_file_which_stays_one() {
         "{none}"
     );
     let no_index = place.fails(&["search", "a.db", "people", "jon"]);
-    assert_eq!(no_index, "error: \"people\" has no text index; run SELECT kith_text('people', '…')");
+    assert_eq!(no_index, "error: \"people\" has no text index; run SELECT kith_text('people', 'name')");
+    let made = place.kith(&["sql", "a.db", no_index.split_once("run ").unwrap().1, "--mode", "list"]);
+    assert!(made.status.success() && text(&made.stdout).contains("created"), "{made:?}");
+    let note = text(&made.stderr);
+    assert!(
+        note.starts_with("note: ") && note.contains("a.db is a plain SQLite database and belongs to no workspace"),
+        "{note}"
+    );
+    assert_eq!(place.json(&["search", "a.db", "people", "jon"])[0]["key"], "1");
     assert!(!place.path("a.db-kith-key").exists());
+}
+
+#[test]
+fn plain_file_is_written_to_as_it_is_and_says_what_it_lacks() {
+    let place = Place::new();
+    rusqlite::Connection::open(place.path("a.db")).unwrap().execute_batch("CREATE TABLE t(a)").unwrap();
+    assert_eq!(place.sql("a.db", "INSERT INTO t VALUES(7); SELECT a FROM t"), "7");
+    assert_eq!(place.sql("a.db", ".tables"), "t|table");
+    let error = place.fails(&["sql", "a.db", "SELECT kith_sync('t')", "--json"]);
+    assert!(error.contains("no such function: kith_sync; ") && error.contains("`kith init "), "{error}");
+    let error = place.fails(&["sql", "a.db", "SELECT missing", "--json"]);
+    assert!(error.contains("no such column: missing") && !error.contains("kith init"), "{error}");
+    assert!(!place.path("a.db-kith-key").exists());
+    assert!(place.fails(&["sql", "b.db", "SELECT 1"]).contains("b.db"), "a file that is not there is not made");
+    assert!(!place.path("b.db").exists());
 }

@@ -39,7 +39,7 @@ test('a misspelt value is found', () => {
 
 test('a table without index, and wrong options, are named with the remedy', () => {
 	const db = filled(new Database(':memory:'));
-	throws(() => db.kith.search('notes', 'x'), SqliteError, /"notes" has no text index; run SELECT kith_text\('notes', '…'\)/, 'SQLITE_ERROR');
+	throws(() => db.kith.search('notes', 'x'), SqliteError, /"notes" has no text index; run SELECT kith_text\('notes', 'lang,title,body'\)/, 'SQLITE_ERROR');
 	throws(() => db.kith.search('notes', 'x', { embedding: [1, 2] }), SqliteError, /"notes" has no text index/, 'SQLITE_ERROR');
 	throws(() => db.kith.search('notes', null, { embedding: [1, 2] }), SqliteError, /"notes" has no index of embeddings/, 'SQLITE_ERROR');
 	throws(() => db.kith.search('notes'), TypeError, 'Expected second argument to be a string');

@@ -138,7 +138,7 @@ pub fn open_to_read(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Con
         Ok::<_, rusqlite::Error>(conn)
     };
     match try_open() {
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && wal_is_empty(path) => {
+        Err(error) if cannot_share(&error) && wal_is_empty(path) => {
             let mut uri = String::from("file:");
             for byte in path.as_os_str().as_encoded_bytes() {
                 match byte {
@@ -154,6 +154,12 @@ pub fn open_to_read(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Con
         }
         other => other,
     }
+}
+
+/// Tells whether what failed is that no write-ahead log, or no index of it, can be made beside the file.
+fn cannot_share(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::CannotOpen)
+        || error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_READONLY_DIRECTORY)
 }
 
 /// Tells whether a file cannot be read before what a crash left half written is undone or completed.

@@ -27,7 +27,7 @@ pub fn register(conn: &Connection, internal: Internal) -> rusqlite::Result<()> {
     vector::register(conn)?;
     vec0::register(conn)?;
     embed::register(conn)?;
-    text::register(conn)?;
+    text::register(conn, internal)?;
     graph::register(conn, internal)
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::database::{Database, said};
 use crate::cli::graph::{Graph, Narrow, Question, Walk};
-use crate::render::{Mode, Rows};
+use crate::render::{Mode, Rows, visible};
 use crate::report::Output;
 
 /// Answers a question, or lists the graphs.
@@ -31,7 +31,7 @@ pub fn run(arguments: &Graph, output: Output) -> Result<ExitCode> {
             } else {
                 "SELECT name, definition, ifnull(missing_indexes, '') AS missing_indexes, ifnull(problem, '') AS problem FROM kith_graphs"
             };
-            print(conn, sql, &[], output)?;
+            print(conn, sql, &[], "", output)?;
         }
         Some(Question::Declare { graph, definition }) => {
             let answer: String =
@@ -55,7 +55,7 @@ pub fn run(arguments: &Graph, output: Output) -> Result<ExitCode> {
                 asked.graph,
                 asked.graph
             );
-            print(conn, &asked.sql, &asked.values, output)?;
+            print(conn, &asked.sql, &asked.values, &asked.nothing, output)?;
         }
     }
     database.close()?;
@@ -67,6 +67,8 @@ struct Asked<'a> {
     graph: &'a str,
     sql: String,
     values: Vec<Value>,
+    /// What to say when nothing is found.
+    nothing: String,
 }
 
 impl<'a> Asked<'a> {
@@ -119,13 +121,44 @@ impl<'a> Asked<'a> {
         if !narrow.types.is_empty() {
             options.insert("type".to_owned(), json!(narrow.types));
         }
+        let nothing = nothing(question, &options);
         let mut values = vec![Value::Text(graph.clone())];
         values.extend(ids.iter().map(|id| id_of(id)));
         values.push(Value::Text(Json::Object(options).to_string()));
         let parameters: Vec<String> = (1..=values.len()).map(|number| format!("?{number}")).collect();
         let limit = narrow.limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}"));
         let sql = format!("SELECT {columns} FROM {function}({}){limit}", parameters.join(", "));
-        Ok(Self { graph, sql, values })
+        Ok(Self { graph, sql, values, nothing })
+    }
+}
+
+/// Says that a question has no answer, and how it was narrowed down.
+fn nothing(question: &Question, options: &Map<String, Json>) -> String {
+    let within = match options.get("depth") {
+        Some(Json::Array(pair)) if pair.len() == 2 => format!(" within {} to {} steps", pair[0], pair[1]),
+        Some(Json::Number(depth)) => {
+            format!(" within {depth} {}", if depth.as_u64() == Some(1) { "step" } else { "steps" })
+        }
+        _ => String::new(),
+    };
+    let along = match options.get("type") {
+        Some(Json::Array(types)) => {
+            let types: Vec<&str> = types.iter().filter_map(Json::as_str).collect();
+            format!(" along edges of type {}", types.join(" or "))
+        }
+        Some(one) => format!(" along edges of type {}", one.as_str().map_or_else(|| one.to_string(), str::to_owned)),
+        None => String::new(),
+    };
+    let way = match options.get("direction").and_then(Json::as_str) {
+        Some("in") => ", edges being followed backwards",
+        Some("both") => ", edges being followed either way",
+        _ => "",
+    };
+    match question {
+        Question::Traverse { start, .. } => format!("no node is reached from {start}{within}{along}{way}"),
+        Question::Neighbors { node, .. } => format!("{node} has no neighbours{along}{way}"),
+        Question::Path { from, to, .. } => format!("no path from {from} to {to}{within}{along}{way}"),
+        _ => format!("the graph has no nodes{along}"),
     }
 }
 
@@ -137,17 +170,22 @@ fn id_of(text: &str) -> Value {
     }
 }
 
-/// Prints the rows of a query.
-fn print(conn: &Connection, sql: &str, values: &[Value], output: Output) -> Result<()> {
+/// Prints the rows of a query; to a person a sentence, if there are none.
+fn print(conn: &Connection, sql: &str, values: &[Value], nothing: &str, output: Output) -> Result<()> {
     let mut statement = conn.prepare(sql).map_err(said)?;
     let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let count = columns.len();
     let mut rows = statement.query(rusqlite::params_from_iter(values)).map_err(said)?;
+    let mut row = rows.next().map_err(said)?;
+    if row.is_none() && !output.json {
+        return Ok(output.line(visible(nothing))?);
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut printer = Rows::new(&mut out, if output.json { Mode::Json } else { Mode::Table }, columns);
-    while let Some(row) = rows.next().map_err(said)? {
-        let values = (0..count).map(|at| row.get_ref(at)).collect::<rusqlite::Result<Vec<ValueRef<'_>>>>()?;
+    while let Some(found) = row {
+        let values = (0..count).map(|at| found.get_ref(at)).collect::<rusqlite::Result<Vec<ValueRef<'_>>>>()?;
         printer.row(&values)?;
+        row = rows.next().map_err(said)?;
     }
     printer.end()?;
     Ok(out.flush()?)

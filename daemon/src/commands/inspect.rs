@@ -192,7 +192,7 @@ impl Status {
         }
         lines.push(format!(
             "log        {}, {}",
-            human::counted(self.entries.unsigned_abs(), "entry"),
+            human::counted(self.entries.unsigned_abs(), "sealed entry"),
             human::bytes(self.entries_bytes.unsigned_abs())
         ));
         if self.tables.is_empty() {
@@ -225,7 +225,7 @@ impl Status {
                 lines.push(format!("{label:10} {} {what}", human::counted(count.unsigned_abs(), noun)));
             }
         };
-        say(self.unsealed, "transaction", "not sealed yet: `kith sync` does it");
+        say(self.unsealed, "transaction", "not sealed into entries yet: `kith sync` does it");
         say(self.untaken, "table", "with rows from before sync that are still to be taken up: `kith sync` does it");
         say(self.waiting, "entry", "received and not merged yet: `kith sync` does it");
         say(self.waiting_for_table, "entry", "for a table that is not here or does not fit");

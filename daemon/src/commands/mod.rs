@@ -21,6 +21,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use kithdb_core::replica::{OpenOptions, Replica};
 
+pub use self::database::Database;
 use crate::cli::Command;
 use crate::demo;
 use crate::report::Output;

@@ -48,7 +48,7 @@ pub fn run(file: &Path, repair: bool, output: Output) -> Result<ExitCode> {
     let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
     let checked = format!(
         "checked {}, {} and {}",
-        human::counted(report.entries, "entry"),
+        human::counted(report.entries, "sealed entry"),
         human::counted(report.rows, "row"),
         human::counted(report.parked, "parked row")
     );

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anyhow::{Result, bail};
 
 use super::{Next, Shell};
+use crate::commands::Database;
 use crate::render::Mode;
 
 const HELP: &str = "\
@@ -36,11 +37,19 @@ pub fn run(shell: &mut Shell, line: &str) -> Result<Next> {
                 None => bail!("`{name}` is not a mode; choose table, json, csv, line or list"),
             },
         },
-        ".tables" => shell.run_sql(&format!(
-            "SELECT name, type, EXISTS(SELECT 1 FROM kith__tables t WHERE t.name = s.name COLLATE NOCASE AND state = 'synced') AS synced
-             FROM main.sqlite_schema s WHERE {} ORDER BY name",
-            condition(argument)
-        ))?,
+        ".tables" => {
+            // A plain file has none that are.
+            let synced = match shell.database {
+                Database::Plain { .. } => "",
+                _ => {
+                    ", EXISTS(SELECT 1 FROM kith__tables t WHERE t.name = s.name COLLATE NOCASE AND state = 'synced') AS synced"
+                }
+            };
+            let condition = condition(argument);
+            shell.run_sql(&format!(
+                "SELECT name, type{synced} FROM main.sqlite_schema s WHERE {condition} ORDER BY name"
+            ))?;
+        }
         ".schema" => {
             // Definitions read best as they were written, unless JSON was asked for.
             let mode = shell.mode;

@@ -110,7 +110,7 @@ fn names(shell: &Shell) -> Vec<String> {
         UNION ALL SELECT c.name FROM sqlite_schema s, pragma_table_info(s.name) c
           WHERE s.type = 'table' AND s.name NOT LIKE 'kith%' AND s.name NOT LIKE 'sqlite%') ORDER BY 1 LIMIT 2000";
     let read = || -> rusqlite::Result<Vec<String>> {
-        shell.replica.conn().prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+        shell.database.conn().prepare(sql)?.query_map([], |row| row.get(0))?.collect()
     };
     read().unwrap_or_default()
 }

@@ -12,10 +12,10 @@ use std::io::{self, BufRead, IsTerminal};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use kithdb_core::error::StatementError;
-use kithdb_core::replica::Replica;
 use rusqlite::types::ValueRef;
 
 use self::statements::Scanner;
+use crate::commands::Database;
 use crate::render::{Mode, Rows};
 use crate::trouble;
 
@@ -25,9 +25,9 @@ const STATEMENT_BYTES_MAX: usize = 1 << 30;
 /// How much of a statement is shown from where SQLite found it wrong.
 const EXCERPT_CHARS: usize = 40;
 
-/// A replica that statements are run on, and how their rows are printed.
+/// A file that statements are run on, and how their rows are printed.
 pub struct Shell {
-    replica: Replica,
+    database: Database,
     mode: Mode,
     /// The line of a script at which the text that is run begins.
     line: Option<u64>,
@@ -43,9 +43,9 @@ pub enum Next {
 }
 
 impl Shell {
-    /// Starts a shell on a replica.
-    pub const fn new(replica: Replica, mode: Mode) -> Self {
-        Self { replica, mode, line: None }
+    /// Starts a shell on a file.
+    pub const fn new(database: Database, mode: Mode) -> Self {
+        Self { database, mode, line: None }
     }
 
     /// Runs one or several statements, or a dot command.
@@ -64,10 +64,10 @@ impl Shell {
 
     /// Closes the database; a transaction that is still open is lost, which is a failure.
     pub fn close(self) -> Result<()> {
-        if !self.replica.conn().is_autocommit() {
+        if !self.database.conn().is_autocommit() {
             bail!("the input ended inside a transaction, which was rolled back; end it with COMMIT");
         }
-        Ok(self.replica.close()?)
+        self.database.close()
     }
 
     fn run_script(&mut self, mut input: impl BufRead) -> Result<()> {
@@ -116,20 +116,26 @@ impl Shell {
     /// Runs one statement; an error comes with the place in it that SQLite names, or its beginning.
     fn run_one(&mut self, statement: &str) -> Result<(), (anyhow::Error, usize)> {
         // Another process, or the statement before, may have changed which tables are synced.
-        self.replica.reload_registry().map_err(|error| (self.in_words(error.into()), 0))?;
+        self.database.reload_registry().map_err(|error| (self.in_words(error), 0))?;
         self.print(statement).map_err(|failure| match failure {
             Failure::Output(error) => (error.into(), 0),
-            Failure::Sql(error) => self.place(self.replica.explain(error)),
+            Failure::Sql(error) => self.place(self.database.explain(error)),
         })?;
-        self.replica.reload_registry().map_err(|error| (self.in_words(error.into()), 0))?;
+        self.database.reload_registry().map_err(|error| (self.in_words(error), 0))?;
         Ok(())
     }
 
     fn in_words(&self, error: anyhow::Error) -> anyhow::Error {
-        match self.replica.path() {
+        match self.database.path() {
             Some(path) => trouble::explain(error, path),
             None => error,
         }
+    }
+
+    /// Says why a file does not have what every replica has.
+    fn remedy(&self, message: &str) -> Option<String> {
+        let missing = message.strip_prefix("no such function: ").or_else(|| message.strip_prefix("no such table: "))?;
+        if missing.starts_with("kith_") { self.database.lacks() } else { None }
     }
 
     /// Says what is wrong with a statement, with the place in it instead of all of it.
@@ -137,6 +143,9 @@ impl Shell {
         let StatementError::Sqlite(rusqlite::Error::SqlInputError { msg, sql, offset, .. }) = &error else {
             return (self.in_words(error.into()), 0);
         };
+        if let Some(remedy) = self.remedy(msg) {
+            return (self.in_words(anyhow!("{msg}; {remedy}")), 0);
+        }
         let Some((offset, place)) = usize::try_from(*offset).ok().and_then(|at| Some((at, sql.get(at..)?))) else {
             return (self.in_words(anyhow!("{msg}")), 0);
         };
@@ -149,7 +158,7 @@ impl Shell {
     }
 
     fn print(&self, sql: &str) -> Result<(), Failure> {
-        let conn = self.replica.conn();
+        let conn = self.database.conn();
         let mut statement = conn.prepare(sql)?;
         let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let count = columns.len();

@@ -20,7 +20,7 @@ use super::MergeError;
 use super::table::from_key;
 use crate::registry::Registry;
 use kithdb_search::sql::quote;
-use kithdb_search::text::{Around, writes_around};
+use kithdb_search::text::{Settle, settles_of};
 
 const OFF: i64 = -1;
 
@@ -32,7 +32,7 @@ pub(crate) struct Guard<'c> {
     guarded: Vec<u32>,
     names: HashMap<u32, String>,
     /// What stands in for the triggers of search indexes, by table, once it was needed.
-    arounds: RefCell<HashMap<u32, Rc<Vec<Around>>>>,
+    settles: RefCell<HashMap<u32, Rc<Vec<Settle>>>>,
     /// Whether triggers were switched off, to be switched on again.
     switched_off: bool,
 }
@@ -55,7 +55,7 @@ impl<'c> Guard<'c> {
             writes: Arc::new(AtomicI64::new(OFF)),
             guarded: Vec::new(),
             names: HashMap::new(),
-            arounds: RefCell::default(),
+            settles: RefCell::default(),
             switched_off: false,
         }
     }
@@ -148,30 +148,26 @@ impl<'c> Guard<'c> {
         key: &[u8],
         run: impl FnOnce() -> T,
     ) -> Result<T, MergeError> {
-        let arounds = self.arounds_of(table)?;
-        if arounds.is_empty() {
-            return Ok(self.without_triggers(run)?);
-        }
-        let key = from_key(key)?;
-        for around in arounds.iter() {
-            around.before(self.conn, &key)?;
-        }
+        let settles = self.settles_of(table)?;
         let out = self.without_triggers(run)?;
-        for around in arounds.iter() {
-            around.after(self.conn, &key)?;
+        if !settles.is_empty() {
+            let key = from_key(key)?;
+            for settle in settles.iter() {
+                settle.run(self.conn, &key)?;
+            }
         }
         Ok(out)
     }
 
-    fn arounds_of(&self, table: u32) -> rusqlite::Result<Rc<Vec<Around>>> {
-        if let Some(known) = self.arounds.borrow().get(&table) {
+    fn settles_of(&self, table: u32) -> rusqlite::Result<Rc<Vec<Settle>>> {
+        if let Some(known) = self.settles.borrow().get(&table) {
             return Ok(Rc::clone(known));
         }
         let found = match self.names.get(&table) {
-            Some(name) => Rc::new(writes_around(self.conn, name)?),
+            Some(name) => Rc::new(settles_of(self.conn, name)?),
             None => Rc::default(),
         };
-        self.arounds.borrow_mut().insert(table, Rc::clone(&found));
+        self.settles.borrow_mut().insert(table, Rc::clone(&found));
         Ok(found)
     }
 

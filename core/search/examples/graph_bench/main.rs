@@ -23,11 +23,12 @@ use crate::wordnet::{Source, import};
 /// How many synsets are started from in each round, spread evenly over all.
 const STARTS: usize = 2_000;
 
-/// The depths, and the project's bars where there are any.
-const WORKS: [(&str, u32, f64); 3] = [
-    ("1 hop from each of 2,000 synsets of WordNet", 1, 0.0),
-    ("2 hops from each", 2, 0.0),
-    ("3 hops from each", 3, 1.0),
+/// The depths, whether something is committed before each question, and the project's bars where there are any.
+const WORKS: [(&str, u32, bool, f64); 4] = [
+    ("1 hop from each of 2,000 synsets of WordNet", 1, false, 0.0),
+    ("2 hops from each", 2, false, 0.0),
+    ("3 hops from each", 3, false, 1.0),
+    ("3 hops, each after a commit, so that no edges are kept", 3, true, 1.0),
 ];
 
 const PLAIN: &str = "
@@ -82,8 +83,10 @@ fn traversals(folder: &Path, dictionary: Option<PathBuf>, rounds: usize, lines: 
         .query_map([i64::try_from(summary.synsets)?, i64::try_from(STARTS)?], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     println!("WordNet: {} synsets, {} relations, {} starts\n", summary.synsets, summary.relations, starts.len());
+    conn.execute_batch("CREATE TABLE commits(n INTEGER); INSERT INTO commits VALUES(0)")?;
     let (mut plain, mut ours) = (conn.prepare(PLAIN)?, conn.prepare(OURS)?);
-    for (work, depth, at_most) in WORKS {
+    let mut commit = conn.prepare("UPDATE commits SET n = n + 1")?;
+    for (work, depth, commits, at_most) in WORKS {
         let mut found = 0;
         for start in &starts {
             let (mut one, mut other) = (reached(&mut plain, start, depth)?, reached(&mut ours, start, depth)?);
@@ -98,6 +101,9 @@ fn traversals(folder: &Path, dictionary: Option<PathBuf>, rounds: usize, lines: 
             let (took, count) = timed(|| {
                 let mut count = 0;
                 for start in &starts {
+                    if commits {
+                        commit.execute([])?;
+                    }
                     let mut rows = statement.query((start, depth))?;
                     while let Some(row) = rows.next()? {
                         count += usize::from(row.get_ref(0)?.as_str().is_ok() && row.get_ref(1)?.as_i64()? > 0);

@@ -106,6 +106,15 @@ impl Filter {
         Ok(Some(condition))
     }
 
+    /// Tells whether the conditions mean the same as long as the rows do: what LIKE and GLOB do is a setting, or the application's.
+    pub(super) fn is_steady(&self) -> bool {
+        let is_steady = |value: &Json| match value {
+            Json::Object(operators) => !operators.keys().any(|operator| operator == "like" || operator == "glob"),
+            _ => true,
+        };
+        self.edge_where.values().chain(self.node_where.values()).all(is_steady)
+    }
+
     pub(super) fn looks_at_nodes(&self) -> bool {
         !self.node_where.is_empty()
     }

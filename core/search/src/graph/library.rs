@@ -6,12 +6,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use kithdb_log::Collation;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ffi};
 
 use super::definition::{self, Asked, Definition, EdgeTable};
 use super::error::GraphError;
 use super::prepared::Prepared;
+use super::schema::Table;
 use super::value::Comparison;
 use crate::Internal;
 
@@ -48,6 +50,23 @@ impl Graph {
 
     pub(super) fn edge(&self, edge: usize) -> &EdgeTable {
         &self.definition.edges[edge]
+    }
+
+    /// Tells whether what is read of the graph depends on the file alone, and equal ids are the same value to the byte: so for tables
+    /// whose ids are integers or text. What a view shows may depend on more, and 1 and 1.0 are equal.
+    pub(super) fn is_plain(&self, conn: &Connection) -> Result<bool, GraphError> {
+        for edge in &self.definition.edges {
+            let table = Table::need(conn, &self.name, &edge.table)?;
+            if table.is_view || !table.has_plain_ids(&edge.from) || !table.has_plain_ids(&edge.to) {
+                return Ok(false);
+            }
+        }
+        for node in self.definition.spaces.iter().flatten() {
+            if Table::need(conn, &self.name, &node.table)?.is_view {
+                return Ok(false);
+            }
+        }
+        Ok(self.comparisons.iter().all(|comparison| comparison.collation == Collation::Binary))
     }
 
     /// Returns the name of the table of a kind of nodes, or NULL.

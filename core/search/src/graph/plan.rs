@@ -164,6 +164,12 @@ impl Plan {
         Ok(None)
     }
 
+    /// Tells whether a node must be looked up to tell whether it is asked for.
+    #[inline]
+    pub(super) fn looks_at(&self, nodes: &Nodes, node: Node) -> bool {
+        self.checks[usize::from(nodes.space(node))].is_some()
+    }
+
     /// Tells whether a node is asked for.
     #[inline]
     pub(super) fn admits(&self, nodes: &Nodes, node: Node) -> Result<bool, GraphError> {

@@ -107,6 +107,12 @@ impl Table {
         self.column(column).is_none() && self.rowid_name().is_some_and(|name| name.eq_ignore_ascii_case(column))
     }
 
+    /// Tells whether a column makes integers and text of most ids, so that there is one way to write each.
+    pub(super) fn has_plain_ids(&self, column: &str) -> bool {
+        let is_plain = |affinity| matches!(affinity, Affinity::Integer | Affinity::Numeric | Affinity::Text);
+        self.is_rowid(column) || self.column(column).is_some_and(|column| is_plain(column.affinity))
+    }
+
     /// Tells how the ids in a column compare.
     pub(super) fn comparison(&self, conn: &Connection, graph: &str, column: &str) -> Result<Comparison, GraphError> {
         if self.is_rowid(column) {

@@ -3,6 +3,7 @@
 //! Invariants:
 //! 1. Rows come in the order of their depth.
 //! 2. No more edges are read than the rows that are asked for need.
+//! 3. Edges that the walk before has read are not read again as long as the file is as it was (`known.rs`).
 
 use std::ffi::CStr;
 use std::ffi::c_int;
@@ -11,75 +12,25 @@ use std::rc::Rc;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
 use super::error::GraphError;
-use super::fields::Fields;
-use super::filter::{Direction, Filter};
-use super::library::Graph;
-use super::nodes::{Node, Nodes};
-use super::plan::{Plan, Wanted};
+use super::gear::{Gear, NONE, Visit};
 use super::table::{Function, Home, Question, Rows};
 use super::value;
 
-const EXAMPLE: &str = r#"{"direction":"out","depth":3,"type":"knows"}"#;
-/// The most partial paths that are kept in memory, 12 bytes each.
-const PATHS_MAX: usize = 20_000_000;
 /// How many walks are kept for the next question like theirs.
 const KEPT_MAX: usize = 8;
-/// A walk that met more nodes than these gives its memory back.
-const KEPT_NODES_MAX: usize = 100_000;
-/// No place in the list of visits, or no depth that would be too great.
-const NONE: u32 = u32::MAX;
+/// Of how many nodes the walks that are kept may keep something, about 70 bytes each and four for each edge.
+const KEPT_NODES_MAX: usize = 300_000;
 
 const NODE: c_int = 0;
 const DEPTH: c_int = 1;
 const PATH: c_int = 2;
-const EDGE: c_int = 3;
-const TYPE: c_int = 4;
-const EDGE_TABLE: c_int = 5;
+pub(super) const EDGE: c_int = 3;
+pub(super) const TYPE: c_int = 4;
+pub(super) const EDGE_TABLE: c_int = 5;
 const NODE_TABLE: c_int = 6;
 
 /// See the module.
 pub(super) struct Traverse;
-
-/// The options, as they are asked for.
-#[derive(Debug, Clone, Copy)]
-struct Bounds {
-    least: u32,
-    most: u32,
-    is_by_path: bool,
-}
-
-/// What a walk is kept under.
-struct Key {
-    graph: Rc<Graph>,
-    options: Option<String>,
-    used: u32,
-}
-
-impl Key {
-    fn is_of(&self, graph: &Rc<Graph>, question: &Question) -> bool {
-        Rc::ptr_eq(&self.graph, graph) && self.options == question.options && self.used == question.used
-    }
-}
-
-/// What a question needs that the next one like it needs too.
-pub(super) struct Gear {
-    key: Key,
-    bounds: Bounds,
-    from_table: Option<String>,
-    plan: Plan,
-    nodes: Nodes,
-    visits: Vec<Visit>,
-    /// Whether a node is asked for, as far as it was looked up; only for paths, which come by a node often.
-    admitted: Vec<Option<bool>>,
-}
-
-/// One node on one path.
-struct Visit {
-    node: Node,
-    /// The place of the node before it.
-    parent: u32,
-    depth: u32,
-}
 
 impl Function for Traverse {
     const NAME: &'static CStr = c"kith_traverse";
@@ -107,76 +58,6 @@ impl Function for Traverse {
     }
 }
 
-impl Gear {
-    fn new(home: &Home<Traverse>, graph: Rc<Graph>, question: &Question) -> Result<Self, GraphError> {
-        let place = "kith_traverse";
-        let mut fields = Fields::parse(place, question.options.as_deref(), EXAMPLE)?;
-        let direction = Direction::read(&mut fields, &graph)?;
-        let (least, most) = depth(&mut fields)?;
-        let is_by_path = match fields.text("unique")?.as_deref() {
-            None | Some("node") => false,
-            Some("path") => true,
-            Some(_) => return Err(fields.wrong("unique", "\"node\" or \"path\"")),
-        };
-        if is_by_path && most == NONE {
-            return Err(GraphError::NoDepth { place });
-        }
-        let filter = Filter::read(&mut fields, &graph)?;
-        let from_table = fields.text("from_table")?;
-        fields.end()?;
-        let uses = |column: c_int| question.uses(column.unsigned_abs());
-        let wanted = Wanted { id: uses(EDGE), kind: uses(TYPE), weight: false };
-        let plan = Plan::new(&home.library, &graph, direction, &filter, wanted)?;
-        let key = Key { graph, options: question.options.clone(), used: question.used };
-        let bounds = Bounds { least, most, is_by_path };
-        Ok(Self { key, bounds, from_table, plan, nodes: Nodes::default(), visits: Vec::new(), admitted: Vec::new() })
-    }
-
-    /// Tells whether a node lies on the path to a visit.
-    fn is_on_path(&self, node: Node, mut at: u32) -> bool {
-        while at != NONE {
-            let visit = &self.visits[at as usize];
-            if visit.node == node {
-                return true;
-            }
-            at = visit.parent;
-        }
-        false
-    }
-
-    fn admits(&mut self, node: Node) -> Result<bool, GraphError> {
-        if !self.bounds.is_by_path {
-            return self.plan.admits(&self.nodes, node);
-        }
-        let at = node as usize;
-        if self.admitted.len() <= at {
-            self.admitted.resize(at + 1, None);
-        }
-        match self.admitted[at] {
-            Some(known) => Ok(known),
-            None => {
-                let found = self.plan.admits(&self.nodes, node)?;
-                self.admitted[at] = Some(found);
-                Ok(found)
-            }
-        }
-    }
-}
-
-/// Reads how deep to go: a number, or the least and the greatest.
-fn depth(fields: &mut Fields) -> Result<(u32, u32), GraphError> {
-    let count = |value: &serde_json::Value| value.as_u64().map(|depth| u32::try_from(depth).unwrap_or(NONE));
-    let read = match fields.take("depth") {
-        None => Some((1, NONE)),
-        Some(serde_json::Value::Array(pair)) => match &pair[..] {
-            [least, most] => count(least).zip(count(most)),
-            _ => None,
-        },
-        Some(one) => count(&one).map(|most| (1, most)),
-    };
-    read.ok_or_else(|| fields.wrong("depth", "a whole number, or the least and the greatest such as [0,3]"))
-}
-
 /// A walk that has begun.
 pub(super) struct Walk {
     home: Rc<Home<Traverse>>,
@@ -188,6 +69,8 @@ pub(super) struct Walk {
     /// Which of its statements is next, and which is running.
     next: usize,
     running: Option<usize>,
+    /// The places of the edges that are known of the visit, from the next one on.
+    ahead: Option<(u32, u32)>,
     /// The visit that is shown; `NONE` before the first.
     shown: u32,
 }
@@ -197,17 +80,26 @@ impl Walk {
         let graph = Rc::clone(&gear.key.graph);
         let space = graph.space("from_table", gear.from_table.as_deref())?;
         let comparison = graph.comparison(space);
-        gear.nodes.clear();
         gear.visits.clear();
-        gear.admitted.clear();
-        let start = comparison.class.convert(question.ids.first().cloned().unwrap_or(Value::Null));
+        if !gear.keeps || gear.walk == u32::MAX || !gear.known.is_of_now(home.library.db()) {
+            gear.forget();
+        }
+        gear.walk += 1;
+        let mut start = comparison.class.convert(question.ids.first().cloned().unwrap_or(Value::Null));
+        if let Value::Real(real) = start
+            && gear.keeps
+        {
+            // As it would be in a column of integers.
+            start = value::whole(real).map_or(start, Value::Integer);
+        }
         if let Some((node, _)) = gear.nodes.add(space, comparison.collation, (&start).into()) {
+            gear.is_first(node);
             gear.visits.push(Visit { node, parent: NONE, depth: 0 });
         }
         let asked = question.depth_most.map_or(NONE, |most| u32::try_from(most.max(0)).unwrap_or(NONE));
         let most = gear.bounds.most.min(asked);
         let home = Rc::clone(home);
-        Ok(Self { home, gear: Some(gear), most, from: 0, next: 0, running: None, shown: NONE })
+        Ok(Self { home, gear: Some(gear), most, from: 0, next: 0, running: None, ahead: None, shown: NONE })
     }
 
     /// Takes one step of the search; returns whether it came to a new visit, or `None` at the end.
@@ -219,7 +111,29 @@ impl Walk {
             return Ok(None);
         }
         let (node, depth) = (visit.node, visit.depth + 1);
+        if let Some((place, end)) = self.ahead {
+            for place in place..end {
+                if gear.visit(gear.known.end(place), self.from, depth)? {
+                    self.ahead = Some((place + 1, end));
+                    return Ok(Some(true));
+                }
+            }
+            self.ahead = None;
+            self.from += 1;
+            return Ok(Some(false));
+        }
         let Some(running) = self.running else {
+            if self.next == 0 && gear.keeps {
+                if gear.known.is_of_now(self.home.library.db()) {
+                    self.ahead = gear.known.of(node);
+                    if self.ahead.is_some() {
+                        return Ok(Some(false));
+                    }
+                } else {
+                    gear.admitted.clear();
+                }
+                gear.known.open();
+            }
             match gear.plan.of_space(gear.nodes.space(node)).get(self.next) {
                 Some(&statement) => {
                     gear.plan.begin(statement, &gear.nodes, node)?;
@@ -227,6 +141,7 @@ impl Walk {
                     self.next += 1;
                 }
                 None => {
+                    gear.known.close(node, self.home.library.db());
                     self.from += 1;
                     self.next = 0;
                 }
@@ -234,19 +149,14 @@ impl Walk {
             return Ok(Some(false));
         };
         loop {
-            let Some((found, is_new)) = gear.plan.next(running, &mut gear.nodes)? else {
+            let Some((found, _)) = gear.plan.next(running, &mut gear.nodes)? else {
                 self.running = None;
                 return Ok(Some(false));
             };
-            let is_fresh = if gear.bounds.is_by_path { !gear.is_on_path(found, self.from) } else { is_new };
-            if !is_fresh || !gear.admits(found)? {
-                continue;
+            gear.known.note(found);
+            if gear.visit(found, self.from, depth)? {
+                return Ok(Some(true));
             }
-            if gear.visits.len() >= PATHS_MAX && gear.bounds.is_by_path {
-                return Err(gear.plan.too_many("paths", PATHS_MAX));
-            }
-            gear.visits.push(Visit { node: found, parent: self.from, depth });
-            return Ok(Some(true));
         }
     }
 }
@@ -309,15 +219,20 @@ impl Drop for Walk {
     fn drop(&mut self) {
         let Some(mut gear) = self.gear.take() else { return };
         gear.plan.rest();
-        if gear.visits.len().max(gear.nodes.len()) > KEPT_NODES_MAX {
-            gear.nodes = Nodes::default();
-            gear.visits = Vec::new();
-            gear.admitted = Vec::new();
-        }
+        gear.known.drop_open();
         let mut kept = self.home.kept.borrow_mut();
         if kept.len() >= KEPT_MAX {
             kept.remove(0);
         }
         kept.push(gear);
+        // Those that were not asked for the longest time give their memory back first.
+        let mut nodes: usize = kept.iter().map(Gear::kept_nodes).sum();
+        for gear in kept.iter_mut() {
+            if nodes <= KEPT_NODES_MAX {
+                break;
+            }
+            nodes -= gear.kept_nodes();
+            gear.give_back();
+        }
     }
 }

@@ -65,7 +65,10 @@ pub(super) struct Content {
     pub(super) table: String,
     /// All columns that can be read by name, generated ones included.
     pub(super) columns: Vec<String>,
+    /// Those that `kith_text` would be told: declared as text, or whatever comes nearest to that.
+    pub(super) texts: Vec<String>,
     pub(super) key: Key,
+    /// The UNIQUE indexes and constraints, the key's own aside.
     pub(super) unique: Vec<Unique>,
     /// A name of the rowid that no column hides; `None` where there is none.
     pub(super) rowid: Option<&'static str>,
@@ -114,7 +117,9 @@ impl Content {
                     .collect(),
             ),
         };
-        Ok(Self { table, columns, key, unique: indexes.into_iter().map(|(_, unique)| unique).collect(), rowid })
+        let texts = texts_of(&listed);
+        let unique = indexes.into_iter().filter(|(is_primary, _)| !is_primary).map(|(_, unique)| unique).collect();
+        Ok(Self { table, columns, texts, key, unique, rowid })
     }
 
     /// Finds a column by name, without regard to ASCII case, and returns its name as declared.
@@ -126,6 +131,22 @@ impl Content {
             columns: self.columns.join(", "),
         })
     }
+}
+
+/// Picks the columns that most likely hold text: declared so, or without a type; those of the key only if there are no others.
+fn texts_of(listed: &[(String, String, i64, i64)]) -> Vec<String> {
+    let pick = |is_wanted: &dyn Fn(&str, i64) -> bool| -> Vec<String> {
+        let wanted = listed.iter().filter(|(_, declared, place, _)| is_wanted(declared, *place));
+        wanted.map(|(name, ..)| name.clone()).collect()
+    };
+    let is_text = |declared: &str| Affinity::of_declared_type(declared) == Affinity::Text;
+    let choices = [
+        pick(&|declared, place| place == 0 && is_text(declared)),
+        pick(&|declared, place| place == 0 && declared.is_empty()),
+        pick(&|declared, _| is_text(declared)),
+        pick(&|_, place| place == 0),
+    ];
+    choices.into_iter().find(|choice| !choice.is_empty()).unwrap_or_else(|| pick(&|_, _| true))
 }
 
 fn collation_of(primary: &Unique, name: &str) -> String {

@@ -38,10 +38,10 @@ pub enum TextError {
         columns: String,
     },
     /// No columns were named.
-    #[error("no column to index was named; write SELECT kith_text('{table}', 'title,body') with columns of your own")]
+    #[error("no column to index was named; run {command}, or name others of its columns")]
     NoColumns {
-        /// The table.
-        table: String,
+        /// The statement with the columns that hold text.
+        command: String,
     },
     /// The table has no index of this kind.
     #[error("{} has no text index; run {command}", quote(table))]

@@ -10,6 +10,7 @@ use super::index::{Kind, Outcome, drop, make};
 use super::options::{IndexOptions, columns};
 use super::table::{self, Function};
 use super::{fuzzy, hybrid, search};
+use crate::Internal;
 use crate::function::scalar;
 
 static FUNCTIONS: [Function; 3] = [
@@ -48,8 +49,8 @@ impl Change {
 }
 
 /// Registers the functions on a connection; a replica registers those that change something once more, with its own bracket around.
-pub(crate) fn register(conn: &Connection) -> rusqlite::Result<()> {
-    table::register(conn, &FUNCTIONS)?;
+pub(crate) fn register(conn: &Connection, internal: Internal) -> rusqlite::Result<()> {
+    table::register(conn, &FUNCTIONS, internal)?;
     for (change, name, counts) in Change::ALL {
         for &count in counts {
             scalar(conn, name, count, flags(), move |context| {

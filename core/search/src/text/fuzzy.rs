@@ -129,7 +129,7 @@ pub(super) fn rows(conn: &Connection, arguments: &Arguments) -> Result<Vec<Row>,
     }
     let mut best = Best { wanted: usize::try_from(limit).unwrap_or(1), min: options.min, found: Vec::new() };
     let groups = groups(&wanted);
-    let live = find_live(conn, Kind::Fuzzy, &content.table, Some(&column))?;
+    let live = find_live(conn, arguments.internal, Kind::Fuzzy, &content.table, Some(&column))?;
     match live {
         Some(live) if !groups.is_empty() => with_index(conn, &live, &groups, &wanted, &options.filter, &mut best)?,
         _ => scan(conn, &content, &column, &wanted, &options.filter, &mut best)?,

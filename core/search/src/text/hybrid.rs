@@ -184,7 +184,7 @@ pub(super) fn rows(
     }
     let mut fused: HashMap<Identity, Fused> = HashMap::new();
     if let Some(text) = text {
-        let live = search::index_of(conn, &content.table)?;
+        let live = search::index_of(conn, arguments.internal, &content.table)?;
         options.text.filter = options.filter.clone();
         let clauses = search::clauses(conn, &live, &text, options.text.all, frequencies)?;
         for (place, hit) in

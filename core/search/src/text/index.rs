@@ -7,12 +7,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::content::{Content, Key};
 use super::error::TextError;
 use super::options::{IndexOptions, columns};
-use super::triggers::{Around, Keeper, keys_table, old_table, trigger_names};
+use super::repair::{create_triggers, drop_triggers, has_triggers, keep_right, note_schema_version, repair};
+use super::triggers::{Keeper, Settle, displaced_table, keys_table};
+use crate::Internal;
 use crate::sql::in_savepoint;
 use crate::sql::quote;
 
 const CREATE_LIST: &str = "CREATE TABLE IF NOT EXISTS main.kith_text_indexes(num INTEGER PRIMARY KEY, kind TEXT NOT NULL, table_name TEXT NOT NULL,
-    fts TEXT NOT NULL, columns TEXT NOT NULL, tokenizer TEXT NOT NULL, prefix TEXT NOT NULL)";
+    fts TEXT NOT NULL, columns TEXT NOT NULL, tokenizer TEXT NOT NULL, prefix TEXT NOT NULL, schema_version INTEGER)";
 
 /// What an index is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub(super) struct Index {
     pub(super) prefix: String,
     /// The table whose triggers keep the index; `None` if they are gone.
     pub(super) kept: Option<String>,
+    /// The schema version of the file when the triggers were last found to be right.
+    pub(super) schema_version: Option<i64>,
 }
 
 /// What became of an index that was asked for.
@@ -87,7 +91,8 @@ impl Live {
 /// The statement that makes an index of this kind.
 pub(super) fn command(kind: Kind, table: &str, columns: &[String]) -> String {
     let text = |text: &str| text.replace('\'', "''");
-    let listed = if columns.is_empty() { "…".to_owned() } else { columns.join(",") };
+    let is_plain = |column: &String| !column.contains(',') && column.trim() == column && !column.starts_with('[');
+    let listed = if columns.iter().all(is_plain) { columns.join(",") } else { serde_json::json!(columns).to_string() };
     match kind {
         Kind::Text => format!("SELECT kith_text('{}', '{}')", text(table), text(&listed)),
         Kind::Fuzzy => format!("SELECT kith_fuzzy_index('{}', '{}')", text(table), text(&listed)),
@@ -104,7 +109,7 @@ pub(super) fn list(conn: &Connection) -> rusqlite::Result<Vec<Index>> {
     }
     let mut statement = conn.prepare_cached(
         "SELECT num, kind, table_name, fts, columns, tokenizer, prefix, (SELECT tbl_name FROM main.sqlite_schema
-           WHERE type = 'trigger' AND name = 'kith_text_' || num || '_ai') FROM main.kith_text_indexes ORDER BY num",
+           WHERE type = 'trigger' AND name = 'kith_text_' || num || '_ai'), schema_version FROM main.kith_text_indexes ORDER BY num",
     )?;
     let rows = statement.query_map([], |row| {
         let kind: String = row.get(1)?;
@@ -118,6 +123,7 @@ pub(super) fn list(conn: &Connection) -> rusqlite::Result<Vec<Index>> {
             tokenizer: row.get(5)?,
             prefix: row.get(6)?,
             kept: row.get(7)?,
+            schema_version: row.get(8)?,
         })
     })?;
     rows.collect()
@@ -134,24 +140,28 @@ fn find(conn: &Connection, kind: Kind, table: &str, column: Option<&str>) -> rus
     Ok(list(conn)?.into_iter().find(|index| index.kind == kind && is_of(index, table) && is_on(index)))
 }
 
-/// Finds an index that can be asked; `None` if there is none.
+/// Finds an index that can be asked, and brings it up to the table's present UNIQUE indexes; `None` if there is none.
 pub(super) fn find_live(
     conn: &Connection,
+    internal: Internal,
     kind: Kind,
     table: &str,
     column: Option<&str>,
 ) -> Result<Option<Live>, TextError> {
     let content = Content::read(conn, table)?;
     let Some(index) = find(conn, kind, &content.table, column)? else { return Ok(None) };
-    let fits = index.kept.is_some() && index.columns.iter().all(|column| content.columns.contains(column));
-    if !fits {
+    let has_columns = index.columns.iter().all(|column| content.columns.contains(column));
+    if index.kept.is_none() || !has_columns {
+        let columns = if has_columns { &index.columns } else { &content.texts };
         return Err(TextError::Outdated {
-            command: command(kind, &content.table, &index.columns),
+            command: command(kind, &content.table, columns),
             index: index.fts,
             table: content.table,
         });
     }
-    Ok(Some(Live { index, content }))
+    let live = Live { index, content };
+    keep_right(conn, internal, &live)?;
+    Ok(Some(live))
 }
 
 /// Makes the index of a table, or makes it anew if it is another one than was asked for.
@@ -165,7 +175,7 @@ pub(super) fn make(
     in_savepoint(conn, || {
         let content = Content::read(conn, table)?;
         if names.is_empty() {
-            return Err(TextError::NoColumns { table: content.table });
+            return Err(TextError::NoColumns { command: command(kind, &content.table, &content.texts) });
         }
         let mut columns = Vec::with_capacity(names.len());
         for name in names {
@@ -189,33 +199,21 @@ pub(super) fn make(
             tokenizer: options.tokenizer.clone(),
             prefix: options.prefix.clone(),
             kept: Some(content.table.clone()),
+            schema_version: None,
         };
         if let Some(known) = &known {
-            index.num = known.num;
+            (index.num, index.schema_version) = (known.num, known.schema_version);
             let is_there = conn.table_exists(Some("main"), known.fts.as_str())?;
-            let live = Live { index: index.clone(), content: content.clone() };
-            if *known == index && is_there && are_triggers_right(conn, &live)? {
-                return Ok((index, Outcome::Unchanged, 0));
+            if *known == index && is_there && has_triggers(conn, known)? {
+                let live = Live { index, content };
+                repair(conn, &live)?;
+                return Ok((live.index, Outcome::Unchanged, 0));
             }
             remove(conn, known)?;
         }
         let rows = create(conn, &mut index, content)?;
         Ok((index, if known.is_some() { Outcome::Rebuilt } else { Outcome::Created }, rows))
     })
-}
-
-/// Tells whether the triggers are those that the table as it stands needs: they name the UNIQUE indexes that there were.
-fn are_triggers_right(conn: &Connection, live: &Live) -> rusqlite::Result<bool> {
-    let mut statement =
-        conn.prepare_cached("SELECT sql FROM main.sqlite_schema WHERE type = 'trigger' AND name = ?1 COLLATE NOCASE")?;
-    for (name, needed) in trigger_names(live.index.num).iter().zip(live.keeper("").create_triggers()) {
-        let found: Option<String> = statement.query_row([name], |row| row.get(0)).optional()?;
-        // SQLite does not keep the name of the database.
-        if found.is_none_or(|found| found != needed.replacen("main.", "", 1)) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Creates the tables and triggers of an index and fills it; returns how many rows it holds.
@@ -241,23 +239,13 @@ fn create(conn: &Connection, index: &mut Index, content: Content) -> Result<i64,
     index.num = conn.last_insert_rowid();
     let text = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let names: Vec<String> = index.columns.iter().map(|column| quote(column)).collect();
-    let content_setting = match &content.key {
-        Key::Rowid(key) => format!("content={}, content_rowid={}", text(&content.table), text(key)),
-        Key::Columns(_) => "content=''".to_owned(),
-    };
     let prefix = if index.prefix.is_empty() { String::new() } else { format!(", prefix={}", text(&index.prefix)) };
     conn.execute_batch(&format!(
-        "CREATE VIRTUAL TABLE main.{} USING fts5({}, {content_setting}, tokenize={}{prefix}{})",
+        "CREATE VIRTUAL TABLE main.{} USING fts5({}, tokenize={}{prefix}{})",
         quote(&index.fts),
         names.join(", "),
         text(&index.tokenizer),
         index.kind.settings()
-    ))?;
-    let copies: Vec<String> = (0..index.columns.len()).map(|place| format!("c{place}")).collect();
-    conn.execute_batch(&format!(
-        "CREATE TABLE main.{}(n INTEGER PRIMARY KEY, docid INTEGER NOT NULL UNIQUE, {})",
-        old_table(index.num),
-        copies.join(", ")
     ))?;
     if let Key::Columns(columns) = &content.key {
         let definitions: Vec<String> = columns
@@ -278,9 +266,15 @@ fn create(conn: &Connection, index: &mut Index, content: Content) -> Result<i64,
     for statement in live.keeper("main.").fill() {
         rows = conn.execute(&statement, [])?;
     }
-    for statement in live.keeper("").create_triggers() {
-        conn.execute_batch(&statement)?;
-    }
+    // FTS5 keeps the memory of its largest batch, and goes through it with every small one; but it begins afresh when SQLite reads the
+    // schema anew, as it does when a table is renamed.
+    let displaced = displaced_table(index.num);
+    conn.execute_batch(&format!(
+        "CREATE TABLE main.{displaced}_new(n INTEGER PRIMARY KEY, docid INTEGER NOT NULL UNIQUE);
+         ALTER TABLE main.{displaced}_new RENAME TO {displaced}"
+    ))?;
+    create_triggers(conn, &live)?;
+    note_schema_version(conn, index.num)?;
     Ok(i64::try_from(rows).unwrap_or(i64::MAX))
 }
 
@@ -298,32 +292,27 @@ pub(super) fn drop(conn: &Connection, kind: Kind, table: &str, column: Option<&s
     })
 }
 
-fn drop_triggers(conn: &Connection, index: &Index) -> rusqlite::Result<()> {
-    for trigger in trigger_names(index.num) {
-        conn.execute_batch(&format!("DROP TRIGGER IF EXISTS main.{trigger}"))?;
-    }
-    Ok(())
-}
-
 fn remove(conn: &Connection, index: &Index) -> rusqlite::Result<()> {
     drop_triggers(conn, index)?;
-    for table in [&index.fts, &old_table(index.num), &keys_table(index.num)] {
+    for table in [&index.fts, &displaced_table(index.num), &keys_table(index.num)] {
         conn.execute_batch(&format!("DROP TABLE IF EXISTS main.{}", quote(table)))?;
     }
     conn.prepare_cached("DELETE FROM main.kith_text_indexes WHERE num = ?1")?.execute([index.num])?;
     Ok(())
 }
 
-/// Returns, for a table that is written without triggers, the statements that keep its indexes right around the write of one row;
-/// the key is bound to `?1`, `?2` and so on, in the order of the primary key.
-pub fn writes_around(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Around>> {
+/// Returns, for a table that is written without triggers, the statements that make its indexes right after the write of one row.
+///
+/// # Errors
+/// SQLite's.
+pub fn settles_of(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Settle>> {
     let of_table = list(conn)?
         .into_iter()
         .filter(|index| index.kept.as_deref().is_some_and(|kept| kept.eq_ignore_ascii_case(table)));
     let mut out = Vec::new();
     for index in of_table {
         match Content::read(conn, table) {
-            Ok(content) => out.push(Live { index, content }.keeper("main.").around()),
+            Ok(content) => out.push(Live { index, content }.keeper("main.").settle()),
             Err(TextError::Sqlite(error)) => return Err(error),
             // The table is not one that can have an index; then none was kept.
             Err(_) => {}
@@ -332,15 +321,13 @@ pub fn writes_around(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Aro
     Ok(out)
 }
 
-impl Around {
-    /// Runs what comes before the write.
-    pub fn before(&self, conn: &Connection, key: &[rusqlite::types::Value]) -> rusqlite::Result<()> {
-        conn.prepare_cached(&self.before)?.execute(rusqlite::params_from_iter(key)).map(std::mem::drop)
-    }
-
-    /// Runs what comes after the write.
-    pub fn after(&self, conn: &Connection, key: &[rusqlite::types::Value]) -> rusqlite::Result<()> {
-        for statement in &self.after {
+impl Settle {
+    /// Makes the index right for the row of a key, in the order of the primary key.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn run(&self, conn: &Connection, key: &[rusqlite::types::Value]) -> rusqlite::Result<()> {
+        for statement in &self.statements {
             let mut statement = conn.prepare_cached(statement)?;
             // Not every statement asks for the key.
             let key = &key[..statement.parameter_count().min(key.len())];

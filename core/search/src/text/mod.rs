@@ -20,11 +20,13 @@ mod index;
 mod mark;
 mod options;
 mod query;
+mod repair;
 mod search;
+mod snippet;
 mod table;
 mod triggers;
 
 pub(crate) use functions::register;
 pub use functions::{Change, call, flags};
-pub use index::{rebuild_all, writes_around};
-pub use triggers::Around;
+pub use index::{rebuild_all, settles_of};
+pub use triggers::Settle;

@@ -49,7 +49,7 @@ pub(super) fn parse(text: &str) -> Vec<Clause> {
             // What ends in no letter would extend another word than the one before the star.
             let is_prefix = is_starred && piece.ends_with(char::is_alphanumeric);
             let clause = Clause { text: piece.to_owned(), is_phrase, is_prefix };
-            // FTS5's snippet() takes time by the square of the matches in a text, and a word asked for twice matches twice.
+            // A word asked for twice would count twice.
             if !clauses.contains(&clause) {
                 clauses.push(clause);
             }

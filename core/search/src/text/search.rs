@@ -5,7 +5,7 @@ use rusqlite::types::Value;
 use serde_json::Value as Json;
 
 use super::common::Frequencies;
-use super::content::Key;
+use super::content::{Content, Key};
 use super::error::TextError;
 use super::filter::Filter;
 use super::index::{Kind, Live, command, find_live};
@@ -13,6 +13,7 @@ use super::mark::{Marker, Marks};
 use super::options::{object, unknown};
 use super::query::{Clause, expression, in_columns, parse};
 use super::table::{Arguments, owned};
+use crate::Internal;
 use crate::function::Row;
 use crate::sql::quote;
 
@@ -106,9 +107,15 @@ impl SearchOptions {
 }
 
 /// Finds the text index of a table, or says how to make one.
-pub(super) fn index_of(conn: &Connection, table: &str) -> Result<Live, TextError> {
-    find_live(conn, Kind::Text, table, None)?
-        .ok_or_else(|| TextError::NoIndex { table: table.to_owned(), command: command(Kind::Text, table, &[]) })
+pub(super) fn index_of(conn: &Connection, internal: Internal, table: &str) -> Result<Live, TextError> {
+    match find_live(conn, internal, Kind::Text, table, None)? {
+        Some(live) => Ok(live),
+        None => {
+            let content = Content::read(conn, table)?;
+            let command = command(Kind::Text, &content.table, &content.texts);
+            Err(TextError::NoIndex { table: content.table, command })
+        }
+    }
 }
 
 /// Reads what a person typed, without the words that nearly every document has.
@@ -225,7 +232,7 @@ pub(super) fn rows(
     let table = arguments.text(0, "the table's name")?;
     let text = arguments.text(1, "the text to look for")?;
     let limit = arguments.limit(2, RESULTS, RESULTS_MAX)?;
-    let live = index_of(conn, &table)?;
+    let live = index_of(conn, arguments.internal, &table)?;
     let mut options = SearchOptions::parse(&live, arguments.optional_text(3, "the options")?.as_deref())?;
     for rowids in &arguments.rowids {
         options.filter.add_rowids(rowids);
@@ -234,8 +241,7 @@ pub(super) fn rows(
     let wants_marks = arguments.used & (SNIPPET | HIGHLIGHT) != 0;
     let hits = search(conn, &live, &clauses, &options, limit, wants_marks)?;
     let marked = if wants_marks && !hits.is_empty() {
-        let expression = expression(&clauses, options.all).unwrap_or_default();
-        Marker::new(&live.index, &options.marks)?.mark(&expression, &options.columns, &hits)?
+        Marker::new(&live.index, &options.marks)?.mark(&clauses, &options.columns, &hits)?
     } else {
         Vec::new()
     };

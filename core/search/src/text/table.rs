@@ -14,6 +14,7 @@ use rusqlite::{Connection, Error, ffi};
 
 use super::common::Frequencies;
 use super::error::TextError;
+use crate::Internal;
 use crate::function::{self, Asked, Listed, Row, TableFunction};
 
 /// What the function was called with.
@@ -25,6 +26,8 @@ pub(super) struct Arguments {
     pub(super) rowids: Vec<Vec<i64>>,
     /// Which columns the statement reads, as bits.
     pub(super) used: u64,
+    /// How to begin what is only KithDB's.
+    pub(super) internal: Internal,
 }
 
 impl Arguments {
@@ -80,13 +83,13 @@ pub(super) struct Function {
     pub(super) run: fn(&Connection, &Arguments, &mut Frequencies) -> Result<Vec<Row>, TextError>,
 }
 
-type Aux = (&'static Function, Arc<Mutex<Frequencies>>);
+type Aux = (&'static Function, Arc<Mutex<Frequencies>>, Internal);
 
 /// Adds functions to a connection.
-pub(super) fn register(conn: &Connection, functions: &'static [Function]) -> rusqlite::Result<()> {
+pub(super) fn register(conn: &Connection, functions: &'static [Function], internal: Internal) -> rusqlite::Result<()> {
     let frequencies = Arc::new(Mutex::new(Frequencies::default()));
     for function in functions {
-        function::register::<Table>(conn, function.name, (function, Arc::clone(&frequencies)))?;
+        function::register::<Table>(conn, function.name, (function, Arc::clone(&frequencies), internal))?;
     }
     Ok(())
 }
@@ -96,6 +99,7 @@ struct Table {
     db: *mut ffi::sqlite3,
     function: &'static Function,
     frequencies: Arc<Mutex<Frequencies>>,
+    internal: Internal,
 }
 
 /// Stand in the plan for a list of rowids, and for one; arguments stand there as digits.
@@ -123,8 +127,8 @@ impl TableFunction for Table {
     type Aux = Aux;
     type Rows = Listed;
 
-    fn open(db: *mut ffi::sqlite3, (function, frequencies): &Aux) -> Self {
-        Self { db, function, frequencies: Arc::clone(frequencies) }
+    fn open(db: *mut ffi::sqlite3, (function, frequencies, internal): &Aux) -> Self {
+        Self { db, function, frequencies: Arc::clone(frequencies), internal: *internal }
     }
 
     fn name(&self) -> &'static CStr {
@@ -207,6 +211,7 @@ impl TableFunction for Table {
             values,
             rowids,
             used: u64::from(asked.number.cast_unsigned()),
+            internal: this.internal,
         };
         // SAFETY: the function lives no longer than the connection; this borrowed handle is not closed when dropped.
         let conn = unsafe { Connection::from_handle(this.db) }?;

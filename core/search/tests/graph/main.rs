@@ -2,6 +2,7 @@
 
 mod changes;
 mod declare;
+mod kept;
 mod paths;
 mod questions;
 mod random;
