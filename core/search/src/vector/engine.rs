@@ -8,6 +8,8 @@ use kithdb_vector::error::EmbeddingError;
 use kithdb_vector::index::{EmbeddingIndex, Encoding, Engine, IndexOptions};
 use kithdb_vector::tiered::TieredIndex;
 use kithdb_vector::tuning::{RecallGoal, tune};
+use rusqlite::Connection;
+use rusqlite::limits::Limit;
 
 use super::shared::{Shared, State};
 use super::snapshot::Place;
@@ -30,8 +32,16 @@ pub(super) fn make_scan(options: &IndexOptions) -> Result<TieredIndex, Embedding
     TieredIndex::new(IndexOptions { engine: Engine::Scan, ..options.clone() })
 }
 
-/// Begins a thread that builds the graph or brings it forward, if that is due and none is at it.
-pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32) {
+/// Returns how many threads build a graph: as many as `PRAGMA threads` says, or half of the processor's, so that the program that
+/// searches meanwhile has the others.
+pub(super) fn build_threads(conn: &Connection) -> usize {
+    let asked = conn.limit(Limit::SQLITE_LIMIT_WORKER_THREADS).ok().and_then(|threads| usize::try_from(threads).ok());
+    let half = || std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2));
+    asked.filter(|&threads| threads > 0).unwrap_or_else(half)
+}
+
+/// Begins a thread that builds the graph, on so many threads, or brings it forward, if that is due and none is at it.
+pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32, build_threads: usize) {
     let index = state.rows.index();
     let is_due = index.is_build_due()
         || index.graph().is_some() && (index.pending() > BEHIND_MAX || is_tuning_due(state))
@@ -42,7 +52,7 @@ pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32) {
     let kept = Arc::clone(shared);
     let begun = std::thread::Builder::new().name("kith-vector".to_owned()).spawn(move || {
         while !kept.is_unused() {
-            if step(&kept) {
+            if step(&kept, build_threads) {
                 finish(&kept, recall_permille);
                 break;
             }
@@ -88,7 +98,7 @@ fn finish(shared: &Shared, recall_permille: u32) {
 }
 
 /// Does one piece of work; returns whether nothing is left.
-fn step(shared: &Shared) -> bool {
+fn step(shared: &Shared, threads: usize) -> bool {
     let job = {
         let mut state = shared.write();
         let Some(state) = state.as_mut() else { return true };
@@ -102,7 +112,6 @@ fn step(shared: &Shared) -> bool {
     };
     shared.work.done.store(0, Relaxed);
     shared.work.total.store(job.len(), Relaxed);
-    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2));
     let built = job.run(threads, &|progress| {
         // Each row is come by twice.
         shared.work.total.store(progress.total, Relaxed);
@@ -120,5 +129,19 @@ fn step(shared: &Shared) -> bool {
             false
         }
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pragma_threads_says_how_many_build() {
+        let conn = Connection::open_in_memory().unwrap();
+        let processors = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(build_threads(&conn), processors.div_ceil(2));
+        conn.pragma_update(None, "threads", 3).unwrap();
+        assert_eq!(build_threads(&conn), 3);
     }
 }
