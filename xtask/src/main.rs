@@ -87,7 +87,7 @@ enum BenchSubject {
         #[arg(long)]
         only: Option<String>,
     },
-    /// The search by embeddings against hnswlib, usearch and sqlite-vec, by processor time on one thread.
+    /// The search by embeddings against hnswlib, usearch, hnsw_rs and sqlite-vec, by processor time on one thread, and through SQL.
     Search {
         /// How often each pair is measured.
         #[arg(long, default_value_t = 5)]
@@ -95,7 +95,10 @@ enum BenchSubject {
         /// Measure one part only.
         #[arg(long, value_enum)]
         only: Option<search::Part>,
-        /// Measure a million embeddings too, which takes an hour.
+        /// Measure one set only: minilm-10k or topics-100k.
+        #[arg(long)]
+        set: Option<String>,
+        /// Measure a million embeddings too: twenty minutes of two processors, and 6 GB of disk.
         #[arg(long)]
         million: bool,
     },
@@ -127,8 +130,8 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::Bench { subject: Some(BenchSubject::Node { rounds, only }), .. } => {
             node::bench::run(&workspace, rounds, only.as_deref())
         }
-        Command::Bench { subject: Some(BenchSubject::Search { rounds, only, million }), .. } => {
-            search::run(&workspace, rounds, only, million)
+        Command::Bench { subject: Some(BenchSubject::Search { rounds, only, set, million }), .. } => {
+            search::run(&workspace, rounds, only, set.as_deref(), million)
         }
         Command::Bench { subject: Some(BenchSubject::Graph { rounds }), .. } => {
             setup::require(&[setup::C_COMPILER])?;

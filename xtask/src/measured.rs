@@ -41,6 +41,24 @@ pub fn alternate(
 }
 
 impl Measured {
+    /// Takes pairs that were measured side by side, with nothing to say how the one differs from itself.
+    pub fn of_pairs(pairs: &[(f64, f64)]) -> Self {
+        Self {
+            base: pairs.iter().map(|pair| pair.0).collect(),
+            ours: pairs.iter().map(|pair| pair.1).collect(),
+            ratios: pairs.iter().map(|pair| pair.1 / pair.0).collect(),
+            noise: Vec::new(),
+        }
+    }
+
+    /// Writes how much more the other took, in the same unit, with the least and the greatest of the rounds.
+    pub fn excess(&self) -> String {
+        let excess: Vec<_> = self.base.iter().zip(&self.ours).map(|(base, ours)| ours - base).collect();
+        let least = excess.iter().copied().fold(f64::INFINITY, f64::min);
+        let greatest = excess.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        format!("{:+.0} ({least:+.0}..{greatest:+.0})", median(excess))
+    }
+
     /// Returns the median of the one.
     pub fn base(&self) -> f64 {
         median(self.base.clone())
@@ -97,6 +115,13 @@ mod tests {
         assert_eq!(measured.ratio(), "0.70x (0.50..0.91)");
         assert_eq!(measured.noise(), "1.00x (0.91..1.10)");
         assert!((measured.base() - 16.0).abs() < 1e-9 && (measured.ours() - 12.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn pairs_tell_how_much_more_the_other_took() {
+        let measured = Measured::of_pairs(&[(10.0, 15.0), (20.0, 18.0), (10.0, 30.0)]);
+        assert_eq!(measured.excess(), "+5 (-2..+20)");
+        assert_eq!(measured.ratio(), "1.50x (0.90..3.00)");
     }
 
     #[test]

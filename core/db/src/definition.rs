@@ -401,7 +401,7 @@ pub(crate) fn user_tables(conn: &Connection) -> rusqlite::Result<Vec<(String, St
     let mut out = Vec::new();
     for row in rows {
         let (name, kind) = row?;
-        if !is_reserved(&name) && kind != "shadow" && !kithdb_search::vector::is_own_table(conn, &name)? {
+        if !is_reserved(&name) && kind != "shadow" && !kithdb_search::is_own_table(conn, &name)? {
             out.push((name, kind));
         }
     }

@@ -5,7 +5,7 @@
 //! what is positive. It ends the process for parameters out of range; the options that come here are in range. A walk with a narrow
 //! filter costs it more than a scan, so it takes none. Its points can be out of reach: an answer that is too short is scanned for.
 
-use hnsw_rs::prelude::{Distance, Hnsw};
+use hnsw_rs::prelude::{Distance, FilterT, Hnsw};
 
 use crate::distance::Kernels;
 use crate::index::{IndexOptions, Query};
@@ -123,7 +123,10 @@ impl HnswRsGraph {
             slot => query.allowed.is_none_or(|allowed| allowed.contains(Slot(slot))),
         };
         let ef = query.ef.max(query.count);
-        let found = self.graph.search_filter(&asked, ef, ef, Some(&is_allowed));
+        // Its filter costs something even if all pass.
+        let is_needed = query.allowed.is_some() || self.slots.len() > store.len();
+        let filter = is_needed.then_some(&is_allowed as &dyn FilterT);
+        let found = self.graph.search_filter(&asked, ef, ef, filter);
         let slots: SlotSet = found.iter().map(|found| Slot(self.slots[found.d_id])).collect();
         Some(slots.iter().collect())
     }

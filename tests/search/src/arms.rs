@@ -11,10 +11,10 @@ use kithdb_vector::index::{EmbeddingIndex, Encoding, Engine, IndexOptions, Query
 use kithdb_vector::metric::Metric;
 use kithdb_vector::slots::Slot;
 use kithdb_vector::tiered::TieredIndex;
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::data::{self, COUNT};
 use crate::npy::{self, Matrix};
+use crate::process::cpu_s;
 
 /// Our index on one set. It is built first; then each line of standard input is a measurement: `EF FILTER QUERIES ANSWERS-FILE`, the
 /// filter in thousandths of the rows that may be returned.
@@ -35,6 +35,8 @@ pub struct Run {
 enum Finder {
     Scan,
     Graph,
+    /// The graph of the `hnsw_rs` crate behind the same interface, for which the feature `hnsw-rs` is needed.
+    HnswRs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -85,6 +87,7 @@ impl Run {
         let engine = match self.finder {
             Finder::Scan => Engine::Scan,
             Finder::Graph => Engine::Hnsw,
+            Finder::HnswRs => Engine::HnswRs,
         };
         let index = build(&base, encoding, engine)?;
         let built_s = cpu_s() - before;
@@ -121,10 +124,4 @@ impl Run {
         }
         Ok(())
     }
-}
-
-/// Returns the processor time of this process, in seconds.
-fn cpu_s() -> f64 {
-    let now = clock_gettime(ClockId::ProcessCPUTime);
-    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }

@@ -16,34 +16,38 @@ pub const COUNT: usize = 10;
 /// Numbers of an embedding of the made sets, as many as the real ones have.
 const DIMENSIONS: usize = 384;
 
-/// Shares of the rows, in thousandths, that the filtered questions may return.
-pub const FILTERS: [u32; 5] = [1_000, 500, 100, 10, 1];
-
 /// Writes the set of real embeddings: normalised floats of 32 bits.
-pub fn take_real(source: &Path, folder: &Path) -> Result<()> {
+pub fn take_real(source: &Path, filters: &[u32], folder: &Path) -> Result<()> {
     let base = normalised(npy::read_floats(&source.join("minilm_10k_base.npy"))?);
     let queries = normalised(npy::read_floats(&source.join("minilm_10k_queries.npy"))?);
-    finish(folder, &base, &queries)
+    finish(folder, &base, &queries, filters)
 }
 
 /// Makes a clustered set.
 ///
 /// An embedding is the weighted sum of what all have in common, a topic, a subtopic and something of its own, which lies in few of the
-/// dimensions, as in real ones. The weights were chosen so that neighbours and random pairs are about as similar as the real ones'.
-pub fn make_clustered(rows: usize, queries: usize, seed: u64, folder: &Path) -> Result<()> {
+/// dimensions, as in real ones. Subtopics are as many as makes five rows for each, and some are much larger than others; how much an
+/// embedding has of its own varies, so that some have near copies and others stand alone. The numbers were chosen so that neighbours
+/// and random pairs of 100,000 are about as similar as those of real embeddings, and hnswlib needs about as many candidates.
+pub fn make_clustered(rows: usize, queries: usize, filters: &[u32], seed: u64, folder: &Path) -> Result<()> {
     const TOPICS: usize = 50;
-    const SUBTOPICS: usize = 40;
+    const SUBTOPIC_ROWS: usize = 5;
     const OWN_DIRECTIONS: usize = 64;
-    const WEIGHTS: [f32; 4] = [0.12, 0.14, 0.30, 0.44];
+    const WEIGHTS: [f32; 4] = [0.12, 0.14, 0.36, 0.38];
+    /// The standard deviation of the logarithm of what an embedding has of its own.
+    const OWN_SPREAD: f32 = 0.4;
     let mut random = Random(seed);
+    let subtopic_count = rows.div_ceil(SUBTOPIC_ROWS).max(TOPICS);
     let common = random.direction();
     let topics: Vec<_> = (0..TOPICS).map(|_| random.direction()).collect();
-    let subtopics: Vec<_> = (0..TOPICS * SUBTOPICS).map(|_| random.direction()).collect();
+    let subtopics: Vec<_> = (0..subtopic_count).map(|_| random.direction()).collect();
     let directions: Vec<_> = (0..OWN_DIRECTIONS).map(|_| random.direction()).collect();
     let mut make = |count: usize| {
         let mut numbers = Vec::with_capacity(count * DIMENSIONS);
         for _ in 0..count {
-            let subtopic = (random.next() % (TOPICS * SUBTOPICS) as u64) as usize;
+            // The square has the first subtopics drawn more often: the n-th in proportion to the root of 1/n, by Zipf's law.
+            let drawn = random.share().powi(2);
+            let subtopic = ((drawn * subtopic_count as f32) as usize).min(subtopic_count - 1);
             let mut own = vec![0.0; DIMENSIONS];
             for (place, direction) in directions.iter().enumerate() {
                 // The later directions matter less, as the principal components of real embeddings do.
@@ -51,10 +55,11 @@ pub fn make_clustered(rows: usize, queries: usize, seed: u64, folder: &Path) -> 
                 add(&mut own, direction, weight);
             }
             normalise(&mut own);
+            let own_share = (OWN_SPREAD * random.normal()).exp();
             let mut embedding = vec![0.0; DIMENSIONS];
-            let parts = [&common, &topics[subtopic / SUBTOPICS], &subtopics[subtopic], &own];
-            for (part, weight) in parts.into_iter().zip(WEIGHTS) {
-                add(&mut embedding, part, weight.sqrt());
+            let parts = [&common, &topics[subtopic % TOPICS], &subtopics[subtopic], &own];
+            for (part, (weight, share)) in parts.into_iter().zip(WEIGHTS.into_iter().zip([1.0, 1.0, 1.0, own_share])) {
+                add(&mut embedding, part, weight.sqrt() * share);
             }
             normalise(&mut embedding);
             numbers.extend(embedding);
@@ -62,23 +67,26 @@ pub fn make_clustered(rows: usize, queries: usize, seed: u64, folder: &Path) -> 
         Matrix { width: DIMENSIONS, numbers }
     };
     let (base, queries) = (make(rows), make(queries));
-    finish(folder, &base, &queries)
+    finish(folder, &base, &queries, filters)
 }
 
 /// Finds the truth for every filter, writes everything, and says how hard the set is.
-fn finish(folder: &Path, base: &Matrix<f32>, queries: &Matrix<f32>) -> Result<()> {
+fn finish(folder: &Path, base: &Matrix<f32>, queries: &Matrix<f32>, filters: &[u32]) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
     npy::write_floats(&folder.join("base.npy"), base)?;
     npy::write_floats(&folder.join("queries.npy"), queries)?;
     let index = arms::exact(base)?;
-    let mut nearest = 0.0;
-    for filter in FILTERS {
+    let (mut nearest, mut tenth) = (0.0, 0.0);
+    for &filter in filters {
         let allowed = allowed(base.height(), filter);
         let allowed = (filter < 1_000).then_some(&allowed);
         let mut slots = Vec::new();
         for embedding in queries.rows() {
             let found = index.search(&Query { embedding, count: COUNT, ef: 0, allowed })?;
-            nearest += if filter == 1_000 { f64::from(1.0 - found[0].distance) } else { 0.0 };
+            if filter == 1_000 {
+                nearest += f64::from(1.0 - found[0].distance);
+                tenth += f64::from(1.0 - found[COUNT - 1].distance);
+            }
             slots.extend(found.iter().map(|found| found.slot.0 as i32));
             // A set so small that fewer are allowed is filled up with the last.
             let last = slots.last().copied().unwrap_or_default();
@@ -90,10 +98,11 @@ fn finish(folder: &Path, base: &Matrix<f32>, queries: &Matrix<f32>) -> Result<()
     let random = pairs.map(|(left, right)| left.iter().zip(right).map(|(left, right)| left * right).sum::<f32>());
     let random: Vec<f32> = random.collect();
     let hardness = format!(
-        "{} rows, {} questions; mean similarity of a question's nearest {:.2}, of random pairs {:.2}",
+        "{} rows, {} questions; mean similarity of a question's nearest {:.2}, of its tenth {:.2}, of random pairs {:.2}",
         base.height(),
         queries.height(),
         nearest / queries.height() as f64,
+        tenth / queries.height() as f64,
         random.iter().sum::<f32>() / random.len() as f32,
     );
     // Written last: a set with this file is whole.

@@ -76,7 +76,8 @@ impl Drop for Arm {
     }
 }
 
-fn figures(line: &str) -> Result<Figures> {
+/// Reads what an arm printed.
+pub fn figures(line: &str) -> Result<Figures> {
     let words: Vec<_> = line.split_whitespace().collect();
     let (pairs, rest) = words.as_chunks::<2>();
     ensure!(rest.is_empty(), "not pairs of a name and a number");

@@ -70,6 +70,9 @@ pub(super) struct Content {
     pub(super) is_rowid: bool,
     /// Whether the column is computed from others, so that an UPDATE of those changes it.
     pub(super) is_generated: bool,
+    /// Whether the triggers are told of every row that goes. They are not of one that a REPLACE displaces, unless it has the key of
+    /// the row that comes, which they are told; so there may be no other UNIQUE constraint.
+    pub(super) is_told: bool,
     dimensions: usize,
     element: Element,
     find: String,
@@ -148,9 +151,12 @@ impl Content {
         };
         let condition = key.iter().zip(1..).map(condition).collect::<Vec<_>>().join(" AND ");
         let shown = rowid.as_deref().unwrap_or("NULL");
+        let other_unique = "SELECT count(*) FROM pragma_index_list(?1, 'main') WHERE \"unique\" = 1";
+        let other_unique: i64 = conn.prepare_cached(other_unique)?.query_row([&name], |row| row.get(0))?;
         Ok(Self {
             is_rowid,
             is_generated,
+            is_told: is_rowid && other_unique == 0,
             dimensions: declaration.options.dimensions,
             element: declaration.element,
             find: format!("SELECT {column} FROM {source} WHERE {condition}"),

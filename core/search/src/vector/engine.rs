@@ -9,6 +9,8 @@ use kithdb_vector::error::EmbeddingError;
 use kithdb_vector::index::{EmbeddingIndex, Encoding, Engine, IndexOptions};
 use kithdb_vector::tiered::TieredIndex;
 use kithdb_vector::tuning::{RecallGoal, tune};
+use rusqlite::Connection;
+use rusqlite::limits::Limit;
 
 use super::shared::{Shared, State};
 use super::snapshot::{Found, Image, Place};
@@ -34,8 +36,16 @@ pub(super) fn make_scan(options: &IndexOptions) -> Result<TieredIndex, Embedding
     TieredIndex::new(IndexOptions { engine: Engine::Scan, ..options.clone() })
 }
 
-/// Begins a thread that builds the graph or brings it forward, if that is due and none is at it.
-pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32) {
+/// Returns how many threads build a graph: as many as `PRAGMA threads` says, or half of the processor's, so that the program that
+/// searches meanwhile has the others.
+pub(super) fn build_threads(conn: &Connection) -> usize {
+    let asked = conn.limit(Limit::SQLITE_LIMIT_WORKER_THREADS).ok().and_then(|threads| usize::try_from(threads).ok());
+    let half = || std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2));
+    asked.filter(|&threads| threads > 0).unwrap_or_else(half)
+}
+
+/// Begins a thread that builds the graph, on so many threads, or brings it forward, if that is due and none is at it.
+pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32, build_threads: usize) {
     let index = state.rows.index();
     let is_due = index.is_build_due()
         || index.graph().is_some() && (index.pending() > BEHIND_MAX || is_tuning_due(state))
@@ -45,7 +55,7 @@ pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32) {
     }
     let kept = Arc::clone(shared);
     let begun = std::thread::Builder::new().name("kith-vector".to_owned()).spawn(move || {
-        work_off(&kept, recall_permille);
+        work_off(&kept, recall_permille, build_threads);
         kept.work.is_running.store(false, Relaxed);
     });
     match begun {
@@ -59,7 +69,7 @@ pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32) {
 }
 
 /// Does all that is due, as long as a connection uses the index.
-fn work_off(shared: &Shared, recall_permille: u32) {
+fn work_off(shared: &Shared, recall_permille: u32, build_threads: usize) {
     let mut turn = None;
     while !shared.is_unused() {
         let is_build_due = shared.read().as_ref().is_some_and(|state| state.rows.index().is_build_due());
@@ -72,7 +82,7 @@ fn work_off(shared: &Shared, recall_permille: u32) {
                 break;
             }
         }
-        if step(shared) {
+        if step(shared, build_threads) {
             finish(shared, recall_permille, turn);
             break;
         }
@@ -139,7 +149,7 @@ fn finish(shared: &Shared, recall_permille: u32, turn: Option<Turn>) {
 }
 
 /// Does one piece of work; returns whether nothing is left.
-fn step(shared: &Shared) -> bool {
+fn step(shared: &Shared, threads: usize) -> bool {
     let job = {
         let mut state = shared.write();
         let Some(state) = state.as_mut() else { return true };
@@ -153,7 +163,6 @@ fn step(shared: &Shared) -> bool {
     };
     shared.work.done.store(0, Relaxed);
     shared.work.total.store(job.len(), Relaxed);
-    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2));
     let built = job.run(threads, &|progress| {
         // Each row is come by twice.
         shared.work.total.store(progress.total, Relaxed);
@@ -171,5 +180,19 @@ fn step(shared: &Shared) -> bool {
             false
         }
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pragma_threads_says_how_many_build() {
+        let conn = Connection::open_in_memory().unwrap();
+        let processors = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(build_threads(&conn), processors.div_ceil(2));
+        conn.pragma_update(None, "threads", 3).unwrap();
+        assert_eq!(build_threads(&conn), 3);
     }
 }

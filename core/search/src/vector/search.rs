@@ -63,6 +63,8 @@ pub(super) struct Base<'s> {
     pub(super) ef: usize,
     /// The place that `rows` is at, if it is the shared index and this reader's snapshot is committed and at that place too.
     pub(super) clean: Option<Mark>,
+    /// Whether each row is in the table and its key is its rowid, so that it need not be looked up there.
+    pub(super) is_vouched: bool,
 }
 
 /// Figures for `kith_vector_stats`.
@@ -88,7 +90,13 @@ impl View {
         let shared = Arc::clone(&self.shared);
         let (hits, ghosts, clean) = self.ask(|conn, content, base| {
             let Among { only, without: mut gone } = among(conn, content, request.filter.as_ref())?;
-            let mut identifier = content.identifier(conn)?;
+            let mut identifier = if base.is_vouched { None } else { Some(content.identifier(conn)?) };
+            let mut identify = |key: &Key| match (&mut identifier, key) {
+                // A page of the table for each answer would cost more than all else here.
+                (None, Key::Integer(rowid)) => Ok(Some(Identity { rowid: Some(*rowid), key: Vec::new() })),
+                (Some(identifier), key) => identifier.identify(key),
+                (None, key) => content.identifier(conn)?.identify(key),
+            };
             let mut ghosts = Vec::new();
             loop {
                 let wanted = request.count + gone.len();
@@ -104,7 +112,7 @@ impl View {
                     if gone.contains(&near.key) {
                         continue;
                     }
-                    match identifier.identify(&near.key)? {
+                    match identify(&near.key)? {
                         Some(identity) => hits.push(Hit { key: near.key, identity, distance: Some(near.distance) }),
                         // Displaced by a REPLACE, of which no trigger is told.
                         None => {

@@ -43,6 +43,9 @@ pub(super) struct State {
     pub(super) unsaved: usize,
     /// The candidates of a walk that give the recall that was declared.
     pub(super) tuned: Option<Tuned>,
+    /// The version of the schema under which the whole table was read, if the triggers are told of every row that goes: as long as it
+    /// is that version, each row of the index is in the table.
+    pub(super) vouched: Option<i64>,
 }
 
 fn next_version() -> u64 {
@@ -67,7 +70,7 @@ impl State {
     /// Takes over what was saved at a place.
     pub(super) fn of_saved(rows: Rows, applied: Mark, tuned: Option<Tuned>) -> Self {
         let recent = VecDeque::from([Change { mark: applied, key: None }]);
-        Self { rows, applied, recent, version: next_version(), saved: Some(applied), unsaved: 0, tuned }
+        Self { rows, applied, recent, version: next_version(), saved: Some(applied), unsaved: 0, tuned, vouched: None }
     }
 
     /// Takes over changed rows; false if that takes reading the whole table.

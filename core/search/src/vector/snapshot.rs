@@ -160,7 +160,7 @@ impl Image {
             keys: state.rows.saved_keys(),
             store: index.store().clone(),
             graph: index.graph().filter(|_| index.pending() == 0).map(Graph::to_sections),
-            notes: encode_notes(state.rows.refused(), state.tuned),
+            notes: encode_notes(state.rows.refused(), state.tuned, state.vouched),
         }
     }
 }
@@ -236,7 +236,7 @@ impl Found {
         let snapshot = decode(&self.bytes, Depth::ButFloats)
             .inspect_err(|error| tracing::warn!(%error, "the saved index of embeddings cannot be used"))
             .ok()?;
-        let (refused, tuned) = decode_notes(&snapshot.notes)?;
+        let (refused, tuned, vouched) = decode_notes(&snapshot.notes)?;
         let slots: Vec<_> = snapshot.store.occupied().iter().collect();
         let keys = KeyMap::of_saved(slots, snapshot.keys);
         let options = declaration.options.clone();
@@ -244,12 +244,14 @@ impl Found {
             Some(graph) => TieredIndex::with_graph(options, snapshot.store, graph),
             None => TieredIndex::with_store(options, snapshot.store),
         };
-        Some(State::of_saved(Rows::of_saved(index.ok()?, keys, refused), self.mark, tuned))
+        let mut state = State::of_saved(Rows::of_saved(index.ok()?, keys, refused), self.mark, tuned);
+        state.vouched = vouched;
+        Some(state)
     }
 }
 
-/// Encodes what is saved beside the index: how it was tuned, and the rows that were left out.
-fn encode_notes(refused: &Refused, tuned: Option<Tuned>) -> Vec<u8> {
+/// Encodes what is saved beside the index: how it was tuned, the rows that were left out, and the schema that vouches for the others.
+fn encode_notes(refused: &Refused, tuned: Option<Tuned>, vouched: Option<i64>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let tuned = tuned.unwrap_or(Tuned { ef: 0, recall: 0.0, len: 0 });
     for number in [tuned.ef as u64, tuned.recall.to_bits(), tuned.len as u64, refused.len() as u64] {
@@ -259,10 +261,13 @@ fn encode_notes(refused: &Refused, tuned: Option<Tuned>) -> Vec<u8> {
         put_bytes(&mut bytes, &key.to_saved());
         put_bytes(&mut bytes, reason.as_deref().unwrap_or_default().as_bytes());
     }
+    if let Some(version) = vouched {
+        put_varint(&mut bytes, version.cast_unsigned());
+    }
     bytes
 }
 
-fn decode_notes(bytes: &[u8]) -> Option<(Refused, Option<Tuned>)> {
+fn decode_notes(bytes: &[u8]) -> Option<(Refused, Option<Tuned>, Option<i64>)> {
     let mut reader = Reader::new(bytes);
     let mut number = |what| reader.varint(what).ok();
     let tuned = Tuned {
@@ -277,5 +282,7 @@ fn decode_notes(bytes: &[u8]) -> Option<(Refused, Option<Tuned>)> {
         let reason = String::from_utf8(reader.bytes(NOTE_BYTES_MAX, "reason").ok()?.to_vec()).ok()?;
         refused.insert(key, Some(reason).filter(|reason| !reason.is_empty()));
     }
-    Some((refused, (tuned.ef > 0).then_some(tuned)))
+    // At the end, where nothing is without it.
+    let vouched = reader.varint("schema").ok().map(u64::cast_signed);
+    Some((refused, (tuned.ef > 0).then_some(tuned), vouched))
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! 1. Answers are those of the snapshot that the statement reads: the index moves on committed rows only, what is not committed or
-//!    not seen any more lies over it, and every answer is looked up in the table.
+//!    not seen any more lies over it, and every answer is looked up in the table where a row can go without a trigger being told.
 //! 2. When there is no index that fits the snapshot, the table itself is read.
 
 use std::rc::Rc;
@@ -121,7 +121,12 @@ impl View {
                 let overlay = self.overlay.as_ref();
                 let is_at_it = overlay.is_none_or(|overlay| overlay.last == state.applied);
                 let clean = (is_committed && is_at_it).then_some(state.applied);
-                return question(&self.conn, &content, &Base { rows: &state.rows, overlay, ef: state.ef(), clean });
+                let is_vouched = self.vouches(state);
+                return question(
+                    &self.conn,
+                    &content,
+                    &Base { rows: &state.rows, overlay, ef: state.ef(), clean, is_vouched },
+                );
             }
         }
         if is_committed
@@ -129,16 +134,23 @@ impl View {
             && let Some(state) = state.as_ref()
         {
             (self.own, self.overlay) = (None, None);
-            engine::work(&shared, state, self.declaration.recall_permille);
-            let base = Base { rows: &state.rows, overlay: None, ef: state.ef(), clean: Some(state.applied) };
+            let threads = engine::build_threads(&self.conn);
+            engine::work(&shared, state, self.declaration.recall_permille, threads);
+            let (clean, is_vouched) = (Some(state.applied), self.vouches(state));
+            let base = Base { rows: &state.rows, overlay: None, ef: state.ef(), clean, is_vouched };
             return question(&self.conn, &content, &base);
         }
         self.overlay = None;
         let own = self.own_state(&content)?;
-        let answer =
-            question(&self.conn, &content, &Base { rows: &own.rows, overlay: None, ef: own.ef(), clean: None });
+        let base = Base { rows: &own.rows, overlay: None, ef: own.ef(), clean: None, is_vouched: false };
+        let answer = question(&self.conn, &content, &base);
         self.own = Some(own);
         answer
+    }
+
+    /// Says whether each row that this snapshot sees in an index, or over it, is in the table, so that none has to be looked up.
+    fn vouches(&self, state: &State) -> bool {
+        state.vouched.is_some() && state.vouched == self.known.as_ref().map(|known| known.schema)
     }
 
     /// Lays what this snapshot has otherwise over an index; false if the index must be moved, or does not fit at all.
@@ -156,11 +168,11 @@ impl View {
             self.overlay = Some(overlay);
             return Ok(true);
         }
-        let exact = engine::make_exact(&self.declaration.options).map_err(SearchError::Index)?;
+        let make_exact = || engine::make_exact(&self.declaration.options).map_err(SearchError::Index);
         match changes::tail(&self.conn, &self.name, content, state.applied)? {
             Tail::Follows(new) if new.is_empty() && state.ghosts().next().is_none() => Ok(true),
             Tail::Follows(new) if !is_committed || new.is_empty() => {
-                let mut overlay = Overlay::new(Rows::new(exact), state, state.applied);
+                let mut overlay = Overlay::new(Rows::new(make_exact()?), state, state.applied);
                 overlay.add(&self.conn, content, &state.rows, state.ghosts())?;
                 let fits = self.lay(content, state, &mut overlay, &new)?;
                 self.overlay = fits.then_some(overlay);
@@ -168,7 +180,7 @@ impl View {
             }
             Tail::Older(mark) => {
                 let Some(keys) = state.changed_after(mark) else { return Ok(false) };
-                let mut overlay = Overlay::new(Rows::new(exact), state, mark);
+                let mut overlay = Overlay::new(Rows::new(make_exact()?), state, mark);
                 overlay.add(&self.conn, content, &state.rows, keys)?;
                 self.overlay = Some(overlay);
                 Ok(true)
@@ -248,7 +260,9 @@ impl View {
             return Ok(state);
         }
         let index = TieredIndex::new(self.declaration.options.clone()).map_err(SearchError::Index)?;
-        Ok(State::load(&self.conn, &self.name, content, index)?)
+        let mut state = State::load(&self.conn, &self.name, content, index)?;
+        state.vouched = self.known.as_ref().filter(|_| content.is_told).map(|known| known.schema);
+        Ok(state)
     }
 
     /// Brings the index of this connection's own to this snapshot.

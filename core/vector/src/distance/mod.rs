@@ -136,14 +136,15 @@ pub fn kernels() -> &'static Kernels {
     CHOSEN.get_or_init(|| supported().last().copied().unwrap_or(&SCALAR))
 }
 
-/// Asks the processor to fetch the cache lines of a row that is compared soon.
+/// Asks the processor to fetch the cache lines of a row that is read soon.
 #[inline]
-pub fn prefetch(row: &[u8]) {
+pub fn prefetch<T>(row: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in row.chunks(64) {
+    for offset in (0..size_of_val(row)).step_by(64) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let line = row.as_ptr().cast::<i8>().wrapping_add(offset);
         // SAFETY: SSE is part of every x86-64 processor, and a prefetch has no effect that a program sees.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = row;

@@ -6,6 +6,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::distance::prefetch;
+
 pub(super) struct Lists {
     stride: usize,
     words: Vec<AtomicU32>,
@@ -55,6 +57,12 @@ impl Lists {
 
     pub fn bytes(&self) -> usize {
         self.words.capacity() * size_of::<AtomicU32>()
+    }
+
+    /// Brings a list towards the cache.
+    #[inline]
+    pub fn prefetch(&self, list: usize) {
+        prefetch(&self.words[list * self.stride..][..self.stride]);
     }
 
     pub fn ids(&self, list: usize) -> impl ExactSizeIterator<Item = u32> + '_ {

@@ -204,6 +204,13 @@ impl Graph {
         lists.ids(list)
     }
 
+    /// Brings a point's list towards the cache.
+    #[inline]
+    fn prefetch_list(&self, slot: u32, layer: u8) {
+        let (lists, list) = self.list(slot, layer);
+        lists.prefetch(list);
+    }
+
     fn parent(&self, slot: u32) -> u32 {
         self.parents[slot as usize].load(Ordering::Acquire)
     }

@@ -48,11 +48,11 @@ impl Pool {
         self.keys.len() == self.limit && self.keys.last().is_some_and(|&worst| key > worst)
     }
 
-    /// Keeps a point if it is among the nearest.
-    pub fn offer(&mut self, distance: f32, point: u32) {
+    /// Keeps a point if it is among the nearest; says whether it is.
+    pub fn offer(&mut self, distance: f32, point: u32) -> bool {
         let key = key(distance, point);
         if !self.wants(key) {
-            return;
+            return false;
         }
         if self.keys.len() == self.limit {
             self.keys.pop();
@@ -60,6 +60,7 @@ impl Pool {
         let place = self.keys.partition_point(|&kept| kept < key);
         self.keys.insert(place, key);
         self.next = self.next.min(place);
+        true
     }
 
     /// Returns the nearest point that was not expanded yet.

@@ -122,7 +122,10 @@ impl Graph {
                 }
             }
             for &found in &*fresh {
-                pool.offer(target.distance(found), found);
+                if pool.offer(target.distance(found), found) {
+                    // One of the next to be expanded.
+                    self.prefetch_list(found, layer);
+                }
             }
         }
     }

@@ -63,6 +63,25 @@ fn saved_indexes_are_used_with_the_changes_since() {
 }
 
 #[test]
+fn rows_displaced_under_an_index_that_is_gone_again_are_not_answered() {
+    let displace = "CREATE UNIQUE INDEX only ON docs(embedding);
+         INSERT OR REPLACE INTO docs SELECT 3000, embedding FROM docs WHERE id = 2;
+         DROP INDEX only";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    create(&path, "engine=scan");
+    let conn = open(&path);
+    assert_eq!(ids(&conn, SEARCH, []), [1, 2, 3]);
+    conn.execute_batch(displace).unwrap();
+    assert_eq!(ids(&conn, SEARCH, []), [1, 3000, 3]);
+    drop(conn);
+    std::fs::remove_file(&path).unwrap();
+    create(&path, "engine=hnsw");
+    Connection::open(&path).unwrap().execute_batch(displace).unwrap();
+    assert_eq!(ids(&open(&path), SEARCH, []), [1, 3000, 3]);
+}
+
+#[test]
 fn damaged_saved_indexes_are_as_good_as_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
