@@ -6,6 +6,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params_from_
 
 use super::declaration::Declaration;
 use super::keys::{Key, owned};
+use super::source::Label;
 use super::value::{Element, Embedding};
 use crate::sql::quote;
 
@@ -21,6 +22,10 @@ pub(super) enum ContentError {
     )]
     MissingColumn { table: String, column: String },
     #[error(
+        "kith_vector: column {column:?} of table {table:?} is computed, so no embedding can be written to it; name an ordinary column"
+    )]
+    Generated { table: String, column: String },
+    #[error(
         "kith_vector: table {table:?} has no PRIMARY KEY, so nothing names its rows for good; create it anew with one, such as `id INTEGER PRIMARY KEY`, and copy the rows"
     )]
     NoPrimaryKey { table: String },
@@ -35,6 +40,21 @@ pub(super) enum ContentError {
 pub(super) struct KeyColumn {
     pub(super) name: String,
     pub(super) collation: Collation,
+}
+
+impl KeyColumn {
+    /// Returns SQLite's name for the collation.
+    pub(super) fn collation_name(&self) -> &'static str {
+        COLLATION_NAMES.iter().find(|(known, _)| *known == self.collation).map_or("BINARY", |pair| pair.1)
+    }
+}
+
+/// Tells in SQL whether a row has the key whose values are bound from a number on.
+pub(super) fn key_condition(key: &[KeyColumn], first: usize) -> String {
+    let condition = |(column, number): (&KeyColumn, usize)| {
+        format!("{} = ?{number} COLLATE {}", quote(&column.name), column.collation_name())
+    };
+    key.iter().zip(first..).map(condition).collect::<Vec<_>>().join(" AND ")
 }
 
 /// What is in a row's column.
@@ -56,6 +76,8 @@ pub(super) struct Content {
     /// Whether the column is computed from others, so that an UPDATE of those changes it.
     pub(super) is_generated: bool,
     dimensions: usize,
+    /// The model by which embeddings are labelled, with a label of it, where they are made here.
+    made_by: Option<(String, Label)>,
     find: String,
     identify: String,
     of_rowid: Option<String>,
@@ -102,6 +124,14 @@ impl Content {
         }
         let (column, is_generated) =
             found.ok_or_else(|| ContentError::MissingColumn { table: table(), column: declaration.column.clone() })?;
+        if let Some(source) = &declaration.source {
+            if !columns.iter().any(|column| column.eq_ignore_ascii_case(source)) {
+                return Err(ContentError::MissingColumn { table: table(), column: source.clone() });
+            }
+            if is_generated {
+                return Err(ContentError::Generated { table: table(), column });
+            }
+        }
         if keyed.is_empty() {
             return Err(ContentError::NoPrimaryKey { table: table() });
         }
@@ -121,17 +151,14 @@ impl Content {
         let (source, column) = (format!("main.{}", quote(&name)), quote(&column));
         let keys: Vec<_> = key.iter().map(|column| quote(&column.name)).collect();
         let keys = keys.join(", ");
-        let condition = |(column, number): (&KeyColumn, usize)| {
-            let collation =
-                COLLATION_NAMES.iter().find(|(known, _)| *known == column.collation).map_or("BINARY", |pair| pair.1);
-            format!("{} = ?{number} COLLATE {collation}", quote(&column.name))
-        };
-        let condition = key.iter().zip(1..).map(condition).collect::<Vec<_>>().join(" AND ");
+        let condition = key_condition(&key, 1);
+        let made_by = declaration.source.as_ref().and(declaration.model.as_ref());
         let shown = rowid.as_deref().unwrap_or("NULL");
         Ok(Self {
             is_rowid,
             is_generated,
             dimensions: declaration.options.dimensions,
+            made_by: made_by.map(|model| (model.clone(), Label::of(model, b""))),
             find: format!("SELECT {column} FROM {source} WHERE {condition}"),
             identify: format!("SELECT {shown}, {keys} FROM {source} WHERE {condition}"),
             of_rowid: rowid.as_ref().map(|rowid| format!("SELECT {keys} FROM {source} WHERE {rowid} = ?1")),
@@ -226,7 +253,15 @@ impl Content {
             return Found::Nothing;
         }
         match Embedding::read(value, Element::Float32) {
-            Ok(embedding) if embedding.len() == self.dimensions => Found::Embedding(embedding.into_floats()),
+            Ok(embedding) if embedding.len() == self.dimensions => {
+                let floats = embedding.into_floats();
+                match &self.made_by {
+                    Some((model, label)) if !is_labelled(&floats, *label) => Found::Refused(format!(
+                        "the embedding was not made by the model {model:?}, and embeddings of different models cannot be compared"
+                    )),
+                    _ => Found::Embedding(floats),
+                }
+            }
             Ok(embedding) => {
                 let (expected, got) = (self.dimensions, embedding.len());
                 Found::Refused(format!("the embedding has {got} dimensions, the index has {expected}"))
@@ -234,6 +269,10 @@ impl Content {
             Err(reason) => Found::Refused(reason.to_string()),
         }
     }
+}
+
+fn is_labelled(numbers: &[f32], by: Label) -> bool {
+    Label::read(numbers.iter().copied()).is_some_and(|label| label.is_of_same_model(by))
 }
 
 /// How a row is named in answers.

@@ -22,6 +22,7 @@ use super::rows::Rows;
 use super::search::Base;
 use super::shared::{Shared, State};
 use super::snapshot;
+use super::source;
 
 /// Why a table cannot be searched.
 #[derive(Debug, thiserror::Error)]
@@ -228,6 +229,8 @@ impl View {
             changes::create_triggers(&self.conn, &self.name, &self.declaration, &content)?;
         }
         changes::note_all(&self.conn, &self.name)?;
+        source::create_triggers(&self.conn, &self.name, &self.declaration, &content)?;
+        source::note_all(&self.conn, &self.name)?;
         self.known = None;
         Ok(())
     }

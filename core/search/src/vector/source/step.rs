@@ -1,0 +1,410 @@
+//! One step of embedding: some rows are read, their texts embedded, the embeddings written.
+//!
+//! Invariants:
+//! 1. No lock is held while the model is asked, but for a transaction of the caller's.
+//! 2. An embedding is written only where the text is still the one that was read. What has changed since was noted when it changed.
+//! 3. A batch is written in the transaction that it was read in, or was read from committed rows: a rollback frees numbers of notes.
+//! 4. Embeddings and how far the work has come are written together, and a write comes first, so that the lock is waited for.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql, params_from_iter};
+
+use super::super::content::{Content, ContentError, KeyColumn, key_condition};
+use super::super::declaration::Declaration;
+use super::super::keys::{Key, owned};
+use super::label::Label;
+use super::queue::{self, Scan, first_scan, key_columns, stale_table};
+use crate::embed::Embedder;
+use crate::sql::{in_savepoint, quote};
+
+/// Rows that one step of a scan looks at, at most.
+const LOOKS_MAX: usize = 2_000;
+
+/// A row that is to be embedded.
+#[derive(Debug)]
+struct Stale {
+    key: Key,
+    source: Source,
+    /// Its place among the texts; `None` if there is no text to embed.
+    text: Option<usize>,
+    is_forced: bool,
+}
+
+/// What stands in the text column, byte for byte.
+#[derive(Debug)]
+enum Source {
+    Text(Vec<u8>),
+    Other(Value),
+}
+
+impl Source {
+    fn of(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Text(text) => Self::Text(text.to_vec()),
+            other => Self::Other(owned(other)),
+        }
+    }
+}
+
+impl ToSql for Source {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Text(text) => Ok(ToSqlOutput::Borrowed(ValueRef::Text(text))),
+            Self::Other(value) => value.to_sql(),
+        }
+    }
+}
+
+/// How far a scan has come in a step.
+#[derive(Debug)]
+struct Looked {
+    scan: Scan,
+    /// The key of the last row, unless all were looked at.
+    last: Option<Key>,
+    remaining: i64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Batch {
+    name: String,
+    declaration: Declaration,
+    model: String,
+    source: String,
+    content: Content,
+    stale: Vec<Stale>,
+    texts: Vec<String>,
+    /// Notes that the step takes care of.
+    notes: Vec<i64>,
+    looked: Option<Looked>,
+}
+
+fn of(error: ContentError) -> rusqlite::Error {
+    match error {
+        ContentError::Sqlite(error) => error,
+        other => super::error(other.to_string()),
+    }
+}
+
+impl Batch {
+    /// Reads up to `count` rows that are to be embedded.
+    pub(super) fn read(
+        conn: &Connection,
+        name: &str,
+        declaration: &Declaration,
+        count: usize,
+    ) -> rusqlite::Result<Self> {
+        let (Some(source), Some(model)) = (declaration.source.clone(), declaration.model.clone()) else {
+            return Err(super::error(format!("{name:?} has no source= to embed")));
+        };
+        if !queue::is_declared(conn, name, declaration)? {
+            return Err(super::error(format!("kith_vector: {name:?} is gone, or was made anew with other arguments")));
+        }
+        if !queue::is_there(conn, name, &declaration.content)? {
+            return Err(super::error(format!(
+                "kith_vector: table {:?} was made anew, so its changes are not noted; run INSERT INTO {}(command) VALUES('rebuild')",
+                declaration.content,
+                quote(name)
+            )));
+        }
+        let content = Content::read(conn, declaration).map_err(of)?;
+        let declaration = declaration.clone();
+        let (stale, texts, notes) = Default::default();
+        let mut batch =
+            Self { name: name.to_owned(), declaration, model, source, content, stale, texts, notes, looked: None };
+        batch.read_noted(conn, count)?;
+        if batch.stale.len() < count
+            && let Some(scan) = first_scan(conn, name, &batch.content)?
+        {
+            batch.read_scanned(conn, scan, count)?;
+        }
+        Ok(batch)
+    }
+
+    /// Returns the model's name.
+    pub(super) fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Says whether there is nothing to do.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.stale.is_empty() && self.notes.is_empty() && self.looked.is_none()
+    }
+
+    /// Returns the texts that are to be embedded.
+    pub(super) fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    fn content_table(&self) -> String {
+        format!("main.{}", quote(&self.declaration.content))
+    }
+
+    fn columns(&self) -> String {
+        format!("{}, {}", quote(&self.source), quote(&self.declaration.column))
+    }
+
+    /// Reads rows that a trigger has noted.
+    fn read_noted(&mut self, conn: &Connection, count: usize) -> rusqlite::Result<()> {
+        let sql = format!(
+            "SELECT sequence, is_forced, {} FROM main.{} WHERE NOT is_scan ORDER BY sequence",
+            key_columns(&self.content),
+            quote(&stale_table(&self.name))
+        );
+        let find = format!(
+            "SELECT {} FROM {} WHERE {}",
+            self.columns(),
+            self.content_table(),
+            key_condition(&self.content.key, 1)
+        );
+        let mut find = conn.prepare_cached(&find)?;
+        let mut statement = conn.prepare_cached(&sql)?;
+        let mut notes = statement.query([])?;
+        let mut seen = HashSet::new();
+        while self.stale.len() < count && self.notes.len() < count.max(LOOKS_MAX) {
+            let Some(note) = notes.next()? else { break };
+            self.notes.push(note.get(0)?);
+            let Some(key) = self.content.key_at(note, 2)? else { continue };
+            if !seen.insert(key.clone()) {
+                continue;
+            }
+            let is_forced = note.get(1)?;
+            let found = find
+                .query_row(params_from_iter(key.parts()), |row| {
+                    let is_stale = self.is_stale(row.get_ref(0)?, row.get_ref(1)?, is_forced);
+                    is_stale.then(|| row.get_ref(0).map(Source::of)).transpose()
+                })
+                .optional()?;
+            if let Some(Some(source)) = found {
+                self.add(key, source, is_forced);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with a scan.
+    fn read_scanned(&mut self, conn: &Connection, scan: Scan, count: usize) -> rusqlite::Result<()> {
+        let (table, keys) = (self.content_table(), &self.content.key);
+        let names: Vec<_> = keys.iter().map(|column| quote(&column.name)).collect();
+        let ordered: Vec<_> =
+            keys.iter().map(|column| format!("{} COLLATE {}", quote(&column.name), column.collation_name())).collect();
+        let named = names.iter().map(|name| format!("{name} IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
+        let marks = (1..=keys.len()).map(|number| format!("?{number}")).collect::<Vec<_>>().join(", ");
+        let after = if scan.after.is_none() {
+            String::new()
+        } else if keys.len() == 1 {
+            format!(" AND {} > ?1", ordered[0])
+        } else {
+            format!(" AND ({}) > ({marks})", ordered.join(", "))
+        };
+        let counted = match scan.remaining {
+            Some(remaining) => remaining,
+            None => conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?,
+        };
+        let sql = format!(
+            "SELECT {}, {} FROM {table} WHERE {named}{after} ORDER BY {} LIMIT {LOOKS_MAX}",
+            names.join(", "),
+            self.columns(),
+            ordered.join(", ")
+        );
+        let mut statement = conn.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(scan.after.iter().flat_map(Key::parts)))?;
+        let (mut looks, mut last) = (0, None);
+        let is_all = loop {
+            if looks == LOOKS_MAX || self.stale.len() == count {
+                break false;
+            }
+            let Some(row) = rows.next()? else { break true };
+            looks += 1;
+            let Some(key) = self.content.key_at(row, 0)? else { continue };
+            let first = self.content.key.len();
+            if self.is_stale(row.get_ref(first)?, row.get_ref(first + 1)?, scan.is_forced) {
+                let source = Source::of(row.get_ref(first)?);
+                self.add(key.clone(), source, scan.is_forced);
+            }
+            last = Some(key);
+        };
+        let remaining = (counted - looks as i64).max(1);
+        self.looked = Some(Looked { scan, last: last.filter(|_| !is_all), remaining });
+        Ok(())
+    }
+
+    /// Judges a row: whether the embedding that stands there is not to stay.
+    fn is_stale(&self, source: ValueRef<'_>, embedding: ValueRef<'_>, is_forced: bool) -> bool {
+        let (text, numbers) = match (source, embedding) {
+            (ValueRef::Text(text), ValueRef::Blob(bytes)) => (text, bytes.as_chunks::<4>().0),
+            // A text in which there is nothing to embed is asked for again, and nothing is written.
+            (ValueRef::Text(_), _) => return true,
+            (_, embedding) => return embedding != ValueRef::Null,
+        };
+        let Some(label) = Label::read(numbers.iter().map(|bytes| f32::from_le_bytes(*bytes))) else { return true };
+        let right = Label::of(&self.model, text);
+        if label.is_of_same_model(right) {
+            return label != right || numbers.len() != self.declaration.options.dimensions;
+        }
+        is_forced || !label.is_of_same_text(right)
+    }
+
+    fn add(&mut self, key: Key, source: Source, is_forced: bool) {
+        let text = match &source {
+            Source::Text(text) => {
+                self.texts.push(String::from_utf8_lossy(text).into_owned());
+                Some(self.texts.len() - 1)
+            }
+            _ => None,
+        };
+        self.stale.push(Stale { key, source, text, is_forced });
+    }
+
+    /// Asks the model; the reason is given if it does not answer.
+    pub(super) fn ask(&self, model: &dyn Embedder) -> Result<Vec<Option<Vec<f32>>>, String> {
+        ask(model, &self.model, self.declaration.options.dimensions, &self.texts)
+    }
+
+    /// Writes what the model answered to the texts, in their order; returns how many rows are left.
+    pub(super) fn write(&self, conn: &Connection, answers: &[Option<Vec<f32>>]) -> rusqlite::Result<i64> {
+        in_savepoint(conn, || {
+            let stale = quote(&stale_table(&self.name));
+            self.take_away(conn)?;
+            let sql = format!("SELECT coalesce(max(sequence), 0) FROM main.{stale}");
+            let before: i64 = conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+            let mut writer = self.writer(conn)?;
+            for row in &self.stale {
+                let embedding = row.text.and_then(|place| answers.get(place)).and_then(Option::as_deref);
+                let embedding = embedding.map(|numbers| self.labelled(numbers, &row.source));
+                writer.write(row, embedding.as_deref(), before)?;
+            }
+            queue::set_problem(conn, &self.name, None)?;
+            queue::left(conn, &self.name)
+        })
+    }
+
+    /// Makes the BLOB of an embedding, with its label.
+    fn labelled(&self, numbers: &[f32], source: &Source) -> Vec<u8> {
+        let mut numbers = Cow::Borrowed(numbers);
+        if let Source::Text(text) = source {
+            Label::of(&self.model, text).write(numbers.to_mut());
+        }
+        numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    }
+
+    /// Takes away the notes that were read, and moves the scan on.
+    fn take_away(&self, conn: &Connection) -> rusqlite::Result<()> {
+        let stale = quote(&stale_table(&self.name));
+        let mut delete = conn.prepare_cached(&format!("DELETE FROM main.{stale} WHERE sequence = ?1"))?;
+        for note in &self.notes {
+            delete.execute([note])?;
+        }
+        let Some(looked) = &self.looked else { return Ok(()) };
+        let Some(last) = &looked.last else { return delete.execute([looked.scan.sequence]).map(drop) };
+        let keys = (0..self.content.key.len()).map(|number| format!(", key_{number} = ?{}", number + 3));
+        let sql = format!("UPDATE main.{stale} SET remaining = ?2{} WHERE sequence = ?1", keys.collect::<String>());
+        let parts = last.parts();
+        let mut values: Vec<&dyn ToSql> = vec![&looked.scan.sequence, &looked.remaining];
+        values.extend(parts.iter().map(|part| part as &dyn ToSql));
+        conn.prepare_cached(&sql)?.execute(values.as_slice()).map(drop)
+    }
+
+    /// Keeps why the embeddings were not written, by a trigger of the user's say, unless the file is only in use.
+    pub(super) fn note_refusal(&self, conn: &Connection, error: &rusqlite::Error) {
+        if is_busy(error) {
+            return;
+        }
+        let reason = format!("embeddings cannot be written to table {:?}: {error}", self.declaration.content);
+        if let Err(error) = self.note_failure(conn, &reason) {
+            tracing::debug!(%error, reason, "a failure was not noted");
+        }
+    }
+
+    /// Keeps why the model did not answer. One row alone that it does not answer for lets all others go before it.
+    pub(super) fn note_failure(&self, conn: &Connection, reason: &str) -> rusqlite::Result<()> {
+        in_savepoint(conn, || {
+            queue::set_problem(conn, &self.name, Some(reason))?;
+            let [row] = self.stale.as_slice() else { return Ok(()) };
+            self.take_away(conn)?;
+            let parts = row.key.parts();
+            let marks: String = (0..parts.len()).map(|number| format!(", ?{}", number + 2)).collect();
+            let sql = format!(
+                "INSERT INTO main.{}(is_forced, {}) VALUES(?1{marks})",
+                quote(&stale_table(&self.name)),
+                key_columns(&self.content)
+            );
+            let mut values: Vec<&dyn ToSql> = vec![&row.is_forced];
+            values.extend(parts.iter().map(|part| part as &dyn ToSql));
+            let rowid = conn.last_insert_rowid();
+            conn.prepare_cached(&sql)?.execute(values.as_slice())?;
+            // SAFETY: the handle is open.
+            unsafe { rusqlite::ffi::sqlite3_set_last_insert_rowid(conn.handle(), rowid) };
+            Ok(())
+        })
+    }
+
+    fn writer<'c>(&self, conn: &'c Connection) -> rusqlite::Result<Writer<'c>> {
+        let (table, source, column) = (self.content_table(), quote(&self.source), quote(&self.declaration.column));
+        let is_row = key_condition(&self.content.key, 3);
+        let noted =
+            |(column, number): (&KeyColumn, usize)| KeyColumn { name: format!("key_{number}"), ..column.clone() };
+        let noted: Vec<_> = self.content.key.iter().zip(0..).map(noted).collect();
+        let is_noted = key_condition(&noted, 3);
+        let update = format!(
+            "UPDATE {table} SET {column} = ?1 WHERE {is_row} AND {source} IS ?2 COLLATE BINARY AND {column} IS NOT ?1"
+        );
+        let settle = format!(
+            "DELETE FROM main.{} WHERE sequence > ?{} AND {is_noted} AND EXISTS(SELECT 1 FROM {table} WHERE {is_row} AND {source} IS ?2 COLLATE BINARY AND {column} IS ?1)",
+            quote(&stale_table(&self.name)),
+            self.content.key.len() + 3
+        );
+        Ok(Writer { update: conn.prepare_cached(&update)?, settle: conn.prepare_cached(&settle)? })
+    }
+}
+
+/// Says whether somebody else holds the lock that is needed.
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// Asks a model for the embeddings of texts, and checks what it answers.
+pub(super) fn ask(
+    model: &dyn Embedder,
+    name: &str,
+    dimensions: usize,
+    texts: &[String],
+) -> Result<Vec<Option<Vec<f32>>>, String> {
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    if texts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let answers = model.embed(&texts).map_err(|error| error.to_string())?;
+    let is_right = answers
+        .iter()
+        .flatten()
+        .all(|embedding| embedding.len() == dimensions && embedding.iter().all(|number| number.is_finite()));
+    if answers.len() == texts.len() && is_right {
+        return Ok(answers);
+    }
+    Err(format!(
+        "the embedding model {name:?} did not answer with finite embeddings of {dimensions} dimensions; if it was changed, drop the kith_vector table and create it again"
+    ))
+}
+
+struct Writer<'c> {
+    update: CachedStatement<'c>,
+    settle: CachedStatement<'c>,
+}
+
+impl Writer<'_> {
+    /// Writes one row, and takes away what this write noted itself, unless a trigger of the user's changed the row again.
+    fn write(&mut self, row: &Stale, embedding: Option<&[u8]>, before: i64) -> rusqlite::Result<()> {
+        let parts = row.key.parts();
+        let mut values: Vec<&dyn ToSql> = vec![&embedding, &row.source];
+        values.extend(parts.iter().map(|part| part as &dyn ToSql));
+        if self.update.execute(values.as_slice())? > 0 {
+            values.push(&before);
+            self.settle.execute(values.as_slice())?;
+        }
+        Ok(())
+    }
+}

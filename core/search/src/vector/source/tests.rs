@@ -1,0 +1,600 @@
+//! What is embedded, when, and by which model, whoever writes and whatever goes wrong.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rusqlite::config::DbConfig;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params};
+
+use super::super::declaration::Declaration;
+use super::{Batch, Label, figures, step};
+use crate::embed::{EmbedError, Embedder, Lexical};
+
+const CREATE: &str =
+    "CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, source=body, model=lexical-1)";
+
+/// A model that embeds the count of each letter, notes what it is asked, and fails where it is told to.
+#[derive(Default)]
+pub(super) struct Double {
+    name: String,
+    asked: AtomicUsize,
+    is_down: AtomicBool,
+    poison: Mutex<Option<String>>,
+}
+
+impl Double {
+    pub(super) fn new(name: &str) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), ..Self::default() })
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Embedder for Double {
+    fn model(&self) -> &str {
+        &self.name
+    }
+
+    fn dimensions(&self) -> usize {
+        64
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Option<Vec<f32>>>, EmbedError> {
+        let poison = self.poison.lock().unwrap().clone();
+        if self.is_down.load(Ordering::Relaxed) || poison.is_some_and(|text| texts.contains(&text.as_str())) {
+            return Err(EmbedError::Unavailable { model: self.name.clone(), reason: "the line is dead".to_owned() });
+        }
+        self.asked.fetch_add(texts.len(), Ordering::Relaxed);
+        let embed = |text: &&str| {
+            let mut numbers = vec![0.0; 64];
+            text.bytes().for_each(|byte| numbers[usize::from(byte) % 64] += 1.0);
+            (!text.is_empty()).then_some(numbers)
+        };
+        Ok(texts.iter().map(embed).collect())
+    }
+}
+
+fn open(path: &Path) -> Connection {
+    let conn = Connection::open(path).unwrap();
+    crate::register(&conn, |_| None).unwrap();
+    conn
+}
+
+fn memory(sql: &str) -> Connection {
+    let conn = Connection::open_in_memory().unwrap();
+    crate::register(&conn, |_| None).unwrap();
+    conn.execute_batch(sql).unwrap();
+    conn
+}
+
+fn one<T: rusqlite::types::FromSql>(conn: &Connection, sql: &str) -> T {
+    conn.query_row(sql, [], |row| row.get(0)).unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
+fn message(result: rusqlite::Result<impl Sized>) -> String {
+    result.map(drop).unwrap_err().to_string()
+}
+
+pub(super) fn declaration(model: &str) -> Declaration {
+    let arguments = ["content=docs", "column=embedding", "source=body", "dims=64", &format!("model={model}")]
+        .map(|argument| argument.as_bytes().to_vec());
+    Declaration::parse(&arguments.each_ref().map(Vec::as_slice)).unwrap()
+}
+
+fn create(conn: &Connection, model: &str) {
+    conn.execute_batch(&format!(
+        "CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, source=body, dims=64, model={model}, metric=l2)"
+    ))
+    .unwrap();
+}
+
+fn embed(conn: &Connection, model: &Arc<Double>, count: usize) -> rusqlite::Result<i64> {
+    let found = Arc::clone(model) as Arc<dyn Embedder>;
+    step(conn, "near", &declaration(&model.name), count, |_| Ok(found))
+}
+
+fn embed_all(conn: &Connection, model: &Arc<Double>) {
+    while embed(conn, model, 3).unwrap() > 0 {}
+}
+
+/// What a row's column is to hold.
+fn right(model: &dyn Embedder, text: &Value) -> Value {
+    let Value::Text(text) = text else { return Value::Null };
+    let Some(mut numbers) = model.embed(&[text]).unwrap().remove(0) else { return Value::Null };
+    Label::of(model.model(), text.as_bytes()).write(&mut numbers);
+    Value::Blob(numbers.into_iter().flat_map(f32::to_le_bytes).collect())
+}
+
+#[track_caller]
+fn check(conn: &Connection, model: &dyn Embedder) {
+    let mut statement = conn.prepare("SELECT body, embedding FROM docs").unwrap();
+    let mut rows = statement.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let (text, embedding): (Value, Value) = (row.get(0).unwrap(), row.get(1).unwrap());
+        assert!(embedding == right(model, &text), "{text:?}");
+    }
+}
+
+#[test]
+fn texts_are_embedded_and_found_by_what_they_say() {
+    let conn = memory(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB);
+         INSERT INTO docs(body) VALUES('red wine'), ('a grey coat'), (NULL), ('!?')",
+    );
+    conn.execute_batch(CREATE).unwrap();
+    conn.execute_batch("INSERT INTO docs(id, body) VALUES(9, 'wine, white')").unwrap();
+    let stats = "SELECT model || ' ' || source || ' ' || dimensions FROM kith_vector_stats";
+    assert_eq!(one::<String>(&conn, stats), "lexical-1 body 384");
+    assert_eq!(one::<i64>(&conn, "SELECT to_embed FROM kith_vector_stats"), 2);
+    assert_eq!(one::<i64>(&conn, "SELECT kith_embed_pending('near', 2)"), 4);
+    assert_eq!(one::<i64>(&conn, "SELECT kith_embed_pending('near', 100)"), 0);
+    check(&conn, &Lexical);
+    let distance = "SELECT max(vec_distance_l2(embedding, kith_embed(body))) FROM docs WHERE embedding IS NOT NULL";
+    assert!(one::<f64>(&conn, distance) < 1e-6);
+    let search =
+        "SELECT group_concat(rowid) FROM (SELECT rowid FROM near WHERE embedding MATCH 'some white wine' AND k = 2)";
+    assert_eq!(one::<String>(&conn, search), "9,1");
+    let count = "SELECT count(*) FROM near WHERE embedding MATCH '?!' AND k = 2";
+    assert_eq!(one::<i64>(&conn, count), 0);
+    // What is right is not written again.
+    let changes = conn.total_changes();
+    conn.execute_batch("INSERT INTO near(command) VALUES('rebuild')").unwrap();
+    assert_eq!(one::<i64>(&conn, "SELECT kith_embed_pending('near', 100)"), 0);
+    assert_eq!(one::<i64>(&conn, "SELECT count(*) FROM near_changes"), 1 + 1 + 3 + 1);
+    assert!(conn.total_changes() - changes < 5);
+    conn.execute_batch("UPDATE docs SET body = 'Grey' WHERE id = 9; UPDATE docs SET body = 'GREY' WHERE id = 9")
+        .unwrap();
+    conn.execute_batch(
+        "UPDATE docs SET embedding = NULL WHERE id = 1; UPDATE docs SET embedding = vec_f32('[1]') WHERE id = 3",
+    )
+    .unwrap();
+    assert_eq!(one::<i64>(&conn, "SELECT kith_embed_pending('near', 100)"), 0);
+    check(&conn, &Lexical);
+}
+
+#[test]
+fn declarations_that_cannot_hold_are_refused_with_a_reason() {
+    let conn = memory("CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB, sum AS (id + 1))");
+    let refused = |arguments: &str| {
+        message(conn.execute_batch(&format!("CREATE VIRTUAL TABLE near USING kith_vector(content=docs, {arguments})")))
+    };
+    assert!(refused("column=embedding, source=body").contains("model= is missing"));
+    assert!(refused("column=embedding, source=text, model=lexical-1").contains("has no column \"text\""));
+    assert!(refused("column=sum, source=body, model=lexical-1").contains("is computed"));
+    assert!(refused("column=embedding, source=body, model=lexical-1, dims=3").contains("have 384 dimensions"));
+    assert!(
+        refused("column=embedding, source=body, model=nothing").contains("there is no embedding model \"nothing\"")
+    );
+    assert!(one::<bool>(&conn, "SELECT count(*) = 1 FROM sqlite_schema"));
+    assert!(
+        message(conn.prepare("SELECT kith_embed_pending('near', 1)").unwrap().query_row([], |_| Ok(())))
+            .contains("source=")
+    );
+    // With its dimension known the table can be made before its model is there, and is looked after all the same.
+    create(&conn, "later");
+    conn.execute_batch("INSERT INTO docs(body) VALUES('x')").unwrap();
+    let asked = message(conn.query_row("SELECT kith_embed_pending('near', 1)", [], |_| Ok(())));
+    assert!(asked.contains("there is no embedding model \"later\""), "{asked}");
+    let problem: String = one(&conn, "SELECT model_problem FROM kith_vector_stats");
+    assert!(problem.contains("\"later\""), "{problem}");
+    let searched =
+        message(conn.query_row("SELECT count(*) FROM near WHERE embedding MATCH 'x' AND k = 1", [], |_| Ok(())));
+    assert!(searched.contains("there is no embedding model \"later\""), "{searched}");
+    embed_all(&conn, &Double::new("later"));
+    assert!(one::<bool>(&conn, "SELECT model_problem IS NULL AND to_embed = 0 AND indexed = 1 FROM kith_vector_stats"));
+}
+
+#[test]
+fn embeddings_that_come_with_a_row_are_not_made_again() {
+    let (model, other) = (Double::new("a"), Double::new("b"));
+    let docs = "CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB)";
+    let (here, there) = (memory(docs), memory(docs));
+    create(&here, "a");
+    create(&there, "b");
+    embed_all(&here, &model);
+    embed_all(&there, &other);
+    let copy = |from: &Connection, to: &Connection| {
+        let row: (i64, String, Vec<u8>) = from
+            .query_row("SELECT * FROM docs ORDER BY id DESC LIMIT 1", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .unwrap();
+        to.execute("INSERT OR REPLACE INTO docs VALUES(?1, ?2, ?3)", params![row.0, row.1, row.2]).unwrap();
+    };
+    here.execute_batch("INSERT INTO docs(body) VALUES('one')").unwrap();
+    embed_all(&here, &model);
+    assert_eq!(model.asked(), 1);
+    // Another model of just this text: two devices would write over each other for ever.
+    copy(&here, &there);
+    embed_all(&there, &other);
+    assert_eq!(other.asked(), 0);
+    assert_eq!(one::<String>(&there, "SELECT indexed || ' ' || refused FROM kith_vector_stats"), "0 1");
+    assert!(one::<String>(&there, "SELECT refused_rows FROM kith_vector_stats").contains("not made by the model"));
+    // The same model: what came is right.
+    copy(&there, &here);
+    embed_all(&here, &model);
+    assert_eq!(model.asked(), 0);
+    // An embedding of another text is not, not even one of the same model, which a merge of two edits may leave.
+    here.execute_batch("UPDATE docs SET body = 'two'").unwrap();
+    copy(&here, &there);
+    embed_all(&here, &model);
+    embed_all(&there, &other);
+    assert_eq!((model.asked(), other.asked()), (1, 1));
+    check(&here, &*model);
+    check(&there, &*other);
+    // Whoever creates the table anew says which model holds.
+    copy(&there, &here);
+    here.execute_batch("DROP TABLE near").unwrap();
+    assert_eq!(one::<i64>(&here, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'near%'"), 0);
+    create(&here, "a");
+    embed_all(&here, &model);
+    check(&here, &*model);
+}
+
+#[test]
+fn failures_are_kept_and_shown_and_hold_up_only_what_fails() {
+    let model = Double::new("a");
+    let conn = memory(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB); INSERT INTO docs(body) VALUES('bad')",
+    );
+    create(&conn, "a");
+    conn.execute_batch("INSERT INTO docs(body) VALUES('one'), ('two')").unwrap();
+    model.is_down.store(true, Ordering::Relaxed);
+    assert!(message(embed(&conn, &model, 10)).contains("the line is dead"));
+    assert!(one::<String>(&conn, "SELECT model_problem FROM kith_vector_stats").contains("the line is dead"));
+    assert!(figures(&conn, "near").unwrap().left >= 3);
+    // What the user writes does not wait, and may be in the same transaction.
+    conn.execute_batch("BEGIN; INSERT INTO docs(body) VALUES('three')").unwrap();
+    assert!(embed(&conn, &model, 10).is_err());
+    conn.execute_batch("COMMIT").unwrap();
+    model.is_down.store(false, Ordering::Relaxed);
+    *model.poison.lock().unwrap() = Some("bad".to_owned());
+    // One by one, the text that fails goes behind the others.
+    let mut failures = 0;
+    for _ in 0..6 {
+        failures += usize::from(embed(&conn, &model, 1).is_err());
+    }
+    assert!(failures > 0);
+    assert_eq!(one::<i64>(&conn, "SELECT count(*) FROM docs WHERE embedding IS NOT NULL"), 3);
+    assert_eq!(one::<String>(&conn, "SELECT body FROM docs WHERE embedding IS NULL"), "bad");
+    *model.poison.lock().unwrap() = None;
+    embed_all(&conn, &model);
+    check(&conn, &*model);
+    assert!(one::<bool>(&conn, "SELECT model_problem IS NULL AND to_embed = 0 FROM kith_vector_stats"));
+    // A trigger of the user's that forbids the write is told of, and ends nothing else.
+    conn.execute_batch(
+        "CREATE TRIGGER never BEFORE UPDATE OF embedding ON docs WHEN new.id = 1 BEGIN SELECT RAISE(ABORT, 'not this one'); END;
+         UPDATE docs SET body = 'four' WHERE id < 3",
+    )
+    .unwrap();
+    for _ in 0..4 {
+        let _ = embed(&conn, &model, 1);
+    }
+    assert!(one::<String>(&conn, "SELECT coalesce(model_problem, '') FROM kith_vector_stats").contains("not this one"));
+    assert_eq!(one::<bool>(&conn, "SELECT embedding IS NOT NULL FROM docs WHERE id = 2"), true);
+    conn.execute_batch("DROP TRIGGER never").unwrap();
+    embed_all(&conn, &model);
+    check(&conn, &*model);
+}
+
+#[test]
+fn what_changes_while_the_model_is_asked_is_not_lost() {
+    let model = Double::new("a");
+    let conn = memory(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB); INSERT INTO docs(body) VALUES('a'), ('b'), ('c')",
+    );
+    create(&conn, "a");
+    let batch = Batch::read(&conn, "near", &declaration("a"), 10).unwrap();
+    let answers = batch.ask(&*model).unwrap();
+    conn.execute_batch(
+        "UPDATE docs SET body = 'x' WHERE id = 1; DELETE FROM docs WHERE id = 2; INSERT INTO docs VALUES(4, 'd', NULL)",
+    )
+    .unwrap();
+    assert_eq!(batch.write(&conn, &answers).unwrap(), 2);
+    assert_eq!(one::<String>(&conn, "SELECT group_concat(id) FROM docs WHERE embedding IS NOT NULL"), "3");
+    // The same step once more, as by another process, changes nothing.
+    batch.write(&conn, &answers).unwrap();
+    embed_all(&conn, &model);
+    check(&conn, &*model);
+}
+
+#[test]
+fn renamed_and_rebuilt_tables_go_on_being_embedded() {
+    let model = Double::new("a");
+    let conn = memory(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB); INSERT INTO docs(body) VALUES('a')",
+    );
+    create(&conn, "a");
+    conn.execute_batch(
+        "ALTER TABLE near RENAME TO near2; ALTER TABLE near2 RENAME TO near; INSERT INTO docs(body) VALUES('b')",
+    )
+    .unwrap();
+    embed_all(&conn, &model);
+    check(&conn, &*model);
+    conn.execute_batch("DROP TABLE docs; CREATE TABLE docs(a TEXT, b INT, body TEXT, embedding BLOB, PRIMARY KEY(a, b)); INSERT INTO docs VALUES('x', 1, 'c', NULL)")
+        .unwrap();
+    assert!(message(embed(&conn, &model, 3)).contains("'rebuild'"));
+    conn.execute_batch("INSERT INTO near(command) VALUES('rebuild'); INSERT INTO docs VALUES('x', 2, 'd', NULL)")
+        .unwrap();
+    embed_all(&conn, &model);
+    check(&conn, &*model);
+    assert_eq!(one::<i64>(&conn, "SELECT indexed FROM kith_vector_stats"), 2);
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ mixed >> 31) % limit
+    }
+}
+
+const KEYS: [&str; 4] = [
+    "id INTEGER PRIMARY KEY, part INT",
+    "id TEXT COLLATE NOCASE PRIMARY KEY, part INT",
+    "id TEXT COLLATE NOCASE, part INT, PRIMARY KEY(part, id)",
+    "id TEXT, part INT, PRIMARY KEY(id, part)) WITHOUT ROWID --",
+];
+const ROWS: u64 = 40;
+
+fn write(conn: &Connection, random: &mut Random, is_integer: bool) {
+    let id =
+        |number: u64| if is_integer { Value::Integer(number as i64) } else { Value::Text(format!("Name {number}")) };
+    let (first, second, part) = (id(random.below(ROWS)), id(random.below(ROWS)), random.below(2) as i64);
+    let text = match random.below(12) {
+        0 => Value::Null,
+        1 => Value::Text("!".repeat(random.below(3) as usize)),
+        2 => Value::Blob(vec![65]),
+        number => Value::Text(format!("{} {number}", ["Red wine", "red Wine", "coat"][random.below(3) as usize])),
+    };
+    let own = match random.below(3) {
+        0 => Value::Null,
+        1 => Value::Text("[1, 2]".to_owned()),
+        _ => right(&Lexical, &Value::Text("coat 5".to_owned())),
+    };
+    let result = match random.below(10) {
+        0..3 => {
+            conn.execute("INSERT OR IGNORE INTO docs(id, part, body) VALUES(?1, ?2, ?3)", params![first, part, text])
+        }
+        3 => conn.execute("INSERT OR REPLACE INTO docs VALUES(?1, ?2, ?3, ?4)", params![first, part, text, own]),
+        4 | 5 => conn.execute("UPDATE docs SET body = ?2 WHERE id = ?1", params![first, text]),
+        6 => conn.execute("UPDATE docs SET embedding = ?2 WHERE id = ?1", params![first, own]),
+        7 => {
+            conn.execute("UPDATE OR REPLACE docs SET id = ?2 WHERE id = ?1 AND part = ?3", params![first, second, part])
+        }
+        8 => conn.execute("DELETE FROM docs WHERE id = ?1", [first]),
+        _ => conn.execute(
+            "INSERT INTO docs VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET body = excluded.body",
+            params![first, part, text, own],
+        ),
+    };
+    if let Err(error) = result {
+        assert!(step::is_busy(&error), "{error}");
+    }
+}
+
+fn embed_lexical(conn: &Connection, count: usize) -> rusqlite::Result<i64> {
+    conn.query_row("SELECT kith_embed_pending('near', ?1)", [count as i64], |row| row.get(0))
+}
+
+fn finish(conn: &Connection) {
+    while embed_lexical(conn, 50).unwrap() > 0 {}
+    check(conn, &Lexical);
+}
+
+/// Goes on with what a crash would leave now.
+fn check_after_crash(path: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(path.parent().unwrap()).unwrap().map(Result::unwrap) {
+        if !file.file_name().to_string_lossy().ends_with("-shm") {
+            std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+        }
+    }
+    finish(&open(&folder.path().join(path.file_name().unwrap())));
+}
+
+#[test]
+fn random_programs_end_with_every_row_embedded() {
+    for seed in 0..12_u64 {
+        let (folder, mut random) = (tempfile::tempdir().unwrap(), Random(seed));
+        let (path, key) = (folder.path().join("a.db"), KEYS[seed as usize % KEYS.len()]);
+        let ours = [open(&path), open(&path)];
+        let stranger = Connection::open(&path).unwrap();
+        let is_integer = key.contains("INTEGER");
+        if seed % 3 > 0 {
+            ours[0].query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+        }
+        let docs = if key.ends_with("--") {
+            "CREATE TABLE docs(id TEXT, part INT, body TEXT, embedding BLOB, PRIMARY KEY(id, part)) WITHOUT ROWID"
+                .to_owned()
+        } else if let Some((columns, rest)) = key.split_once(", PRIMARY") {
+            format!("CREATE TABLE docs({columns}, body TEXT COLLATE NOCASE, embedding BLOB, PRIMARY{rest})")
+        } else {
+            format!("CREATE TABLE docs({key}, body TEXT COLLATE NOCASE, embedding BLOB)")
+        };
+        ours[0].execute_batch(&docs).unwrap();
+        for _ in 0..30 {
+            write(&ours[0], &mut random, is_integer);
+        }
+        ours[0].execute_batch(CREATE).unwrap();
+        for conn in [&ours[0], &ours[1], &stranger] {
+            conn.busy_timeout(std::time::Duration::ZERO).unwrap();
+        }
+        let mut kept: Option<(Batch, Vec<Option<Vec<f32>>>)> = None;
+        let lexical = Declaration { options: declaration("lexical-1").options, ..declaration("lexical-1") };
+        let lexical = {
+            let mut lexical = lexical;
+            lexical.options.dimensions = 384;
+            lexical
+        };
+        for _ in 0..250 {
+            let conn = &ours[random.below(2) as usize];
+            let count = 1 + random.below(6) as usize;
+            let command = match random.below(24) {
+                0 => "BEGIN",
+                1 => "SAVEPOINT s",
+                2 => "ROLLBACK TO s",
+                3 => "ROLLBACK",
+                4 | 5 => "COMMIT",
+                6 if random.below(8) == 0 => "INSERT INTO near(command) VALUES('rebuild')",
+                7 if random.below(8) == 0 => "VACUUM",
+                8 if random.below(4) == 0 => {
+                    check_after_crash(&path);
+                    continue;
+                }
+                9 => {
+                    // What apply does when a trigger of the user's fails.
+                    let ran = conn.execute_batch("SAVEPOINT apply");
+                    if ran.is_ok() && super::super::note_unwatched_writes(conn).is_ok() {
+                        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false).unwrap();
+                        write(conn, &mut random, is_integer);
+                        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true).unwrap();
+                    }
+                    let _ = conn.execute_batch("RELEASE apply");
+                    continue;
+                }
+                10 => {
+                    // What is not committed may be rolled back before it is written.
+                    if conn.is_autocommit()
+                        && let Ok(batch) = Batch::read(conn, "near", &lexical, count)
+                    {
+                        let answers = batch.ask(&Lexical).unwrap();
+                        kept = Some((batch, answers));
+                    }
+                    continue;
+                }
+                11 => {
+                    let Some((batch, answers)) = &kept else { continue };
+                    let _ = batch.write(conn, answers);
+                    continue;
+                }
+                12..15 => {
+                    let _ = embed_lexical(conn, count);
+                    continue;
+                }
+                15..18 => {
+                    write(&stranger, &mut random, is_integer);
+                    continue;
+                }
+                _ => {
+                    write(conn, &mut random, is_integer);
+                    continue;
+                }
+            };
+            // Out of place as often as not: then nothing happens.
+            let _ = conn.execute_batch(command);
+        }
+        for conn in &ours {
+            let _ = conn.execute_batch("ROLLBACK");
+        }
+        finish(&ours[0]);
+        assert!(
+            one::<bool>(
+                &ours[1],
+                "SELECT to_embed = 0 AND refused = 0 AND indexed = (SELECT count(embedding) FROM docs) FROM kith_vector_stats"
+            ),
+            "seed {seed}"
+        );
+    }
+}
+
+/// A connection as the host would open it.
+struct Own(Connection);
+
+impl super::BackgroundConnection for Own {
+    fn ready(&mut self) -> Result<&Connection, super::BackgroundFailure> {
+        Ok(&self.0)
+    }
+}
+
+/// Waits for what a thread is to bring about.
+fn wait_until(what: impl Fn() -> bool) {
+    for _ in 0..3_000 {
+        if what() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("it did not come about");
+}
+
+static IS_SLOW: AtomicBool = AtomicBool::new(false);
+static IS_DOWN: AtomicBool = AtomicBool::new(true);
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+/// A model that fails at first and never answers in the end.
+struct Unsteady(Arc<Double>);
+
+impl Embedder for Unsteady {
+    fn model(&self) -> &str {
+        self.0.model()
+    }
+
+    fn dimensions(&self) -> usize {
+        64
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Option<Vec<f32>>>, EmbedError> {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        while IS_SLOW.load(Ordering::Relaxed) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        self.0.is_down.store(IS_DOWN.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.0.embed(texts)
+    }
+}
+
+#[test]
+fn threads_embed_in_the_background_and_end_whatever_the_model_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let conn = open(&path);
+    conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+    conn.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    conn.execute_batch("CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB); INSERT INTO docs(body) VALUES('a'), ('b')").unwrap();
+    create(&conn, "unsteady");
+    let begin = || {
+        super::background::Background::begin(
+            |path| Ok(Box::new(Own(open(path)))),
+            path.clone(),
+            "near".to_owned(),
+            declaration("unsteady"),
+            |name| Ok(Arc::new(Unsteady(Double::new(name)))),
+        )
+        .unwrap()
+    };
+    let background = begin();
+    wait_until(|| figures(&conn, "near").unwrap().problem.is_some_and(|problem| problem.contains("the line is dead")));
+    // The user writes meanwhile.
+    conn.execute_batch("INSERT INTO docs(body) VALUES('c')").unwrap();
+    IS_DOWN.store(false, Ordering::Relaxed);
+    wait_until(|| figures(&conn, "near").unwrap() == super::queue::Figures::default());
+    check(&conn, &*Double::new("unsteady"));
+    conn.execute_batch("UPDATE docs SET body = 'd' WHERE id = 1").unwrap();
+    wait_until(|| figures(&conn, "near").unwrap().left == 0);
+    check(&conn, &*Double::new("unsteady"));
+    // While the model is asked the file is free, and whoever closes it does not wait.
+    IS_SLOW.store(true, Ordering::Relaxed);
+    let asked = ASKED.load(Ordering::Relaxed);
+    conn.execute_batch("UPDATE docs SET body = 'e' WHERE id = 1").unwrap();
+    wait_until(|| ASKED.load(Ordering::Relaxed) > asked);
+    conn.busy_timeout(std::time::Duration::ZERO).unwrap();
+    conn.execute_batch("BEGIN EXCLUSIVE; UPDATE docs SET body = 'f' WHERE id = 1; COMMIT").unwrap();
+    drop(background);
+    IS_SLOW.store(false, Ordering::Relaxed);
+    assert!(figures(&conn, "near").unwrap().left > 0);
+    let background = begin();
+    wait_until(|| figures(&conn, "near").unwrap().left == 0);
+    drop(background);
+    check(&conn, &*Double::new("unsteady"));
+    conn.close().unwrap();
+    assert!(!folder.path().join("a.db-wal").exists());
+}
