@@ -37,6 +37,14 @@ impl Database {
         }
     }
 
+    /// Makes ready for a transaction after others may have changed the tables, and lends the connection.
+    pub fn ready(&mut self) -> Result<&Connection> {
+        if let Self::Replica(replica) = self {
+            replica.before_statement()?;
+        }
+        Ok(self.conn())
+    }
+
     pub fn close(self) -> Result<()> {
         match self {
             Self::Replica(replica) => Ok(replica.close()?),
