@@ -195,7 +195,7 @@ impl Worker {
             let (version, batch) = match read {
                 Ok(read) => read,
                 Err(error) if is_busy(&error) => {
-                    self.wait(BUSY)?;
+                    self.wait(LOOK)?;
                     continue;
                 }
                 Err(error) => {

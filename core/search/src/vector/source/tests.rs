@@ -157,6 +157,28 @@ fn texts_are_embedded_and_found_by_what_they_say() {
 }
 
 #[test]
+fn a_model_without_source_embeds_what_is_searched_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    open(&path)
+        .execute_batch(
+            "CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB);
+             CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, model=lexical-1);
+             INSERT INTO docs SELECT value, 'row ' || value, kith_embed('row ' || value) FROM json_each('[1,2,3]')",
+        )
+        .unwrap();
+    // The dimension is kept beside the table, for whoever opens the file without the model.
+    let conn = open(&path);
+    assert_eq!(one::<i64>(&conn, "SELECT rowid FROM near WHERE embedding MATCH 'row 2' AND k = 1"), 2);
+    assert_eq!(
+        one::<i64>(&conn, "SELECT dimensions FROM kith_vector_stats WHERE source IS NULL AND to_embed IS NULL"),
+        384
+    );
+    conn.execute_batch("DROP TABLE near_model").unwrap();
+    assert!(message(open(&path).prepare("SELECT * FROM near")).contains("\"near_model\" is gone"));
+}
+
+#[test]
 fn declarations_that_cannot_hold_are_refused_with_a_reason() {
     let conn = memory("CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB, sum AS (id + 1))");
     let refused = |arguments: &str| {
