@@ -32,6 +32,7 @@ mod queue;
 mod step;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;

@@ -1,4 +1,4 @@
-//! One step of embedding: some rows are read, their texts embedded, the embeddings written.
+//! One step of embedding: some rows are read, their texts embedded, the embeddings written (`write.rs`).
 //!
 //! Invariants:
 //! 1. No lock is held while the model is asked, but for a transaction of the caller's.
@@ -6,36 +6,35 @@
 //! 3. A batch is written in the transaction that it was read in, or was read from committed rows: a rollback frees numbers of notes.
 //! 4. Embeddings and how far the work has come are written together, and a write comes first, so that the lock is waited for.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, params_from_iter};
 
-use super::super::content::{Content, ContentError, KeyColumn, key_condition};
+use super::super::content::{Content, ContentError, key_condition};
 use super::super::declaration::Declaration;
 use super::super::keys::{Key, owned};
 use super::label::Label;
 use super::queue::{self, Scan, first_scan, key_columns, stale_table};
 use crate::embed::Embedder;
-use crate::sql::{in_savepoint, quote};
+use crate::sql::quote;
 
 /// Rows that one step of a scan looks at, at most.
 const LOOKS_MAX: usize = 2_000;
 
 /// A row that is to be embedded.
 #[derive(Debug)]
-struct Stale {
-    key: Key,
-    source: Source,
+pub(super) struct Stale {
+    pub(super) key: Key,
+    pub(super) source: Source,
     /// Its place among the texts; `None` if there is no text to embed.
-    text: Option<usize>,
-    is_forced: bool,
+    pub(super) text: Option<usize>,
+    pub(super) is_forced: bool,
 }
 
 /// What stands in the text column, byte for byte.
 #[derive(Debug)]
-enum Source {
+pub(super) enum Source {
     Text(Vec<u8>),
     Other(Value),
 }
@@ -60,26 +59,26 @@ impl ToSql for Source {
 
 /// How far a scan has come in a step.
 #[derive(Debug)]
-struct Looked {
-    scan: Scan,
+pub(super) struct Looked {
+    pub(super) scan: Scan,
     /// The key of the last row, unless all were looked at.
-    last: Option<Key>,
-    remaining: i64,
+    pub(super) last: Option<Key>,
+    pub(super) remaining: i64,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Batch {
-    name: String,
-    declaration: Declaration,
-    model: String,
-    source: String,
-    content: Content,
-    stale: Vec<Stale>,
+    pub(super) name: String,
+    pub(super) declaration: Declaration,
+    pub(super) model: String,
+    pub(super) source: String,
+    pub(super) content: Content,
+    pub(super) stale: Vec<Stale>,
     texts: Vec<String>,
     /// Notes that the step takes care of.
-    notes: Vec<i64>,
-    looked: Option<Looked>,
+    pub(super) notes: Vec<i64>,
+    pub(super) looked: Option<Looked>,
 }
 
 fn of(error: ContentError) -> rusqlite::Error {
@@ -139,7 +138,7 @@ impl Batch {
         &self.texts
     }
 
-    fn content_table(&self) -> String {
+    pub(super) fn content_table(&self) -> String {
         format!("main.{}", quote(&self.declaration.content))
     }
 
@@ -263,102 +262,6 @@ impl Batch {
     pub(super) fn ask(&self, model: &dyn Embedder) -> Result<Vec<Option<Vec<f32>>>, String> {
         ask(model, &self.model, self.declaration.options.dimensions, &self.texts)
     }
-
-    /// Writes what the model answered to the texts, in their order; returns how many rows are left.
-    pub(super) fn write(&self, conn: &Connection, answers: &[Option<Vec<f32>>]) -> rusqlite::Result<i64> {
-        in_savepoint(conn, || {
-            let stale = quote(&stale_table(&self.name));
-            self.take_away(conn)?;
-            let sql = format!("SELECT coalesce(max(sequence), 0) FROM main.{stale}");
-            let before: i64 = conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
-            let mut writer = self.writer(conn)?;
-            for row in &self.stale {
-                let embedding = row.text.and_then(|place| answers.get(place)).and_then(Option::as_deref);
-                let embedding = embedding.map(|numbers| self.labelled(numbers, &row.source));
-                writer.write(row, embedding.as_deref(), before)?;
-            }
-            queue::set_problem(conn, &self.name, None)?;
-            queue::left(conn, &self.name)
-        })
-    }
-
-    /// Makes the BLOB of an embedding, with its label.
-    fn labelled(&self, numbers: &[f32], source: &Source) -> Vec<u8> {
-        let mut numbers = Cow::Borrowed(numbers);
-        if let Source::Text(text) = source {
-            Label::of(&self.model, text).write(numbers.to_mut());
-        }
-        numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
-    }
-
-    /// Takes away the notes that were read, and moves the scan on.
-    fn take_away(&self, conn: &Connection) -> rusqlite::Result<()> {
-        let stale = quote(&stale_table(&self.name));
-        let mut delete = conn.prepare_cached(&format!("DELETE FROM main.{stale} WHERE sequence = ?1"))?;
-        for note in &self.notes {
-            delete.execute([note])?;
-        }
-        let Some(looked) = &self.looked else { return Ok(()) };
-        let Some(last) = &looked.last else { return delete.execute([looked.scan.sequence]).map(drop) };
-        let keys = (0..self.content.key.len()).map(|number| format!(", key_{number} = ?{}", number + 3));
-        let sql = format!("UPDATE main.{stale} SET remaining = ?2{} WHERE sequence = ?1", keys.collect::<String>());
-        let parts = last.parts();
-        let mut values: Vec<&dyn ToSql> = vec![&looked.scan.sequence, &looked.remaining];
-        values.extend(parts.iter().map(|part| part as &dyn ToSql));
-        conn.prepare_cached(&sql)?.execute(values.as_slice()).map(drop)
-    }
-
-    /// Keeps why the embeddings were not written, by a trigger of the user's say, unless the file is only in use.
-    pub(super) fn note_refusal(&self, conn: &Connection, error: &rusqlite::Error) {
-        if is_busy(error) {
-            return;
-        }
-        let reason = format!("embeddings cannot be written to table {:?}: {error}", self.declaration.content);
-        if let Err(error) = self.note_failure(conn, &reason) {
-            tracing::debug!(%error, reason, "a failure was not noted");
-        }
-    }
-
-    /// Keeps why the model did not answer. One row alone that it does not answer for lets all others go before it.
-    pub(super) fn note_failure(&self, conn: &Connection, reason: &str) -> rusqlite::Result<()> {
-        in_savepoint(conn, || {
-            queue::set_problem(conn, &self.name, Some(reason))?;
-            let [row] = self.stale.as_slice() else { return Ok(()) };
-            self.take_away(conn)?;
-            let parts = row.key.parts();
-            let marks: String = (0..parts.len()).map(|number| format!(", ?{}", number + 2)).collect();
-            let sql = format!(
-                "INSERT INTO main.{}(is_forced, {}) VALUES(?1{marks})",
-                quote(&stale_table(&self.name)),
-                key_columns(&self.content)
-            );
-            let mut values: Vec<&dyn ToSql> = vec![&row.is_forced];
-            values.extend(parts.iter().map(|part| part as &dyn ToSql));
-            let rowid = conn.last_insert_rowid();
-            conn.prepare_cached(&sql)?.execute(values.as_slice())?;
-            // SAFETY: the handle is open.
-            unsafe { rusqlite::ffi::sqlite3_set_last_insert_rowid(conn.handle(), rowid) };
-            Ok(())
-        })
-    }
-
-    fn writer<'c>(&self, conn: &'c Connection) -> rusqlite::Result<Writer<'c>> {
-        let (table, source, column) = (self.content_table(), quote(&self.source), quote(&self.declaration.column));
-        let is_row = key_condition(&self.content.key, 3);
-        let noted =
-            |(column, number): (&KeyColumn, usize)| KeyColumn { name: format!("key_{number}"), ..column.clone() };
-        let noted: Vec<_> = self.content.key.iter().zip(0..).map(noted).collect();
-        let is_noted = key_condition(&noted, 3);
-        let update = format!(
-            "UPDATE {table} SET {column} = ?1 WHERE {is_row} AND {source} IS ?2 COLLATE BINARY AND {column} IS NOT ?1"
-        );
-        let settle = format!(
-            "DELETE FROM main.{} WHERE sequence > ?{} AND {is_noted} AND EXISTS(SELECT 1 FROM {table} WHERE {is_row} AND {source} IS ?2 COLLATE BINARY AND {column} IS ?1)",
-            quote(&stale_table(&self.name)),
-            self.content.key.len() + 3
-        );
-        Ok(Writer { update: conn.prepare_cached(&update)?, settle: conn.prepare_cached(&settle)? })
-    }
 }
 
 /// Says whether somebody else holds the lock that is needed.
@@ -388,23 +291,4 @@ pub(super) fn ask(
     Err(format!(
         "the embedding model {name:?} did not answer with finite embeddings of {dimensions} dimensions; if it was changed, drop the kith_vector table and create it again"
     ))
-}
-
-struct Writer<'c> {
-    update: CachedStatement<'c>,
-    settle: CachedStatement<'c>,
-}
-
-impl Writer<'_> {
-    /// Writes one row, and takes away what this write noted itself, unless a trigger of the user's changed the row again.
-    fn write(&mut self, row: &Stale, embedding: Option<&[u8]>, before: i64) -> rusqlite::Result<()> {
-        let parts = row.key.parts();
-        let mut values: Vec<&dyn ToSql> = vec![&embedding, &row.source];
-        values.extend(parts.iter().map(|part| part as &dyn ToSql));
-        if self.update.execute(values.as_slice())? > 0 {
-            values.push(&before);
-            self.settle.execute(values.as_slice())?;
-        }
-        Ok(())
-    }
 }

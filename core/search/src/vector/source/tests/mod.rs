@@ -1,23 +1,25 @@
 //! What is embedded, when, and by which model, whoever writes and whatever goes wrong.
 
+mod background;
+mod random;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 
-use super::super::declaration::Declaration;
 use super::{Batch, Label, figures, step};
 use crate::embed::{EmbedError, Embedder, Lexical};
+use crate::vector::declaration::Declaration;
 
 const CREATE: &str =
     "CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, source=body, model=lexical-1)";
 
 /// A model that embeds the count of each letter, notes what it is asked, and fails where it is told to.
 #[derive(Default)]
-pub(super) struct Double {
+struct Double {
     name: String,
     asked: AtomicUsize,
     is_down: AtomicBool,
@@ -25,7 +27,7 @@ pub(super) struct Double {
 }
 
 impl Double {
-    pub(super) fn new(name: &str) -> Arc<Self> {
+    fn new(name: &str) -> Arc<Self> {
         Arc::new(Self { name: name.to_owned(), ..Self::default() })
     }
 
@@ -79,7 +81,7 @@ fn message(result: rusqlite::Result<impl Sized>) -> String {
     result.map(drop).unwrap_err().to_string()
 }
 
-pub(super) fn declaration(model: &str) -> Declaration {
+fn declaration(model: &str) -> Declaration {
     let arguments = ["content=docs", "column=embedding", "source=body", "dims=64", &format!("model={model}")]
         .map(|argument| argument.as_bytes().to_vec());
     Declaration::parse(&arguments.each_ref().map(Vec::as_slice)).unwrap()
@@ -345,278 +347,4 @@ fn renamed_and_rebuilt_tables_go_on_being_embedded() {
     embed_all(&conn, &model);
     check(&conn, &*model);
     assert_eq!(one::<i64>(&conn, "SELECT indexed FROM kith_vector_stats"), 2);
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ mixed >> 31) % limit
-    }
-}
-
-const KEYS: [&str; 4] = [
-    "id INTEGER PRIMARY KEY, part INT",
-    "id TEXT COLLATE NOCASE PRIMARY KEY, part INT",
-    "id TEXT COLLATE NOCASE, part INT, PRIMARY KEY(part, id)",
-    "id TEXT, part INT, PRIMARY KEY(id, part)) WITHOUT ROWID --",
-];
-const ROWS: u64 = 40;
-
-fn write(conn: &Connection, random: &mut Random, is_integer: bool) {
-    let id =
-        |number: u64| if is_integer { Value::Integer(number as i64) } else { Value::Text(format!("Name {number}")) };
-    let (first, second, part) = (id(random.below(ROWS)), id(random.below(ROWS)), random.below(2) as i64);
-    let text = match random.below(12) {
-        0 => Value::Null,
-        1 => Value::Text("!".repeat(random.below(3) as usize)),
-        2 => Value::Blob(vec![65]),
-        number => Value::Text(format!("{} {number}", ["Red wine", "red Wine", "coat"][random.below(3) as usize])),
-    };
-    let own = match random.below(3) {
-        0 => Value::Null,
-        1 => Value::Text("[1, 2]".to_owned()),
-        _ => right(&Lexical, &Value::Text("coat 5".to_owned())),
-    };
-    let result = match random.below(10) {
-        0..3 => {
-            conn.execute("INSERT OR IGNORE INTO docs(id, part, body) VALUES(?1, ?2, ?3)", params![first, part, text])
-        }
-        3 => conn.execute("INSERT OR REPLACE INTO docs VALUES(?1, ?2, ?3, ?4)", params![first, part, text, own]),
-        4 | 5 => conn.execute("UPDATE docs SET body = ?2 WHERE id = ?1", params![first, text]),
-        6 => conn.execute("UPDATE docs SET embedding = ?2 WHERE id = ?1", params![first, own]),
-        7 => {
-            conn.execute("UPDATE OR REPLACE docs SET id = ?2 WHERE id = ?1 AND part = ?3", params![first, second, part])
-        }
-        8 => conn.execute("DELETE FROM docs WHERE id = ?1", [first]),
-        _ => conn.execute(
-            "INSERT INTO docs VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET body = excluded.body",
-            params![first, part, text, own],
-        ),
-    };
-    if let Err(error) = result {
-        assert!(step::is_busy(&error), "{error}");
-    }
-}
-
-fn embed_lexical(conn: &Connection, count: usize) -> rusqlite::Result<i64> {
-    conn.query_row("SELECT kith_embed_pending('near', ?1)", [count as i64], |row| row.get(0))
-}
-
-fn finish(conn: &Connection) {
-    while embed_lexical(conn, 50).unwrap() > 0 {}
-    check(conn, &Lexical);
-}
-
-/// Goes on with what a crash would leave now.
-fn check_after_crash(path: &Path) {
-    let folder = tempfile::tempdir().unwrap();
-    for file in std::fs::read_dir(path.parent().unwrap()).unwrap().map(Result::unwrap) {
-        if !file.file_name().to_string_lossy().ends_with("-shm") {
-            std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
-        }
-    }
-    finish(&open(&folder.path().join(path.file_name().unwrap())));
-}
-
-#[test]
-fn random_programs_end_with_every_row_embedded() {
-    for seed in 0..12_u64 {
-        let (folder, mut random) = (tempfile::tempdir().unwrap(), Random(seed));
-        let (path, key) = (folder.path().join("a.db"), KEYS[seed as usize % KEYS.len()]);
-        let ours = [open(&path), open(&path)];
-        let stranger = Connection::open(&path).unwrap();
-        let is_integer = key.contains("INTEGER");
-        if seed % 3 > 0 {
-            ours[0].query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
-        }
-        let docs = if key.ends_with("--") {
-            "CREATE TABLE docs(id TEXT, part INT, body TEXT, embedding BLOB, PRIMARY KEY(id, part)) WITHOUT ROWID"
-                .to_owned()
-        } else if let Some((columns, rest)) = key.split_once(", PRIMARY") {
-            format!("CREATE TABLE docs({columns}, body TEXT COLLATE NOCASE, embedding BLOB, PRIMARY{rest})")
-        } else {
-            format!("CREATE TABLE docs({key}, body TEXT COLLATE NOCASE, embedding BLOB)")
-        };
-        ours[0].execute_batch(&docs).unwrap();
-        for _ in 0..30 {
-            write(&ours[0], &mut random, is_integer);
-        }
-        ours[0].execute_batch(CREATE).unwrap();
-        for conn in [&ours[0], &ours[1], &stranger] {
-            conn.busy_timeout(std::time::Duration::ZERO).unwrap();
-        }
-        let mut kept: Option<(Batch, Vec<Option<Vec<f32>>>)> = None;
-        let lexical = Declaration { options: declaration("lexical-1").options, ..declaration("lexical-1") };
-        let lexical = {
-            let mut lexical = lexical;
-            lexical.options.dimensions = 384;
-            lexical
-        };
-        for _ in 0..250 {
-            let conn = &ours[random.below(2) as usize];
-            let count = 1 + random.below(6) as usize;
-            let command = match random.below(24) {
-                0 => "BEGIN",
-                1 => "SAVEPOINT s",
-                2 => "ROLLBACK TO s",
-                3 => "ROLLBACK",
-                4 | 5 => "COMMIT",
-                6 if random.below(8) == 0 => "INSERT INTO near(command) VALUES('rebuild')",
-                7 if random.below(8) == 0 => "VACUUM",
-                8 if random.below(4) == 0 => {
-                    check_after_crash(&path);
-                    continue;
-                }
-                9 => {
-                    // What apply does when a trigger of the user's fails.
-                    let ran = conn.execute_batch("SAVEPOINT apply");
-                    if ran.is_ok() && super::super::note_unwatched_writes(conn).is_ok() {
-                        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false).unwrap();
-                        write(conn, &mut random, is_integer);
-                        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true).unwrap();
-                    }
-                    let _ = conn.execute_batch("RELEASE apply");
-                    continue;
-                }
-                10 => {
-                    // What is not committed may be rolled back before it is written.
-                    if conn.is_autocommit()
-                        && let Ok(batch) = Batch::read(conn, "near", &lexical, count)
-                    {
-                        let answers = batch.ask(&Lexical).unwrap();
-                        kept = Some((batch, answers));
-                    }
-                    continue;
-                }
-                11 => {
-                    let Some((batch, answers)) = &kept else { continue };
-                    let _ = batch.write(conn, answers);
-                    continue;
-                }
-                12..15 => {
-                    let _ = embed_lexical(conn, count);
-                    continue;
-                }
-                15..18 => {
-                    write(&stranger, &mut random, is_integer);
-                    continue;
-                }
-                _ => {
-                    write(conn, &mut random, is_integer);
-                    continue;
-                }
-            };
-            // Out of place as often as not: then nothing happens.
-            let _ = conn.execute_batch(command);
-        }
-        for conn in &ours {
-            let _ = conn.execute_batch("ROLLBACK");
-        }
-        finish(&ours[0]);
-        assert!(
-            one::<bool>(
-                &ours[1],
-                "SELECT to_embed = 0 AND refused = 0 AND indexed = (SELECT count(embedding) FROM docs) FROM kith_vector_stats"
-            ),
-            "seed {seed}"
-        );
-    }
-}
-
-/// A connection as the host would open it.
-struct Own(Connection);
-
-impl super::BackgroundConnection for Own {
-    fn ready(&mut self) -> Result<&Connection, super::BackgroundFailure> {
-        Ok(&self.0)
-    }
-}
-
-/// Waits for what a thread is to bring about.
-fn wait_until(what: impl Fn() -> bool) {
-    for _ in 0..3_000 {
-        if what() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("it did not come about");
-}
-
-static IS_SLOW: AtomicBool = AtomicBool::new(false);
-static IS_DOWN: AtomicBool = AtomicBool::new(true);
-static ASKED: AtomicUsize = AtomicUsize::new(0);
-
-/// A model that fails at first and never answers in the end.
-struct Unsteady(Arc<Double>);
-
-impl Embedder for Unsteady {
-    fn model(&self) -> &str {
-        self.0.model()
-    }
-
-    fn dimensions(&self) -> usize {
-        64
-    }
-
-    fn embed(&self, texts: &[&str]) -> Result<Vec<Option<Vec<f32>>>, EmbedError> {
-        ASKED.fetch_add(1, Ordering::Relaxed);
-        while IS_SLOW.load(Ordering::Relaxed) {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        self.0.is_down.store(IS_DOWN.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.0.embed(texts)
-    }
-}
-
-#[test]
-fn threads_embed_in_the_background_and_end_whatever_the_model_does() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.db");
-    let conn = open(&path);
-    conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
-    conn.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
-    conn.execute_batch("CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB); INSERT INTO docs(body) VALUES('a'), ('b')").unwrap();
-    create(&conn, "unsteady");
-    let begin = || {
-        super::background::Background::begin(
-            |path| Ok(Box::new(Own(open(path)))),
-            path.clone(),
-            "near".to_owned(),
-            declaration("unsteady"),
-            |name| Ok(Arc::new(Unsteady(Double::new(name)))),
-        )
-        .unwrap()
-    };
-    let background = begin();
-    wait_until(|| figures(&conn, "near").unwrap().problem.is_some_and(|problem| problem.contains("the line is dead")));
-    // The user writes meanwhile.
-    conn.execute_batch("INSERT INTO docs(body) VALUES('c')").unwrap();
-    IS_DOWN.store(false, Ordering::Relaxed);
-    wait_until(|| figures(&conn, "near").unwrap() == super::queue::Figures::default());
-    check(&conn, &*Double::new("unsteady"));
-    conn.execute_batch("UPDATE docs SET body = 'd' WHERE id = 1").unwrap();
-    wait_until(|| figures(&conn, "near").unwrap().left == 0);
-    check(&conn, &*Double::new("unsteady"));
-    // While the model is asked the file is free, and whoever closes it does not wait.
-    IS_SLOW.store(true, Ordering::Relaxed);
-    let asked = ASKED.load(Ordering::Relaxed);
-    conn.execute_batch("UPDATE docs SET body = 'e' WHERE id = 1").unwrap();
-    wait_until(|| ASKED.load(Ordering::Relaxed) > asked);
-    conn.busy_timeout(std::time::Duration::ZERO).unwrap();
-    conn.execute_batch("BEGIN EXCLUSIVE; UPDATE docs SET body = 'f' WHERE id = 1; COMMIT").unwrap();
-    drop(background);
-    IS_SLOW.store(false, Ordering::Relaxed);
-    assert!(figures(&conn, "near").unwrap().left > 0);
-    let background = begin();
-    wait_until(|| figures(&conn, "near").unwrap().left == 0);
-    drop(background);
-    check(&conn, &*Double::new("unsteady"));
-    conn.close().unwrap();
-    assert!(!folder.path().join("a.db-wal").exists());
 }
