@@ -53,11 +53,24 @@ fn embed(database: &mut Database, table: &str, output: Output) -> Result<()> {
     let bar = if output.is_watched() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     bar.set_style(ProgressStyle::with_template("embedding {msg} {bar:30} {human_pos}/{human_len} {eta}")?);
     bar.set_message(visible(table).into_owned());
-    let mut most = 0;
+    let (mut most, mut rows, mut is_last_try) = (0, ROWS, false);
     loop {
         let conn = database.ready()?;
         let sql = "SELECT kith_embed_pending(?1, ?2)";
-        let left: i64 = conn.query_row(sql, (table, ROWS), |row| row.get(0)).map_err(said)?;
+        let left: i64 = match conn.query_row(sql, (table, rows), |row| row.get(0)) {
+            Ok(left) => left,
+            // One text may keep the others from being embedded; asked for alone, it lets them go before it.
+            Err(_) if !is_last_try => {
+                is_last_try = rows == 1;
+                rows = (rows / 4).max(1);
+                continue;
+            }
+            Err(error) => {
+                bar.finish_and_clear();
+                return Err(said(error));
+            }
+        };
+        (rows, is_last_try) = (ROWS, false);
         most = most.max(left + ROWS);
         bar.set_length(most.unsigned_abs());
         bar.set_position((most - left).unsigned_abs());

@@ -204,7 +204,7 @@ impl Worker {
                 }
             };
             if batch.is_empty() {
-                self.wait_for_change(conn, version)?;
+                self.wait_for_change(conn, version, Duration::MAX)?;
                 continue;
             }
             let reason = match self.ask(&batch)? {
@@ -228,7 +228,12 @@ impl Worker {
             tracing::info!(table = self.name, reason, "texts are not embedded, trying again");
             // It may be one of the texts that keeps the others from being embedded.
             rows = (rows / 4).max(1);
-            self.wait(*pause)?;
+            if batch.is_retry() {
+                // Others, which it may answer for, are not to wait as long.
+                self.wait_for_change(conn, version, *pause)?;
+            } else {
+                self.wait(*pause)?;
+            }
             *pause = (*pause * 2).min(PAUSES[1]);
         }
     }
@@ -240,10 +245,15 @@ impl Worker {
         }
     }
 
-    /// Waits until somebody else has committed something.
-    fn wait_for_change(&self, conn: &Connection, version: i64) -> Result<(), Ended> {
+    /// Waits until somebody else has committed something, or for a time at most.
+    fn wait_for_change(&self, conn: &Connection, version: i64, time: Duration) -> Result<(), Ended> {
+        let mut waited = Duration::ZERO;
         loop {
             self.wait(LOOK)?;
+            waited += LOOK;
+            if waited >= time {
+                return Ok(());
+            }
             // Whatever keeps it from being read is met by the next step.
             if conn.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0)) != Ok(version) {
                 return Ok(());

@@ -4,7 +4,8 @@
 //! Invariants:
 //! 1. A number of `NAME_stale` is used once, so that whoever deletes what he has read deletes nothing that was noted since.
 //! 2. A scan has looked at every row up to its key as it was at some moment after the scan began; a later change is noted by itself.
-//! 3. No statement of a trigger can fail where the one of the user's would not: none has a constraint to break.
+//! 3. `remaining` is set in the note of a row that the model did not answer for when it was asked for that row alone.
+//! 4. No statement of a trigger can fail where the one of the user's would not: none has a constraint to break.
 
 use rusqlite::{Connection, OptionalExtension};
 

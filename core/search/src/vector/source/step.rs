@@ -79,6 +79,7 @@ pub(super) struct Batch {
     /// Notes that the step takes care of.
     pub(super) notes: Vec<i64>,
     pub(super) looked: Option<Looked>,
+    is_retry: bool,
 }
 
 fn of(error: ContentError) -> rusqlite::Error {
@@ -112,13 +113,18 @@ impl Batch {
         let content = Content::read(conn, declaration).map_err(of)?;
         let declaration = declaration.clone();
         let (stale, texts, notes) = Default::default();
-        let mut batch =
-            Self { name: name.to_owned(), declaration, model, source, content, stale, texts, notes, looked: None };
-        batch.read_noted(conn, count)?;
+        let (name, looked, is_retry) = (name.to_owned(), None, false);
+        let mut batch = Self { name, declaration, model, source, content, stale, texts, notes, looked, is_retry };
+        batch.read_noted(conn, count, "remaining IS NULL")?;
         if batch.stale.len() < count
-            && let Some(scan) = first_scan(conn, name, &batch.content)?
+            && let Some(scan) = first_scan(conn, &batch.name, &batch.content)?
         {
             batch.read_scanned(conn, scan, count)?;
+        }
+        let is_scanning = batch.looked.as_ref().is_some_and(|looked| looked.last.is_some());
+        if batch.stale.is_empty() && !is_scanning {
+            batch.read_noted(conn, count, "remaining IS NOT NULL")?;
+            batch.is_retry = !batch.stale.is_empty();
         }
         Ok(batch)
     }
@@ -131,6 +137,11 @@ impl Batch {
     /// Says whether there is nothing to do.
     pub(super) const fn is_empty(&self) -> bool {
         self.stale.is_empty() && self.notes.is_empty() && self.looked.is_none()
+    }
+
+    /// Says whether there is nothing left but rows that the model did not answer for.
+    pub(super) const fn is_retry(&self) -> bool {
+        self.is_retry
     }
 
     /// Returns the texts that are to be embedded.
@@ -146,10 +157,10 @@ impl Batch {
         format!("{}, {}", quote(&self.source), quote(&self.declaration.column))
     }
 
-    /// Reads rows that a trigger has noted.
-    fn read_noted(&mut self, conn: &Connection, count: usize) -> rusqlite::Result<()> {
+    /// Reads rows that were noted by triggers, or because the model did not answer for them.
+    fn read_noted(&mut self, conn: &Connection, count: usize, which: &str) -> rusqlite::Result<()> {
         let sql = format!(
-            "SELECT sequence, is_forced, {} FROM main.{} WHERE NOT is_scan ORDER BY sequence",
+            "SELECT sequence, is_forced, {} FROM main.{} WHERE NOT is_scan AND {which} ORDER BY sequence",
             key_columns(&self.content),
             quote(&stale_table(&self.name))
         );

@@ -66,7 +66,8 @@ impl Batch {
         }
     }
 
-    /// Keeps why the model did not answer. One row alone that it does not answer for lets all others go before it.
+    /// Keeps why the model did not answer. One row alone that it does not answer for lets all others go before it,
+    /// which `remaining` says of its note.
     pub(super) fn note_failure(&self, conn: &Connection, reason: &str) -> rusqlite::Result<()> {
         in_savepoint(conn, || {
             queue::set_problem(conn, &self.name, Some(reason))?;
@@ -75,7 +76,7 @@ impl Batch {
             let parts = row.key.parts();
             let marks: String = (0..parts.len()).map(|number| format!(", ?{}", number + 2)).collect();
             let sql = format!(
-                "INSERT INTO main.{}(is_forced, {}) VALUES(?1{marks})",
+                "INSERT INTO main.{}(is_forced, remaining, {}) VALUES(?1, 1{marks})",
                 quote(&stale_table(&self.name)),
                 key_columns(&self.content)
             );

@@ -263,14 +263,14 @@ fn embeddings_that_come_with_a_row_are_not_made_again() {
 fn failures_are_kept_and_shown_and_hold_up_only_what_fails() {
     let model = Double::new("a");
     let conn = memory(
-        "CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB); INSERT INTO docs(body) VALUES('bad')",
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB); INSERT INTO docs(body) VALUES('bad'), ('two')",
     );
     create(&conn, "a");
-    conn.execute_batch("INSERT INTO docs(body) VALUES('one'), ('two')").unwrap();
+    conn.execute_batch("INSERT INTO docs(body) VALUES('one')").unwrap();
     model.is_down.store(true, Ordering::Relaxed);
     assert!(message(embed(&conn, &model, 10)).contains("the line is dead"));
     assert!(one::<String>(&conn, "SELECT model_problem FROM kith_vector_stats").contains("the line is dead"));
-    assert!(figures(&conn, "near").unwrap().left >= 3);
+    assert!(figures(&conn, "near").unwrap().left >= 2);
     // What the user writes does not wait, and may be in the same transaction.
     conn.execute_batch("BEGIN; INSERT INTO docs(body) VALUES('three')").unwrap();
     assert!(embed(&conn, &model, 10).is_err());
