@@ -283,15 +283,16 @@ impl Worker {
             }
             (texts, answers)
         });
-        let is_sent = texts.send(batch.texts().to_vec()).is_ok();
-        while is_sent {
-            match answers.recv_timeout(END) {
-                Ok(answered) => return Ok(answered),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if self.stopped.try_recv() == Err(TryRecvError::Disconnected) {
-                return Err(Ended);
+        if texts.send(batch.texts().to_vec()).is_ok() {
+            loop {
+                match answers.recv_timeout(END) {
+                    Ok(answered) => return Ok(answered),
+                    Err(RecvTimeoutError::Disconnected) => break,
+                    Err(RecvTimeoutError::Timeout) => {}
+                }
+                if self.stopped.try_recv() == Err(TryRecvError::Disconnected) {
+                    return Err(Ended);
+                }
             }
         }
         self.asked = None;
