@@ -82,6 +82,14 @@ pub enum Command {
     #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith search notes.db notes \"red wine\" -k 5")]
     Search(Search),
 
+    /// Embed the texts of rows that wait for it.
+    ///
+    /// A table made with `kith_vector(content=docs, column=embedding, source=body, model=lexical-1)` has
+    /// its rows embedded in the background by whatever program of KithDB's uses it; this embeds what
+    /// waits now. Stopped, it goes on where it was.
+    #[command(help_template = COMMAND_TEMPLATE, before_help = "Example:\n  kith embed notes.db note_vectors")]
+    Embed(Embed),
+
     /// Make a ticket that lets one device join.
     ///
     /// The ticket is a secret until it is used or expires: who has it can join, once.
@@ -154,6 +162,7 @@ impl Command {
             Self::Init(arguments) => Some(&arguments.file),
             Self::Sql(arguments) => Some(&arguments.file),
             Self::Search(arguments) => Some(&arguments.file),
+            Self::Embed(arguments) => Some(&arguments.file),
             Self::Invite(arguments) => Some(&arguments.file),
             Self::Join(arguments) => Some(&arguments.file),
             Self::Sync(arguments) => Some(&arguments.file),
@@ -237,9 +246,20 @@ pub struct Search {
     #[arg(long, value_name = "COLUMN")]
     pub fuzzy: Option<String>,
 
-    /// Rank by text and embedding together; for embeddings that kith_embed made.
+    /// Rank by text and embedding together; for embeddings by a declared model, or that kith_embed made.
     #[arg(long, conflicts_with = "fuzzy")]
     pub hybrid: bool,
+}
+
+/// `kith embed`.
+#[derive(Debug, Args)]
+pub struct Embed {
+    /// The database file, of a workspace or plain SQLite.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+
+    /// The kith_vector table; all that have a model and a source unless one is named.
+    pub table: Option<String>,
 }
 
 /// The role a ticket gives.

@@ -4,10 +4,11 @@ mod common;
 
 use common::Place;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "init",
     "sql",
     "search",
+    "embed",
     "invite",
     "join",
     "members",

@@ -187,3 +187,34 @@ fn plain_file_is_written_to_as_it_is_and_says_what_it_lacks() {
     assert!(place.fails(&["sql", "b.db", "SELECT 1"]).contains("b.db"), "a file that is not there is not made");
     assert!(!place.path("b.db").exists());
 }
+
+#[test]
+fn embed_embeds_what_waits_and_a_text_is_searched_for_by_the_same_model() {
+    let place = Place::new();
+    place.init_notes("a.db");
+    assert!(place.fails(&["embed", "a.db"]).contains("no kith_vector table in this file has a source and a model"));
+    assert!(place.fails(&["embed", "a.db", "near"]).contains("no kith_vector table near with a source"));
+    let off = "background=off";
+    place.ok(&[
+        "sql",
+        "a.db",
+        &format!(
+            "CREATE TABLE docs(id TEXT PRIMARY KEY, body TEXT, embedding BLOB); SELECT kith_sync('docs'); SELECT kith_text('docs', 'body');
+             INSERT INTO docs(id, body) VALUES('x', 'red wine'), ('y', 'a grey coat');
+             CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, source=body, model=lexical-1, {off});
+             CREATE VIRTUAL TABLE later USING kith_vector(content=docs, column=embedding, source=body, model=missing, dims=384, {off})"
+        ),
+    ]);
+    // Another program writes meanwhile.
+    let stranger = rusqlite::Connection::open(place.path("a.db")).unwrap();
+    stranger.execute_batch("INSERT INTO docs(id, body) VALUES('z', 'red wines')").unwrap();
+    let embedded = place.json(&["embed", "a.db", "near"]);
+    assert_eq!((&embedded["table"], &embedded["left"]), (&"near".into(), &0.into()));
+    assert_eq!(place.ok(&["embed", "a.db", "near"]).trim(), "every text of near is embedded");
+    let error = place.fails(&["embed", "a.db", "later"]);
+    assert!(error.contains("there is no embedding model \"missing\""), "{error}");
+    place.ok(&["sql", "a.db", "DROP TABLE later"]);
+    let found = place.json(&["search", "a.db", "docs", "red wine", "--hybrid"]);
+    assert_eq!((&found[0]["key"], &found[0]["embedding_rank"]), (&"x".into(), &1.into()), "{found}");
+    assert_eq!(found[1]["key"], "z", "{found}");
+}

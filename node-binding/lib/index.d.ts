@@ -23,7 +23,7 @@ declare namespace Database {
 		TableDefinition,
 		KithStatus, KithMember, KithOpenOptions, KithInviteOptions, KithJoinOptions, KithWatchOptions, KithSession, KithPeerStatus,
 		KithPeerEvents, KithPeer, KithWatchCallback, KithChange, KithCellChange, KithSyncName, KithToldOf, KithEvents, Kith,
-		KithWhere, KithWhereValue, KithTextSearchOptions, KithTextHit, KithFuzzySearchOptions, KithFuzzyHit, KithHybridSearchOptions, KithHybridHit,
+		KithWhere, KithWhereValue, KithTextSearchOptions, KithTextHit, KithFuzzySearchOptions, KithFuzzyHit, KithHybridSearchOptions, KithModelSearchOptions, KithHybridHit,
 		KithEdgeTable, KithNodeTable, KithGraphDefinition, KithGraphId, KithGraphValue, KithGraphCondition, KithGraphOptions, KithWalkOptions, KithGraph,
 	};
 
@@ -399,8 +399,12 @@ declare namespace Database {
 		/** How many characters were inserted, deleted, replaced, or swapped with their neighbour. */
 		distance: number;
 	}
-	interface KithHybridSearchOptions {
+	interface KithHybridSearchOptions extends KithModelSearchOptions {
 		embedding: Float32Array | number[] | Uint8Array;
+	}
+	/** By text and embedding, where the model that the kith_vector table declares embeds the text. */
+	interface KithModelSearchOptions {
+		hybrid?: boolean;
 		limit?: number;
 		weights?: { text?: number; embedding?: number };
 		where?: KithWhere;
@@ -512,6 +516,8 @@ declare namespace Database {
 		search(table: string, text: string, options: KithFuzzySearchOptions): KithFuzzyHit[];
 		/** Returns the rows that fit text and embedding best together; needs a text index and a kith_vector table. */
 		search(table: string, text: string | null, options: KithHybridSearchOptions): KithHybridHit[];
+		/** Finds rows by text and embedding, both made of the text. */
+		search(table: string, text: string, options: KithModelSearchOptions & { hybrid: true }): KithHybridHit[];
 		/** Lists the devices of the workspace: the rows of kith_members. */
 		members(): KithMember[];
 		/** Lists the replicas that this file has synced with: the rows of kith_peers. */

@@ -70,3 +70,37 @@ test('text and embedding are asked together', () => {
 	throws(() => db.kith.search('docs', null, { embedding: new Float64Array(2) }), TypeError, /Expected the "embedding" option .* Float32Array, an array of numbers/);
 	db.close();
 });
+
+test('a text is searched for by the model that the embeddings are by', async () => {
+	const db = new Database(freshPath());
+	db.exec(`CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB);
+		CREATE VIRTUAL TABLE doc_embeddings USING kith_vector(content=docs, column=embedding, source=body, model=lexical-1);
+		SELECT kith_text('docs', 'body');
+		INSERT INTO docs(body) VALUES ('red wine'), ('a grey coat'), ('red wines')`);
+	assert.throws(() => db.kith.search('docs', null, { hybrid: true }), TypeError);
+	// Embedded in the background.
+	const toEmbed = db.prepare('SELECT to_embed FROM kith_vector_stats').pluck();
+	for (let looks = 0; toEmbed.get() > 0; looks++) {
+		assert.ok(looks < 600, 'nothing is embedded');
+		await new Promise((resolve) => setTimeout(resolve, 50));
+	}
+	const found = db.kith.search('docs', 'red wine', { hybrid: true, limit: 2 });
+	assert.deepEqual(found.map(({ key, embedding_rank }) => [key, embedding_rank]), [[1, 1], [3, 2]]);
+	assert.deepEqual(db.kith.search('docs', 'grey', { hybrid: false }).map(({ key }) => key), [2]);
+	const near = db.prepare('SELECT rowid FROM doc_embeddings WHERE embedding MATCH ? AND k = 1').pluck();
+	assert.equal(near.get('coats, grey'), 2);
+	db.close();
+});
+
+test('without a background, a step embeds', () => {
+	const db = new Database(':memory:');
+	db.exec(`CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB);
+		CREATE VIRTUAL TABLE doc_embeddings USING kith_vector(content=docs, column=embedding, source=body, model=lexical-1);
+		INSERT INTO docs(body) VALUES ('red wine'), ('a grey coat'), ('red wines')`);
+	const step = db.prepare("SELECT kith_embed_pending('doc_embeddings', 2)").pluck();
+	assert.ok(step.get() > 0);
+	while (step.get() > 0);
+	assert.equal(db.prepare('SELECT count(*) FROM docs WHERE length(embedding) = 4 * 384').pluck().get(), 3);
+	throws(() => db.prepare("SELECT kith_embed_pending('docs', 2)").get(), SqliteError, /"docs" is no kith_vector table with source=/, 'SQLITE_ERROR');
+	db.close();
+});

@@ -564,6 +564,118 @@ fn embeddings_from_a_peer_are_found_as_soon_as_they_are_applied() {
     assert!(two.execute_batch("DELETE FROM doc_vectors_changes; DROP TABLE doc_vectors").is_ok());
 }
 
+const EMBEDDED: &str =
+    "CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, source=body, model=lexical-1)";
+
+/// Two replicas that both embed the texts of one table.
+fn embedded() -> (Replica, Replica) {
+    let (mut one, mut two) = pair();
+    one.execute_batch("CREATE TABLE docs(id TEXT PRIMARY KEY, body TEXT, embedding BLOB)").unwrap();
+    one.sync_table("docs").unwrap();
+    settle(&mut one, &mut two);
+    for replica in [&mut one, &mut two] {
+        replica.execute_batch(EMBEDDED).unwrap();
+    }
+    (one, two)
+}
+
+/// Embeds what waits; returns how many transactions that made.
+fn embed(replica: &mut Replica) -> i64 {
+    let count = |replica: &mut Replica| -> i64 {
+        replica.query("SELECT count(*) FROM kith__pending", [], |row| row.get(0)).unwrap()[0]
+    };
+    let before = count(replica);
+    while replica.query("SELECT kith_embed_pending('near', 3)", [], |row| row.get::<_, i64>(0)).unwrap() != [0] {}
+    let wrong =
+        "SELECT id || ': ' || ifnull(body, '-') FROM docs WHERE (kith_embed(body) IS NULL) <> (embedding IS NULL)
+         OR CASE WHEN embedding IS NOT NULL THEN vec_distance_l2(embedding, kith_embed(body)) > 1e-6 END";
+    assert_eq!(dump(replica, wrong), Vec::<String>::new());
+    let stats = "SELECT 'to embed ' || to_embed || ', refused ' || refused FROM kith_vector_stats";
+    assert_eq!(dump(replica, stats), ["to embed 0, refused 0"]);
+    count(replica) - before
+}
+
+const ROWS: &str = "SELECT id || ' ' || ifnull(body, '-') || ' ' || ifnull(hex(embedding), '-') FROM docs ORDER BY id";
+
+#[test]
+fn texts_that_a_peer_has_embedded_are_not_embedded_again() {
+    let (mut one, mut two) = embedded();
+    one.execute_batch("INSERT INTO docs VALUES('a', 'red wine', NULL), ('b', 'a grey coat', NULL)").unwrap();
+    assert!(embed(&mut one) > 0);
+    settle(&mut one, &mut two);
+    assert_eq!(embed(&mut two), 0);
+    let near = "SELECT key FROM near WHERE embedding MATCH 'wine, red' AND k = 1";
+    assert_eq!(dump(&mut two, near), ["a"]);
+    // Each embeds its own edit, and the merge keeps the text of one and perhaps the embedding of the other.
+    two.execute_batch("UPDATE docs SET body = 'white wine' WHERE id = 'a'").unwrap();
+    one.execute_batch("UPDATE docs SET body = 'rosé' WHERE id = 'a'").unwrap();
+    embed(&mut two);
+    embed(&mut one);
+    settle(&mut one, &mut two);
+    embed(&mut one);
+    embed(&mut two);
+    settle(&mut one, &mut two);
+    assert_eq!((embed(&mut one), embed(&mut two)), (0, 0));
+    assert_eq!(dump(&mut one, ROWS), dump(&mut two, ROWS));
+    // Rows that are applied with triggers off are noticed too.
+    two.execute_batch("CREATE TRIGGER stop BEFORE INSERT ON docs BEGIN SELECT RAISE(ABORT, 'no'); END").unwrap();
+    one.execute_batch("INSERT INTO docs VALUES('c', 'late', NULL)").unwrap();
+    settle(&mut one, &mut two);
+    assert!(embed(&mut two) > 0);
+    settle(&mut one, &mut two);
+    assert_eq!(embed(&mut one), 0);
+}
+
+#[test]
+fn replicas_that_both_embed_end_equal() {
+    for seed in 0..4_u64 {
+        let mut pair = embedded();
+        let mut state = seed;
+        let mut below = |limit: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % limit
+        };
+        for _ in 0..60 {
+            let replica = if below(2) == 0 { &mut pair.0 } else { &mut pair.1 };
+            let (id, body) =
+                (["a", "b", "c", "d"][below(4) as usize], ["x", "y z", "long coat", "!"][below(4) as usize]);
+            let sql = match below(10) {
+                0..3 => "INSERT OR IGNORE INTO docs(id, body) VALUES(?1, ?2)",
+                3..5 => "UPDATE docs SET body = ?2 WHERE id = ?1",
+                5 => "DELETE FROM docs WHERE id = ?1 AND ?2 <> ''",
+                6 => "UPDATE docs SET embedding = kith_embed('something else') WHERE id = ?1 AND ?2 <> ''",
+                7 => "UPDATE docs SET id = id || 'x' WHERE id = ?1 AND ?2 = 'x'",
+                8 => {
+                    replica.query("SELECT kith_embed_pending('near', 2)", [], |_| Ok(())).unwrap();
+                    continue;
+                }
+                _ if below(2) == 0 => {
+                    pull(&mut pair.0, &mut pair.1);
+                    continue;
+                }
+                _ => {
+                    pull(&mut pair.1, &mut pair.0);
+                    continue;
+                }
+            };
+            if let Err(error) = replica.execute(sql, [id, body]) {
+                assert!(error.to_string().contains("UNIQUE"), "{error}");
+            }
+        }
+        let (mut one, mut two) = pair;
+        let mut rounds = 0;
+        loop {
+            settle(&mut one, &mut two);
+            if embed(&mut one) + embed(&mut two) == 0 {
+                break;
+            }
+            rounds += 1;
+            assert!(rounds < 4, "they write over each other");
+        }
+        assert_eq!(dump(&mut one, ROWS), dump(&mut two, ROWS));
+    }
+}
+
 #[test]
 fn both_indexes_of_one_table_follow_rows_of_both_replicas() {
     let (mut one, mut two) = pair();

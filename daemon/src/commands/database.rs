@@ -101,6 +101,14 @@ impl Database {
         }
     }
 
+    /// Makes ready for a transaction after others may have changed the tables, and lends the connection.
+    pub fn ready(&mut self) -> Result<&Connection> {
+        if let Self::Replica(replica) = self {
+            replica.before_statement()?;
+        }
+        Ok(self.conn())
+    }
+
     /// Closes the file.
     pub fn close(self) -> Result<()> {
         match self {

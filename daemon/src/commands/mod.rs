@@ -4,6 +4,7 @@ mod advice;
 mod completions;
 mod database;
 mod doctor;
+mod embed;
 mod graph;
 mod init;
 mod inspect;
@@ -32,6 +33,7 @@ pub fn run(command: Command, output: Output) -> Result<ExitCode> {
         Command::Init(arguments) => init::run(&arguments, output),
         Command::Sql(arguments) => sql::run(&arguments, output),
         Command::Search(arguments) => search::run(&arguments, output),
+        Command::Embed(arguments) => embed::run(&arguments, output),
         Command::Invite(arguments) => invite::run(&arguments, output),
         Command::Join(arguments) => join::run(&arguments, output),
         Command::Members(arguments) => inspect::members(&arguments.file, output),

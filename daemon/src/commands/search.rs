@@ -12,7 +12,7 @@ use crate::render::{Mode, Rows};
 use crate::report::Output;
 
 /// The statement that a search is, and what is bound to it.
-fn statement(arguments: &Search, json: bool) -> (&'static str, Vec<Value>) {
+fn statement(arguments: &Search, embedding: Value, json: bool) -> (&'static str, Vec<Value>) {
     let text = Value::Text(arguments.text.clone());
     let limit = Value::Integer(i64::from(arguments.rows));
     let table = Value::Text(arguments.table.clone());
@@ -26,11 +26,11 @@ fn statement(arguments: &Search, json: bool) -> (&'static str, Vec<Value>) {
     }
     if arguments.hybrid {
         let sql = if json {
-            "SELECT key, score, text_rank, text_score, embedding_rank, distance FROM kith_hybrid(?1, ?2, kith_embed(?2), ?3)"
+            "SELECT key, score, text_rank, text_score, embedding_rank, distance FROM kith_hybrid(?1, ?2, ?4, ?3)"
         } else {
-            "SELECT key, printf('%.4f', score) AS score, text_rank, embedding_rank FROM kith_hybrid(?1, ?2, kith_embed(?2), ?3)"
+            "SELECT key, printf('%.4f', score) AS score, text_rank, embedding_rank FROM kith_hybrid(?1, ?2, ?4, ?3)"
         };
-        return (sql, vec![table, text, limit]);
+        return (sql, vec![table, text, limit, embedding]);
     }
     let sql = if json {
         "SELECT key, score, snippet, highlight FROM kith_search(?1, ?2, ?3)"
@@ -38,6 +38,12 @@ fn statement(arguments: &Search, json: bool) -> (&'static str, Vec<Value>) {
         "SELECT key, printf('%.3g', score) AS score, snippet FROM kith_search(?1, ?2, ?3)"
     };
     (sql, vec![table, text, limit])
+}
+
+/// Embeds what is looked for; NULL where the table's embeddings are by a model that it declares, which is asked by the search itself.
+fn embedding(conn: &Connection, arguments: &Search) -> rusqlite::Result<Value> {
+    let sql = "SELECT CASE WHEN EXISTS(SELECT 1 FROM kith_vector_stats WHERE content = ?1 COLLATE NOCASE AND model IS NOT NULL) THEN NULL ELSE kith_embed(?2) END";
+    conn.query_row(sql, [&arguments.table, &arguments.text], |row| row.get(0))
 }
 
 /// What to say when nothing is found.
@@ -69,7 +75,8 @@ pub fn run(arguments: &Search, output: Output) -> Result<ExitCode> {
 
 /// Returns how many rows were found, and what to print of them.
 fn ask(conn: &Connection, arguments: &Search, output: Output) -> Result<(u64, String)> {
-    let (sql, values) = statement(arguments, output.json);
+    let embedding = if arguments.hybrid { embedding(conn, arguments).map_err(said)? } else { Value::Null };
+    let (sql, values) = statement(arguments, embedding, output.json);
     let mut statement = conn.prepare(sql).map_err(said)?;
     let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let count = columns.len();

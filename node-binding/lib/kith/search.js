@@ -7,18 +7,18 @@ const { readOptions } = require('./options');
 
 const TEXT = {
 	limit: 'count', match: 'match', columns: 'strings', weights: 'object', where: 'object', before: 'string', after: 'string',
-	words: 'count',
+	words: 'count', hybrid: 'boolean',
 };
 const FUZZY = { limit: 'count', fuzzy: 'string', min: 'share', where: 'object' };
 const HYBRID = {
-	limit: 'count', embedding: 'embedding', weights: 'object', where: 'object', pool: 'count', match: 'match', index: 'string',
+	limit: 'count', embedding: 'embedding', hybrid: 'boolean', weights: 'object', where: 'object', pool: 'count', match: 'match', index: 'string',
 };
 
 const LIMIT = 10;
 
 /** Returns the statement of a search and what is bound to it. */
 function searchStatement(table, text, options) {
-	const { fuzzy, embedding } = options ?? {};
+	const { fuzzy, embedding, hybrid } = options ?? {};
 	if (fuzzy !== undefined) {
 		checkString(text, 'second');
 		const { limit = LIMIT, fuzzy: column, ...rest } = readOptions('search', options, FUZZY);
@@ -27,16 +27,17 @@ function searchStatement(table, text, options) {
 			given: [table, column, text, limit, JSON.stringify(rest)],
 		};
 	}
-	if (embedding !== undefined) {
-		if (text !== null) checkString(text, 'second');
-		const { limit = LIMIT, embedding: wanted, ...rest } = readOptions('search', options, HYBRID);
+	if (embedding !== undefined || hybrid) {
+		// Without an embedding, the model that the table's embeddings are by embeds the text.
+		if (text !== null || embedding === undefined) checkString(text, 'second');
+		const { limit = LIMIT, embedding: wanted, hybrid: _, ...rest } = readOptions('search', options, HYBRID);
 		return {
 			sql: 'SELECT key, score, text_rank, text_score, embedding_rank, distance FROM kith_hybrid(?, ?, ?, ?, ?)',
-			given: [table, text, toBlob(wanted), limit, JSON.stringify(rest)],
+			given: [table, text, wanted === undefined ? null : toBlob(wanted), limit, JSON.stringify(rest)],
 		};
 	}
 	checkString(text, 'second');
-	const { limit = LIMIT, ...rest } = readOptions('search', options, TEXT);
+	const { limit = LIMIT, hybrid: _, ...rest } = readOptions('search', options, TEXT);
 	return {
 		sql: 'SELECT key, score, snippet, highlight FROM kith_search(?, ?, ?, ?)',
 		given: [table, text, limit, JSON.stringify(rest)],

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use kithdb_core::everywhere::connect_tables;
 use kithdb_core::replica::Replica;
 use kithdb_log::AuthorId;
 use kithdb_log::ids::HelloNonce;
@@ -162,6 +163,10 @@ impl Worker {
 
     /// Runs until it is told to stop, or nobody is there any more.
     pub(crate) fn run(mut self) {
+        // What peers send is embedded as it comes, where a table says by which model.
+        if let Err(error) = connect_tables(self.driver.replica().conn()) {
+            tracing::debug!(%error, "the tables of embeddings were not connected");
+        }
         self.look();
         loop {
             for _ in 0..COMMANDS_IN_A_ROW {

@@ -6,6 +6,7 @@
 //!
 //! Invariants:
 //! 1. A filter is applied in each arm before its ranking, so that a row that does not satisfy it takes nobody's place.
+//! 2. Where no embedding is given, and the table's embeddings are by a declared model, that model embeds the text.
 
 use std::collections::HashMap;
 
@@ -20,6 +21,7 @@ use super::filter::Filter;
 use super::options::{object, unknown};
 use super::search::{self, SearchOptions};
 use super::table::Arguments;
+use crate::embed::embedder;
 use crate::function::Row;
 use crate::sql::quote;
 
@@ -108,6 +110,27 @@ fn identity(content: &Content, rowid: i64, key: &Value) -> Identity {
     }
 }
 
+/// Finds the `kith_vector` table whose model embeds what is searched for, and embeds it.
+fn embed(
+    conn: &Connection,
+    content: &Content,
+    named: Option<&str>,
+    text: &str,
+) -> Result<Option<(Embeddings, Value)>, TextError> {
+    let sql = "SELECT name, column_name, model FROM kith_vector_stats WHERE model IS NOT NULL AND content = ?1 COLLATE NOCASE AND (?2 IS NULL OR name = ?2 COLLATE NOCASE) ORDER BY name LIMIT 1";
+    let found = conn
+        .prepare_cached(sql)?
+        .query_row(rusqlite::params![content.table, named], |row| {
+            Ok((Embeddings { name: row.get(0)?, column: row.get(1)? }, row.get::<_, String>(2)?))
+        })
+        .optional()?;
+    let Some((embeddings, model)) = found else { return Ok(None) };
+    let answer = embedder(&model).and_then(|model| model.embed(&[text]));
+    let numbers = answer.map_err(|error| TextError::argument(format!("kith_hybrid: {error}")))?.pop().flatten();
+    let blob = numbers.map(|numbers| numbers.into_iter().flat_map(f32::to_le_bytes).collect());
+    Ok(blob.map(|blob| (embeddings, Value::Blob(blob))))
+}
+
 /// A `kith_vector` table and the column that its query is written to.
 struct Embeddings {
     name: String,
@@ -170,7 +193,7 @@ pub(super) fn rows(
 ) -> Result<Vec<Row>, TextError> {
     let content = Content::read(conn, &arguments.text(0, "the table's name")?)?;
     let text = arguments.optional_text(1, "the text to look for, or NULL")?;
-    let embedding = arguments.value(2);
+    let given = arguments.value(2);
     let limit = arguments.limit(3, search::RESULTS, search::RESULTS_MAX)?;
     let mut options = parse(&content, arguments.optional_text(4, "the options")?.as_deref(), limit)?;
     for rowids in &arguments.rowids {
@@ -179,14 +202,14 @@ pub(super) fn rows(
         }
         options.filter.add_rowids(rowids);
     }
-    if text.is_none() && embedding.is_none() {
+    if text.is_none() && given.is_none() {
         return Err(TextError::argument("kith_hybrid is asked with a text, an embedding, or both"));
     }
     let mut fused: HashMap<Identity, Fused> = HashMap::new();
-    if let Some(text) = text {
+    if let Some(text) = &text {
         let live = search::index_of(conn, arguments.internal, &content.table)?;
         options.text.filter = options.filter.clone();
-        let clauses = search::clauses(conn, &live, &text, options.text.all, frequencies)?;
+        let clauses = search::clauses(conn, &live, text, options.text.all, frequencies)?;
         for (place, hit) in
             search::search(conn, &live, &clauses, &options.text, options.pool, false)?.into_iter().enumerate()
         {
@@ -198,9 +221,14 @@ pub(super) fn rows(
             row.score += options.text_weight / (options.rank_offset + rank as f64);
         }
     }
-    if let Some(embedding) = embedding {
-        let embeddings = embeddings_of(conn, &content, options.index.as_deref())?;
-        let nearest = nearest(conn, &content, &embeddings, embedding, &options.filter, options.pool)?;
+    let index = options.index.as_deref();
+    let asked = match (given, &text) {
+        (Some(embedding), _) => Some((embeddings_of(conn, &content, index)?, embedding.clone())),
+        (None, Some(text)) => embed(conn, &content, index, text)?,
+        (None, None) => None,
+    };
+    if let Some((embeddings, embedding)) = asked {
+        let nearest = nearest(conn, &content, &embeddings, &embedding, &options.filter, options.pool)?;
         for (place, (rowid, key, distance)) in nearest.into_iter().enumerate() {
             let rank = place as i64 + 1;
             let row = fused.entry(identity(&content, rowid, &key)).or_default();

@@ -6,6 +6,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, para
 
 use super::declaration::Declaration;
 use super::keys::{self, Key, owned};
+use super::source::Label;
 use super::value::{Element, Embedding};
 use crate::sql::quote;
 
@@ -18,6 +19,10 @@ pub(super) enum ContentError {
     Kind { table: String, kind: String },
     #[error("kith_vector: table {table:?} has no column {column:?}; {}name another, or add it", offer("it has", .there))]
     MissingColumn { table: String, column: String, there: Vec<String> },
+    #[error(
+        "kith_vector: column {column:?} of table {table:?} is computed, so no embedding can be written to it; name an ordinary column"
+    )]
+    Generated { table: String, column: String },
     #[error(
         "kith_vector: table {table:?} has no PRIMARY KEY, so nothing names its rows for good; create it anew with one, such as `id INTEGER PRIMARY KEY`, and copy the rows"
     )]
@@ -52,6 +57,21 @@ pub(super) struct KeyColumn {
     pub(super) collation: Collation,
 }
 
+impl KeyColumn {
+    /// Returns SQLite's name for the collation.
+    pub(super) fn collation_name(&self) -> &'static str {
+        COLLATION_NAMES.iter().find(|(known, _)| *known == self.collation).map_or("BINARY", |pair| pair.1)
+    }
+}
+
+/// Tells in SQL whether a row has the key whose values are bound from a number on.
+pub(super) fn key_condition(key: &[KeyColumn], first: usize) -> String {
+    let condition = |(column, number): (&KeyColumn, usize)| {
+        format!("{} = ?{number} COLLATE {}", quote(&column.name), column.collation_name())
+    };
+    key.iter().zip(first..).map(condition).collect::<Vec<_>>().join(" AND ")
+}
+
 /// What is in a row's column.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Found {
@@ -75,6 +95,8 @@ pub(super) struct Content {
     pub(super) is_told: bool,
     dimensions: usize,
     element: Element,
+    /// The model by which embeddings are labelled, with a label of it, where they are made here.
+    made_by: Option<(String, Label)>,
     find: String,
     identify: String,
     of_rowid: Option<String>,
@@ -125,6 +147,14 @@ impl Content {
             column: declaration.column.clone(),
             there: columns.clone(),
         })?;
+        if let Some(source) = &declaration.source {
+            if !columns.iter().any(|column| column.eq_ignore_ascii_case(source)) {
+                return Err(ContentError::MissingColumn { table: table(), column: source.clone(), there: columns });
+            }
+            if is_generated {
+                return Err(ContentError::Generated { table: table(), column });
+            }
+        }
         if keyed.is_empty() {
             return Err(ContentError::NoPrimaryKey { table: table() });
         }
@@ -144,12 +174,8 @@ impl Content {
         let (source, column) = (format!("main.{}", quote(&name)), quote(&column));
         let keys: Vec<_> = key.iter().map(|column| quote(&column.name)).collect();
         let keys = keys.join(", ");
-        let condition = |(column, number): (&KeyColumn, usize)| {
-            let collation =
-                COLLATION_NAMES.iter().find(|(known, _)| *known == column.collation).map_or("BINARY", |pair| pair.1);
-            format!("{} = ?{number} COLLATE {collation}", quote(&column.name))
-        };
-        let condition = key.iter().zip(1..).map(condition).collect::<Vec<_>>().join(" AND ");
+        let condition = key_condition(&key, 1);
+        let made_by = declaration.source.as_ref().and(declaration.model.as_ref());
         let shown = rowid.as_deref().unwrap_or("NULL");
         let other_unique = "SELECT count(*) FROM pragma_index_list(?1, 'main') WHERE \"unique\" = 1";
         let other_unique: i64 = conn.prepare_cached(other_unique)?.query_row([&name], |row| row.get(0))?;
@@ -159,6 +185,7 @@ impl Content {
             is_told: is_rowid && other_unique == 0,
             dimensions: declaration.options.dimensions,
             element: declaration.element,
+            made_by: made_by.map(|model| (model.clone(), Label::of(model, b""))),
             find: format!("SELECT {column} FROM {source} WHERE {condition}"),
             identify: format!("SELECT {shown}, {keys} FROM {source} WHERE {condition}"),
             of_rowid: rowid.as_ref().map(|rowid| format!("SELECT {keys} FROM {source} WHERE {rowid} = ?1")),
@@ -273,7 +300,15 @@ impl Content {
             return Found::Nothing;
         }
         match Embedding::read(value, self.element) {
-            Ok(embedding) if embedding.len() == self.dimensions => Found::Embedding(embedding.into_floats()),
+            Ok(embedding) if embedding.len() == self.dimensions => {
+                let floats = embedding.into_floats();
+                match &self.made_by {
+                    Some((model, label)) if !is_labelled(&floats, *label) => Found::Refused(format!(
+                        "the embedding was not made by the model {model:?}, and embeddings of different models cannot be compared"
+                    )),
+                    _ => Found::Embedding(floats),
+                }
+            }
             Ok(embedding) => {
                 let (expected, got) = (self.dimensions, embedding.len());
                 Found::Refused(format!("the embedding has {got} dimensions, the index has {expected}"))
@@ -281,6 +316,10 @@ impl Content {
             Err(reason) => Found::Refused(reason.to_string()),
         }
     }
+}
+
+fn is_labelled(numbers: &[f32], by: Label) -> bool {
+    Label::read(numbers.iter().copied()).is_some_and(|label| label.is_of_same_model(by))
 }
 
 /// How a row is named in answers.

@@ -12,8 +12,9 @@ use super::keys;
 use super::plan::{self, COUNT, DISTANCE, EF, EMBEDDING, KEY};
 use super::search::{Filter, Hit, Request};
 use super::table::{Table, error, of};
-use super::value::{Element, Embedding};
+use super::value::{Element, Embedding, ValueError};
 use super::view::View;
+use crate::embed::embedder;
 
 /// Most neighbours of one query.
 const COUNT_MAX: i64 = 100_000;
@@ -55,7 +56,7 @@ impl Cursor<'_> {
                 }
             };
             match word {
-                "query" => embedding = Some(query(arguments, index, view)?),
+                "query" => embedding = query(arguments, index, view)?,
                 "k" => self.asked[0] = Some(number()?),
                 "limit" => limit = Some(number()?),
                 "offset" => offset = number()?.max(0),
@@ -83,7 +84,9 @@ impl Cursor<'_> {
                 ))
             })
         });
-        let request = Request { embedding: embedding.unwrap_or_default(), count, ef: ef.transpose()?, filter };
+        let ef = ef.transpose()?;
+        let Some(embedding) = embedding else { return Ok(()) };
+        let request = Request { embedding, count, ef, filter };
         self.hits = view.search(&request).map_err(of)?;
         Ok(())
     }
@@ -95,17 +98,24 @@ pub(super) fn count(count: i64) -> rusqlite::Result<usize> {
     checked.ok_or_else(|| error(format!("kith_vector: {count} rows cannot be asked for; 0 to {COUNT_MAX} can")))
 }
 
-/// Reads the embedding that is searched for.
-pub(super) fn query(arguments: &Filters<'_>, index: usize, view: &View) -> rusqlite::Result<Vec<f32>> {
+/// Reads the embedding that is searched for, or embeds the text that is; `None` if there is nothing in it to embed.
+pub(super) fn query(arguments: &Filters<'_>, index: usize, view: &View) -> rusqlite::Result<Option<Vec<f32>>> {
     let options = &view.declaration.options;
     let subtype = arguments.get_subtype(index);
     let element = Element::of_subtype(subtype);
-    let mut read = None;
-    if let Some(value) = arguments.iter().nth(index) {
-        read =
-            Some(Embedding::read(value, element).map_err(|reason| error(format!("kith_vector: the query: {reason}")))?);
-    }
-    let embedding = read.ok_or_else(|| error("kith_vector: the query is missing"))?;
+    let value = arguments.iter().nth(index).ok_or_else(|| error("kith_vector: the query is missing"))?;
+    let embedding = match (Embedding::read(value, element), value, &view.declaration.model) {
+        (Ok(embedding), ..) => embedding,
+        // A JSON array is an embedding; any other text is one to embed, where it is known how.
+        (Err(ValueError::Json { .. }), ValueRef::Text(text), Some(model)) => {
+            let answer = embedder(model).and_then(|model| model.embed(&[&String::from_utf8_lossy(text)]));
+            match answer.map_err(|reason| error(format!("kith_vector: the query: {reason}")))?.pop().flatten() {
+                Some(numbers) => Embedding::Float32(numbers),
+                None => return Ok(None),
+            }
+        }
+        (Err(reason), ..) => return Err(error(format!("kith_vector: the query: {reason}"))),
+    };
     let (expected, got) = (options.dimensions, embedding.len());
     if got != expected {
         return Err(error(format!(
@@ -116,7 +126,7 @@ pub(super) fn query(arguments: &Filters<'_>, index: usize, view: &View) -> rusql
     if embedding.element() == Element::Bit && options.metric != Metric::Hamming {
         return Err(error("kith_vector: a query of bits needs metric=hamming"));
     }
-    Ok(embedding.into_floats())
+    Ok(Some(embedding.into_floats()))
 }
 
 /// Reads a condition on the rows, as the plan names it; `None` where it is left to SQLite alone.

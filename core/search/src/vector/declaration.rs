@@ -32,6 +32,12 @@ pub(super) struct Declaration {
     pub(super) column: String,
     /// What the column holds where a BLOB does not say so.
     pub(super) element: Element,
+    /// Its column with the texts that they are made of, if they are made here.
+    pub(super) source: Option<String>,
+    /// The model that makes them, and those of texts that are searched for.
+    pub(super) model: Option<String>,
+    /// Whether what is to be embedded is embedded by a thread of this process.
+    pub(super) is_in_background: bool,
     /// How the index is made.
     pub(super) options: IndexOptions,
     /// The part of the true nearest that a search is to find, in thousandths.
@@ -44,7 +50,7 @@ pub(super) enum DeclarationError {
     #[error("kith_vector: argument {argument:?} is not of the form name=value")]
     Form { argument: String },
     #[error(
-        "kith_vector: unknown argument {name:?}; there are content, column, dims, metric, encoding, engine, recall, m and ef_construction"
+        "kith_vector: unknown argument {name:?}; there are content, column, dims, source, model, background, metric, encoding, engine, recall, m and ef_construction"
     )]
     Unknown { name: String },
     #[error("kith_vector: {name}= is missing, as in kith_vector(content=docs, column=embedding, dims=384)")]
@@ -55,12 +61,15 @@ pub(super) enum DeclarationError {
         "kith_vector: a column named {column:?} cannot be indexed, since the virtual table has one of that name itself; rename it"
     )]
     ColumnName { column: String },
+    #[error("kith_vector: {reason}; with dims= the table can be created before the model is there")]
+    Model { reason: String },
 }
 
 impl Declaration {
     /// Reads the arguments.
     pub(super) fn parse(arguments: &[&[u8]]) -> Result<Self, DeclarationError> {
         let (mut content, mut column, mut dimensions) = (None, None, None);
+        let (mut source, mut model, mut is_in_background) = (None, None, true);
         let (mut metric, mut encoding, mut engine) = (Metric::Cosine, Encoding::Int8, Engine::Auto);
         let (mut connections, mut ef_construction) = (CONNECTIONS, EF_CONSTRUCTION);
         let mut recall_permille = RECALL_PERMILLE;
@@ -71,6 +80,9 @@ impl Declaration {
             match name.to_ascii_lowercase().as_str() {
                 "content" => content = Some(value.to_owned()),
                 "column" => column = Some(value.to_owned()),
+                "background" => is_in_background = is_on("background", value)?,
+                "source" => source = Some(value.to_owned()),
+                "model" => model = Some(value.to_owned()),
                 "dims" => dimensions = Some(number("dims", value, 1, DIMENSIONS_MAX)?),
                 "metric" => metric = metric_of(value)?,
                 "encoding" => encoding = encoding_of(value)?,
@@ -84,6 +96,19 @@ impl Declaration {
             }
         }
         let column = column.ok_or(DeclarationError::Missing { name: "column" })?;
+        if source.is_some() && model.is_none() {
+            return Err(DeclarationError::Missing { name: "model" });
+        }
+        if let Some(source) = source.as_ref().filter(|source| source.eq_ignore_ascii_case(&column)) {
+            return Err(value_error(
+                "source",
+                source,
+                "the column of texts, not that of their embeddings, is expected",
+            ));
+        }
+        if dimensions.is_none() && model.is_none() {
+            return Err(DeclarationError::Missing { name: "dims" });
+        }
         if COLUMNS.iter().any(|name| name.eq_ignore_ascii_case(&column)) {
             return Err(DeclarationError::ColumnName { column });
         }
@@ -91,8 +116,11 @@ impl Declaration {
             content: content.ok_or(DeclarationError::Missing { name: "content" })?,
             column,
             element: Element::Float32,
+            source,
+            model,
+            is_in_background,
             options: IndexOptions {
-                dimensions: dimensions.ok_or(DeclarationError::Missing { name: "dims" })?,
+                dimensions: dimensions.unwrap_or_default(),
                 metric,
                 encoding,
                 engine,
@@ -112,6 +140,14 @@ fn value_error(name: &'static str, value: &str, expected: impl Into<String>) -> 
 fn number(name: &'static str, value: &str, least: usize, most: usize) -> Result<usize, DeclarationError> {
     let number = value.parse().ok().filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| value_error(name, value, format!("a whole number from {least} to {most} is expected")))
+}
+
+fn is_on(name: &'static str, value: &str) -> Result<bool, DeclarationError> {
+    match value.to_ascii_lowercase().as_str() {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(value_error(name, value, "on or off is expected")),
+    }
 }
 
 pub(super) fn recall(value: &str) -> Result<u32, DeclarationError> {
@@ -215,5 +251,8 @@ mod tests {
         assert!(with("recall=2").contains("0.5 to 1"));
         assert!(with("column=Key").contains("rename"));
         assert!(parse(&base[..2]).unwrap_err().contains("dims= is missing"));
+        assert!(with("source=body").contains("model= is missing"));
+        assert!(parse(&[&base[..], &["source=E", "model=m"]].concat()).unwrap_err().contains("the column of texts"));
+        assert_eq!(parse(&[&base[..2], &["model=m"]].concat()).unwrap().options.dimensions, 0);
     }
 }

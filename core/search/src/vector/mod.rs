@@ -18,6 +18,7 @@ mod rows;
 mod search;
 mod shared;
 mod snapshot;
+mod source;
 mod stats;
 mod table;
 #[cfg(test)]
@@ -30,6 +31,10 @@ mod view;
 use std::sync::Arc;
 
 use rusqlite::Connection;
+
+pub use source::{BackgroundConnection, BackgroundFailure, OpenBackground, open_background_by, stay_in_foreground};
+
+use crate::sql::quote;
 
 /// Lists the `kith_vector` tables by name.
 const TABLES: &str = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%' \
@@ -45,6 +50,7 @@ pub(crate) fn register(conn: &Connection) -> rusqlite::Result<()> {
     let held = Arc::<table::Held>::default();
     module::register(conn, &held)?;
     top_k::register(conn, Arc::clone(&held))?;
+    source::register(conn, Arc::clone(&held))?;
     stats::register(conn, held)
 }
 
@@ -52,9 +58,27 @@ fn table_names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     conn.prepare_cached(TABLES)?.query_map([], |row| row.get(0))?.collect()
 }
 
+/// Has SQLite connect every `kith_vector` table, so that what is to be embedded is embedded in the background while the connection is
+/// open.
+///
+/// # Errors
+/// SQLite's. A table that cannot be connected is left for whoever uses it to hear of.
+pub fn connect_tables(conn: &Connection) -> rusqlite::Result<()> {
+    for name in table_names(conn)? {
+        if let Err(error) = conn.prepare(&format!("SELECT 1 FROM main.{}", quote(&name))) {
+            tracing::debug!(%error, name, "a kith_vector table cannot be connected");
+        }
+    }
+    Ok(())
+}
+
 /// Says whether a table belongs to a `kith_vector` table.
 pub(crate) fn is_own_table(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
-    Ok(table_names(conn)?.iter().any(|owner| changes::table_name(owner).eq_ignore_ascii_case(name)))
+    let is_its = |owner: &String| {
+        let own = source::table_names(owner).into_iter().chain([changes::table_name(owner)]);
+        own.into_iter().any(|own| own.eq_ignore_ascii_case(name))
+    };
+    Ok(table_names(conn)?.iter().any(is_its))
 }
 
 /// Has every `kith_vector` table read its content again: rows were written with triggers off.
@@ -62,6 +86,7 @@ pub fn note_unwatched_writes(conn: &Connection) -> rusqlite::Result<()> {
     for name in table_names(conn)? {
         if conn.table_exists(Some("main"), changes::table_name(&name).as_str())? {
             changes::note_all(conn, &name)?;
+            source::note_all(conn, &name)?;
         }
     }
     Ok(())

@@ -51,6 +51,9 @@ impl IndexedColumn {
             (Some(_), _) => (Encoding::Int8, Engine::Auto),
         };
         Declaration {
+            source: None,
+            model: None,
+            is_in_background: false,
             content: self.table.clone(),
             column: self.column.clone(),
             element: self.element,

@@ -11,6 +11,7 @@ use rusqlite::{Connection, ffi};
 
 use super::declaration::{encoding_name, engine_name, metric_name};
 use super::search::Figures;
+use super::source;
 use super::table::Held;
 use super::view::View;
 use crate::function::{self, Asked, Listed, Row, TableFunction};
@@ -23,7 +24,7 @@ const NAME: &CStr = c"kith_vector_stats";
 
 const COLUMNS: &CStr = c"CREATE TABLE x(name TEXT, content TEXT, column_name TEXT, dimensions INTEGER, metric TEXT, encoding TEXT,
   engine TEXT, recall REAL, tier TEXT, ef INTEGER, progress REAL, behind INTEGER, indexed INTEGER, refused INTEGER, refused_rows TEXT, pending INTEGER, applied INTEGER,
-  last_choice TEXT, memory_bytes INTEGER, problem TEXT)";
+  last_choice TEXT, memory_bytes INTEGER, problem TEXT, source TEXT, model TEXT, to_embed INTEGER, model_problem TEXT)";
 
 /// Registers the table.
 pub(super) fn register(conn: &Connection, held: Arc<Held>) -> rusqlite::Result<()> {
@@ -62,6 +63,8 @@ impl Stats {
             let (done, total) = (shared.work.done.load(Relaxed), shared.work.total.load(Relaxed));
             let progress = (total > 0).then(|| done as f64 / total as f64);
             let options = &declaration.options;
+            let embedding =
+                if declaration.model.is_some() { source::figures(&conn, &name)? } else { Default::default() };
             let values = vec![
                 Value::Text(name),
                 Value::Text(declaration.content.clone()),
@@ -83,6 +86,10 @@ impl Stats {
                 Value::Text(shared.choice().to_owned()),
                 Value::Integer(figures.memory_bytes as i64),
                 problem.map_or(Value::Null, Value::Text),
+                declaration.source.clone().map_or(Value::Null, Value::Text),
+                declaration.model.clone().map_or(Value::Null, Value::Text),
+                declaration.source.as_ref().map_or(Value::Null, |_| Value::Integer(embedding.left)),
+                embedding.problem.map_or(Value::Null, Value::Text),
             ];
             rows.push(Row { rowid: None, values });
         }

@@ -21,34 +21,47 @@ use super::cursor::Cursor;
 use super::declaration::Declaration;
 use super::plan::{COMMAND, plan};
 use super::shared::{Shared, Use};
+use super::source::{self, Background};
 use super::view::{SearchError, View};
 use crate::sql::quote;
 
 /// The indexes that a connection uses, so that they outlive the reconnecting of its virtual tables.
 #[derive(Default)]
-pub(crate) struct Held(Mutex<HashMap<String, (Declaration, Use)>>);
+pub(crate) struct Held(Mutex<HashMap<String, Holding>>);
+
+struct Holding {
+    declaration: Declaration,
+    /// Ends before the use of the index, as it may use it too.
+    _background: Option<Arc<Background>>,
+    used: Use,
+}
 
 impl Held {
     /// Returns what a `kith_vector` table of the connection was declared as, and its index.
     pub(super) fn get(&self, name: &str) -> Option<(Declaration, Arc<Shared>)> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.get(&name.to_ascii_lowercase()).map(|(declaration, used)| (declaration.clone(), Arc::clone(used.shared())))
+        let holding = held.get(&name.to_ascii_lowercase())?;
+        Some((holding.declaration.clone(), Arc::clone(holding.used.shared())))
     }
 
     pub(super) fn hold(&self, conn: &Connection, name: &str, declaration: &Declaration) -> Arc<Shared> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let begin = || (declaration.clone(), Use::new(Shared::of(conn, name, declaration)));
-        let (known, used) = held.entry(name.to_ascii_lowercase()).or_insert_with(begin);
-        if known != declaration {
-            (*known, *used) = begin();
+        let begin = || Holding {
+            declaration: declaration.clone(),
+            _background: Background::of(conn, name, declaration),
+            used: Use::new(Shared::of(conn, name, declaration)),
+        };
+        let holding = held.entry(name.to_ascii_lowercase()).or_insert_with(begin);
+        if holding.declaration != *declaration {
+            *holding = begin();
         }
-        Arc::clone(used.shared())
+        Arc::clone(holding.used.shared())
     }
 
     /// Lets go of the index of a table that is dropped or gets another name.
     pub(super) fn release(&self, name: &str) {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&name.to_ascii_lowercase());
-        if let Some((_, used)) = held {
+        if let Some(Holding { used, .. }) = held {
             used.shared().is_gone.store(true, Ordering::Relaxed);
         }
     }
@@ -84,18 +97,28 @@ impl Table {
         held: &Arc<Held>,
         names: [&[u8]; 2],
         arguments: &[&[u8]],
-    ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
+        is_new: bool,
+    ) -> rusqlite::Result<(Cow<'static, CStr>, Self, Option<String>)> {
         let [database, name] = names.map(text);
         if database != "main" {
             return Err(error(format!(
                 "kith_vector: {name:?} would be in the database {database:?}; create it in main, beside its content"
             )));
         }
-        let declaration = Declaration::parse(arguments).map_err(|reason| error(reason.to_string()))?;
+        let mut declaration = Declaration::parse(arguments).map_err(|reason| error(reason.to_string()))?;
         // SAFETY: the handle is that of the connection that is creating this table, which outlives it: SQLite disconnects its tables
         // before it closes. The `Connection` made here does not own it.
         let conn = unsafe { Connection::from_handle(db.handle()) }?;
         conn.set_prepared_statement_cache_capacity(32);
+        let mut problem = None;
+        if is_new {
+            problem = source::settle(&mut declaration).map_err(|reason| error(reason.to_string()))?;
+        } else if declaration.options.dimensions == 0 {
+            // The model need not be there for what it has embedded to be searched.
+            declaration.options.dimensions = source::stored_dimensions(&conn, &name)?.ok_or_else(|| {
+                error(format!("kith_vector: table \"{name}_model\" is gone, which tells the dimension; drop {name:?} and create it again"))
+            })?;
+        }
         let shared = held.hold(&conn, &name, &declaration);
         let columns = format!(
             "CREATE TABLE x(key, distance REAL, {} HIDDEN, k HIDDEN, ef HIDDEN, command HIDDEN)",
@@ -104,7 +127,7 @@ impl Table {
         let columns = CString::new(columns).map_err(|_| error("kith_vector: the column's name holds a zero byte"))?;
         let view = RefCell::new(View::new(conn, name, declaration, shared));
         let base = ffi::sqlite3_vtab { pModule: std::ptr::null(), nRef: 0, zErrMsg: std::ptr::null_mut() };
-        Ok((columns.into(), Self { base, held: Arc::clone(held), view }))
+        Ok((columns.into(), Self { base, held: Arc::clone(held), view }, problem))
     }
 
     /// Runs a method on the view; a panic becomes an error and has the index made anew.
@@ -127,6 +150,7 @@ impl Table {
             let (from, to) = (changes::table_name(&view.name), changes::table_name(new));
             conn.execute_batch(&format!("ALTER TABLE main.{} RENAME TO {}", quote(&from), quote(&to)))?;
             changes::create_triggers(conn, new, &view.declaration, &content)?;
+            source::rename(conn, [&view.name, new], &view.declaration, &content)?;
             self.held.release(&view.name);
             Ok(())
         })
@@ -147,7 +171,8 @@ unsafe impl<'vtab> VTab<'vtab> for Table {
         arguments: &[&[u8]],
     ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
         let held = aux.ok_or_else(|| error("kith_vector: the module has no registry"))?;
-        Self::make(db, held, [database, name], arguments)
+        let (columns, table, _) = Self::make(db, held, [database, name], arguments, false)?;
+        Ok((columns, table))
     }
 
     fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
@@ -165,17 +190,19 @@ impl CreateVTab<'_> for Table {
     fn create(
         db: &mut VTabConnection,
         aux: Option<&Self::Aux>,
-        module: &[u8],
+        _: &[u8],
         database: &[u8],
         name: &[u8],
         arguments: &[&[u8]],
     ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
-        let (columns, table) = Self::connect(db, aux, module, database, name, arguments)?;
+        let held = aux.ok_or_else(|| error("kith_vector: the module has no registry"))?;
+        let (columns, table, problem) = Self::make(db, held, [database, name], arguments, true)?;
         table.with(|view| {
             let conn = view.conn();
             let content = super::content::Content::read(conn, &view.declaration).map_err(|reason| of(reason.into()))?;
             let rowid = conn.last_insert_rowid();
             changes::create(conn, &view.name, &view.declaration, &content)?;
+            source::create(conn, &view.name, &view.declaration, &content, problem.as_deref())?;
             // SAFETY: the handle is open: SQLite is calling.
             unsafe { ffi::sqlite3_set_last_insert_rowid(conn.handle(), rowid) };
             Ok(())
@@ -186,6 +213,7 @@ impl CreateVTab<'_> for Table {
     fn destroy(&self) -> rusqlite::Result<()> {
         self.with(|view| {
             changes::drop_all(view.conn(), &view.name)?;
+            source::drop_all(view.conn(), &view.name)?;
             self.held.release(&view.name);
             Ok(())
         })

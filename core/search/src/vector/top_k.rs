@@ -48,7 +48,7 @@ impl TopK {
             )));
         };
         let mut view = View::new(conn, name, declaration, shared);
-        let embedding = query(arguments, 1, &view)?;
+        let Some(embedding) = query(arguments, 1, &view)? else { return Ok(Vec::new()) };
         let Value::Integer(wanted) = arguments.get(2)? else {
             return Err(error("vector_top_k(): the third argument is the number of rows"));
         };

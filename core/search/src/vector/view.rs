@@ -23,6 +23,7 @@ use super::rows::Rows;
 use super::search::Base;
 use super::shared::{Shared, State};
 use super::snapshot::{self, Found};
+use super::source;
 
 /// Why a table cannot be searched.
 #[derive(Debug, thiserror::Error)]
@@ -285,6 +286,8 @@ impl View {
             changes::create_triggers(&self.conn, &self.name, &self.declaration, &content)?;
         }
         changes::note_all(&self.conn, &self.name)?;
+        source::create_triggers(&self.conn, &self.name, &self.declaration, &content)?;
+        source::note_all(&self.conn, &self.name)?;
         self.known = None;
         Ok(())
     }
