@@ -39,28 +39,29 @@ function takeBytes(slot) {
 	return blob;
 }
 
-/** Leaves the small blobs among parameters, and puts marks in their place. */
-function leave(given) {
-	let slot = ROW_SLOTS;
-	for (let i = 0; i < given.length; i += 1) {
-		const value = given[i];
-		if (typeof value !== 'object' || value === null) continue;
-		// What is in an object may run anything when it is looked at, and other parameters be left meanwhile.
-		if (!isView(value)) return given;
-		if (isSmall(value)) slot += 1;
-	}
-	if (slot === ROW_SLOTS || slot > SLOTS) return given;
-	slot = ROW_SLOTS;
-	for (let i = 0; i < given.length; i += 1) {
-		const value = given[i];
-		if (!isView(value) || !isSmall(value)) continue;
-		const length = lengthOf(value);
-		lengths[slot] = length;
-		for (let k = 0, to = slot * SLOT_BYTES; k < length; k += 1) bytes[to + k] = value[k];
-		slot += 1;
-		given[i] = mark;
-	}
-	return given;
+// The slot for the next small blob among the parameters of one run.
+let next = ROW_SLOTS;
+
+/** Is called before the first parameter of a run. */
+function begin() {
+	next = ROW_SLOTS;
 }
 
-module.exports = { memory, mark, take, takeBytes, leave };
+/** Leaves a parameter that is a small blob, and returns what is to be passed in its place. */
+function leave(value) {
+	return typeof value === 'object' && value !== null ? leaveObject(value) : value;
+}
+
+function leaveObject(value) {
+	// Native code looks at the parameters in their order. What is in an object may run anything when it is looked at, and other parameters
+	// be left meanwhile: no blob after it is.
+	if (!isView(value)) next = SLOTS;
+	if (next === SLOTS || !isSmall(value)) return value;
+	const length = lengthOf(value);
+	lengths[next] = length;
+	for (let k = 0, to = next * SLOT_BYTES; k < length; k += 1) bytes[to + k] = value[k];
+	next += 1;
+	return mark;
+}
+
+module.exports = { memory, mark, take, takeBytes, begin, leave };

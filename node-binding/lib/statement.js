@@ -3,7 +3,7 @@
 
 const { checkString } = require('./check');
 const { numbers } = require('./addon');
-const { leave } = require('./blobs');
+const { begin, leave } = require('./blobs');
 
 // Only `prepare` below makes statements and iterators; it says so with this.
 const TOKEN = {};
@@ -12,6 +12,9 @@ const FIRST_ROWS = 1;
 const MOST_ROWS = 64;
 
 const MODES = { object: 0, pluck: 1, expand: 2, raw: 3 };
+
+/** Returns a number as V8 keeps it without an object of its own, if it can be. */
+const small = (number) => ((number | 0) === number ? number | 0 : number);
 
 class Statement {
 	#addon;
@@ -34,10 +37,14 @@ class Statement {
 		Object.defineProperty(this, 'database', { value: database, enumerable: true });
 	}
 
-	run(...given) {
+	// The first few arguments go on one by one, with their number: a list of them would be more garbage than all else here.
+	run(a, b, c, d, e, f) {
 		if (!(#addon in this)) illegal();
-		const rowid = this.#addon.run(this.#handle, ...leave(given));
-		return { changes: numbers[0], lastInsertRowid: rowid === undefined ? numbers[1] : rowid };
+		begin();
+		const rowid = arguments.length <= 6
+			? this.#addon.run(this.#handle, arguments.length, leave(a), leave(b), leave(c), leave(d), leave(e), leave(f))
+			: this.#addon.run(this.#handle, arguments.length, ...Array.from(arguments, leave));
+		return { changes: small(numbers[0]), lastInsertRowid: rowid === undefined ? small(numbers[1]) : rowid };
 	}
 
 	// In both of these, few arguments go on one by one, which costs less than a list of them.

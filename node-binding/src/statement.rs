@@ -338,9 +338,13 @@ fn skip_blank(sql: &str) -> &str {
     }
 }
 
-/// Runs to the end; tells how many rows it changed and the last one's key.
+/// Runs to the end; tells how many rows it changed and the last one's key. Before the parameters comes their number: what follows them was
+/// not given.
 pub(crate) fn run(js: Js, arguments: &[Val]) -> Answer {
     let (stmt, arguments) = split(js, arguments)?;
+    let (&number, arguments) = arguments.split_first().ok_or_else(|| Thrown::Plain("run takes a number".to_owned()))?;
+    let number = usize::try_from(js.integer(number)?).unwrap_or(0);
+    let arguments = &arguments[..number.min(arguments.len())];
     let database = &stmt.db.database;
     let before = if database.is_open() { database.total_changes() } else { 0 };
     stmt.db.check_open()?;
