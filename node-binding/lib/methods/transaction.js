@@ -12,7 +12,7 @@ function statementsOf(database) {
 		const { addon, handle } = inner;
 		const prepare = (sql) => {
 			const statement = addon.prepare(handle, sql, false);
-			return () => addon.run(statement);
+			return () => addon.run(statement, 0);
 		};
 		const commit = prepare('COMMIT');
 		const rollback = prepare('ROLLBACK');
