@@ -1,5 +1,7 @@
 //! `kith_embed` with a model, which may read files and ask an endpoint: only the one who writes the statement can have it do so.
 
+use std::time::Duration;
+
 use rusqlite::Connection;
 use rusqlite::fallible_iterator::FallibleIterator as _;
 
@@ -64,4 +66,33 @@ fn schema_may_not_name_a_model() {
     )
     .unwrap();
     assert_eq!(conn.query_row("SELECT length(e) FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), LENGTH);
+}
+
+#[test]
+fn a_table_made_otherwise_is_embedded_though_another_connection_used_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let conn = Connection::open(folder.path().join("a.db")).unwrap();
+        conn.busy_timeout(Duration::from_secs(5)).unwrap();
+        kithdb_core::everywhere::register(&conn).unwrap();
+        conn
+    };
+    let create = |source| {
+        format!(
+            "CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, source={source}, model=lexical-1)"
+        )
+    };
+    let (first, second) = (open(), open());
+    first.execute_batch("CREATE TABLE docs(id INTEGER PRIMARY KEY, title TEXT, body TEXT, embedding BLOB)").unwrap();
+    first.execute_batch(&create("title")).unwrap();
+    second.execute_batch("SELECT rowid FROM near").unwrap();
+    first.execute_batch("DROP TABLE near").unwrap();
+    first.execute_batch(&create("body")).unwrap();
+    first.execute_batch("INSERT INTO docs(title, body) VALUES('coat', 'wine')").unwrap();
+    let is_right = "SELECT vec_distance_l2(embedding, kith_embed('wine')) < 1e-6 FROM docs";
+    let is_embedded = (0..1_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        first.query_row(is_right, [], |row| row.get(0)) == Ok(Some(true))
+    });
+    assert!(is_embedded);
 }

@@ -14,8 +14,9 @@ use super::{EmbedError, Embedder, HTTP_PREFIX, Lexical};
 const MODELS_VARIABLE: &str = "KITHDB_MODELS";
 
 static FOUND: RwLock<BTreeMap<String, Arc<dyn Embedder>>> = RwLock::new(BTreeMap::new());
-/// Held while a model is made, so that two that want the same one do not both load it.
-static MAKING: Mutex<()> = Mutex::new(());
+/// The models that are being made, each with what is held meanwhile, so that two that want the same one do not both load it. Whoever
+/// wants another one does not wait: an endpoint that is down is asked for two minutes.
+static MAKING: Mutex<BTreeMap<String, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
 
 /// Finds a model by its name: `lexical-1`, `openai:NAME` of an HTTP endpoint, or a folder that `KITHDB_MODELS` holds. The first call
 /// for a model loads it, which takes a local one about a second and asks an endpoint for a first embedding; later ones are cheap.
@@ -29,13 +30,22 @@ pub fn embedder(name: &str) -> Result<Arc<dyn Embedder>, EmbedError> {
     if let Some(model) = kept(name) {
         return Ok(model);
     }
-    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = turn(name);
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(model) = kept(name) {
         return Ok(model);
     }
-    let model = make(name)?;
-    FOUND.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::clone(&model));
-    Ok(model)
+    let made = make(name);
+    if let Ok(model) = &made {
+        FOUND.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::clone(model));
+    }
+    MAKING.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    made
+}
+
+/// Returns what is held while a model is made.
+fn turn(name: &str) -> Arc<Mutex<()>> {
+    Arc::clone(MAKING.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default())
 }
 
 fn kept(name: &str) -> Option<Arc<dyn Embedder>> {
@@ -105,6 +115,16 @@ mod tests {
         assert!(error.contains("there is no folder") && error.contains("or set KITHDB_MODELS to"), "{error}");
         let error = folder("inner", None).unwrap_err().to_string();
         assert!(error.contains("for those set KITHDB_MODELS to the folder that holds"), "{error}");
+    }
+
+    #[test]
+    fn a_model_that_is_being_made_keeps_nobody_from_another_one() {
+        let turn = turn("slow");
+        let _turn = turn.lock().unwrap();
+        let (say, said) = std::sync::mpsc::channel();
+        std::thread::spawn(move || say.send(embedder("no/other").is_err()));
+        assert_eq!(said.recv_timeout(std::time::Duration::from_secs(10)), Ok(true));
+        assert!(!MAKING.lock().unwrap().contains_key("no/other"));
     }
 
     #[test]

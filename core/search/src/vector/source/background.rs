@@ -78,6 +78,8 @@ static RUNNING: OnceLock<Mutex<Running>> = OnceLock::new();
 
 /// The thread, until the last one lets go of it.
 pub(in super::super) struct Background {
+    /// What it embeds for: the table may be dropped and made otherwise while another connection still has this one.
+    declaration: Declaration,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -98,7 +100,7 @@ impl Background {
         let mut running = RUNNING.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|_, background| background.strong_count() > 0);
         let known = running.entry((path.clone(), name.to_ascii_lowercase())).or_default();
-        if let Some(background) = known.upgrade() {
+        if let Some(background) = known.upgrade().filter(|background| background.declaration == *declaration) {
             return Some(background);
         }
         let background = Arc::new(Self::begin(open, path, name.to_owned(), declaration.clone(), find)?);
@@ -115,13 +117,14 @@ impl Background {
         find: Find,
     ) -> Option<Self> {
         let (stop, stopped) = mpsc::channel();
+        let declared = declaration.clone();
         let worker = Worker { open, path, name, declaration, find, stopped, asked: None };
         let thread = std::thread::Builder::new().name("kith-embed".to_owned()).spawn(move || {
             IS_BACKGROUND.set(true);
             worker.run();
         });
         match thread {
-            Ok(thread) => Some(Self { stop: Some(stop), thread: Some(thread) }),
+            Ok(thread) => Some(Self { declaration: declared, stop: Some(stop), thread: Some(thread) }),
             Err(error) => {
                 // kith_embed_pending and `kith embed` do the same.
                 tracing::warn!(%error, "cannot begin a thread to embed texts");
