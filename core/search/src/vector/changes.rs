@@ -83,14 +83,13 @@ pub(super) fn widen(conn: &Connection, name: &str, content: &Content) -> rusqlit
     Ok(())
 }
 
-/// Makes the triggers, in the place of any that are there.
+/// Makes the triggers; fails where one of that name is there, which may be the user's.
 pub(super) fn create_triggers(
     conn: &Connection,
     name: &str,
     declaration: &Declaration,
     content: &Content,
 ) -> rusqlite::Result<()> {
-    drop_triggers(conn, name)?;
     let (changes, column) = (quote(&table_name(name)), quote(&declaration.column));
     let keys: Vec<_> = content.key.iter().map(|column| quote(&column.name)).collect();
     let list = (0..keys.len()).map(|number| format!("key_{number}")).collect::<Vec<_>>().join(", ");

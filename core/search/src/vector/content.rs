@@ -91,7 +91,8 @@ pub(super) struct Content {
     /// Whether the column is computed from others, so that an UPDATE of those changes it.
     pub(super) is_generated: bool,
     /// Whether the triggers are told of every row that goes. They are not of one that a REPLACE displaces, unless it has the key of
-    /// the row that comes, which they are told; so there may be no other UNIQUE constraint.
+    /// the row that comes, which they are told; so there may be no other UNIQUE constraint. And a trigger of the user's that says
+    /// RAISE(IGNORE) keeps those that come after it from running, though the row goes.
     pub(super) is_told: bool,
     dimensions: usize,
     element: Element,
@@ -179,10 +180,12 @@ impl Content {
         let shown = rowid.as_deref().unwrap_or("NULL");
         let other_unique = "SELECT count(*) FROM pragma_index_list(?1, 'main') WHERE \"unique\" = 1";
         let other_unique: i64 = conn.prepare_cached(other_unique)?.query_row([&name], |row| row.get(0))?;
+        let ignoring = "SELECT count(*) FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE AND sql LIKE '%raise%ignore%'";
+        let ignoring: i64 = conn.prepare_cached(ignoring)?.query_row([&name], |row| row.get(0))?;
         Ok(Self {
             is_rowid,
             is_generated,
-            is_told: is_rowid && other_unique == 0,
+            is_told: is_rowid && other_unique == 0 && ignoring == 0,
             dimensions: declaration.options.dimensions,
             element: declaration.element,
             made_by: made_by.map(|model| (model.clone(), Label::of(model, b""))),

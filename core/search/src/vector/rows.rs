@@ -73,11 +73,17 @@ impl Rows {
         self.refused.insert(key.clone(), reason);
     }
 
-    /// Takes a row out.
+    /// Takes a row out, of which it is no longer known either why it was left out.
     pub(super) fn remove(&mut self, key: &Key) {
+        self.refused.remove(key);
         if let Some(slot) = self.keys.release(key) {
             self.index.remove(slot);
         }
+    }
+
+    /// Returns the keys of all rows, those that were left out among them.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.used().filter_map(|slot| self.keys.key(slot)).chain(self.refused.keys())
     }
 
     /// Says whether a row is in the index.

@@ -25,6 +25,9 @@ use super::snapshot::{self, Place};
 /// Changes that are kept after they were applied, for readers that began before them.
 const RECENT_MAX: usize = 16_384;
 
+/// Rows that are taken over at least before it is looked which rows are gone without a trigger's being told.
+const LOOKED_AFTER: usize = 1_000;
+
 /// Candidates of a walk before the index was tuned.
 const EF: usize = 100;
 
@@ -46,6 +49,8 @@ pub(super) struct State {
     /// The version of the schema under which the whole table was read, if the triggers are told of every row that goes: as long as it
     /// is that version, each row of the index is in the table.
     pub(super) vouched: Option<i64>,
+    /// Rows that were taken over since it was last looked which are gone.
+    unlooked: usize,
 }
 
 fn next_version() -> u64 {
@@ -70,7 +75,8 @@ impl State {
     /// Takes over what was saved at a place.
     pub(super) fn of_saved(rows: Rows, applied: Mark, tuned: Option<Tuned>) -> Self {
         let recent = VecDeque::from([Change { mark: applied, key: None }]);
-        Self { rows, applied, recent, version: next_version(), saved: Some(applied), unsaved: 0, tuned, vouched: None }
+        let (version, saved, vouched) = (next_version(), Some(applied), None);
+        Self { rows, applied, recent, version, saved, unsaved: 0, tuned, vouched, unlooked: 0 }
     }
 
     /// Takes over changed rows; false if that takes reading the whole table.
@@ -88,6 +94,7 @@ impl State {
             let found = content.find(conn, key)?;
             self.rows.put(key, found);
             self.unsaved += 1;
+            self.unlooked += 1;
         }
         if let Some(last) = tail.last() {
             self.applied = last.mark;
@@ -95,7 +102,30 @@ impl State {
         let surplus = (self.recent.len() + tail.len()).saturating_sub(RECENT_MAX);
         self.recent.drain(..surplus.min(self.recent.len()));
         self.recent.extend(tail.into_iter().rev().take(RECENT_MAX).rev());
+        self.sweep(conn, content)?;
         Ok(true)
+    }
+
+    /// Takes out what is gone from the table though no trigger was told, once so many rows were taken over that it may be half of all:
+    /// without it an index would grow for ever where rows are displaced by REPLACE. As after reading the whole table, the index knows
+    /// no earlier place then.
+    fn sweep(&mut self, conn: &Connection, content: &Content) -> rusqlite::Result<()> {
+        if content.is_told || self.unlooked < LOOKED_AFTER.max(self.rows.index().len() / 2) {
+            return Ok(());
+        }
+        self.unlooked = 0;
+        let there: HashSet<Key> = content.keys(conn)?.into_iter().collect();
+        let gone: Vec<Key> = self.rows.keys().filter(|key| !there.contains(key)).cloned().collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        for key in &gone {
+            self.rows.remove(key);
+        }
+        self.unsaved += gone.len();
+        self.recent = VecDeque::from([Change { mark: self.applied, key: None }]);
+        self.version = next_version();
+        Ok(())
     }
 
     /// Returns the candidates of a walk where nothing else is said.

@@ -283,9 +283,11 @@ impl View {
         let content = Content::read(&self.conn, &self.declaration)?;
         if !changes::are_triggers_there(&self.conn, &self.name, &self.declaration.content)? {
             changes::widen(&self.conn, &self.name, &content)?;
+            changes::drop_triggers(&self.conn, &self.name)?;
             changes::create_triggers(&self.conn, &self.name, &self.declaration, &content)?;
         }
         changes::note_all(&self.conn, &self.name)?;
+        source::drop_triggers(&self.conn, &self.name)?;
         source::create_triggers(&self.conn, &self.name, &self.declaration, &content)?;
         source::note_all(&self.conn, &self.name)?;
         self.known = None;

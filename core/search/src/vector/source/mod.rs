@@ -47,7 +47,9 @@ pub use background::{BackgroundConnection, BackgroundFailure, OpenBackground, op
 
 pub(super) use background::Background;
 pub(super) use label::{LABEL_NUMBERS, Label};
-pub(super) use queue::{create, create_triggers, drop_all, figures, note_all, rename, stored_dimensions, table_names};
+pub(super) use queue::{
+    create, create_triggers, drop_all, drop_triggers, figures, note_all, rename, stored_dimensions, table_names,
+};
 use step::Batch;
 
 /// Most rows that one call embeds.

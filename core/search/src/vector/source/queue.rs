@@ -82,7 +82,7 @@ pub(in super::super) fn create(
     note_scan(conn, name, true)
 }
 
-/// Makes the triggers, in the place of any that are there, and adds the columns that a key of more columns needs.
+/// Makes the triggers, which are not to be there yet, and adds the columns that a key of more columns needs.
 pub(in super::super) fn create_triggers(
     conn: &Connection,
     name: &str,
@@ -90,7 +90,6 @@ pub(in super::super) fn create_triggers(
     content: &Content,
 ) -> rusqlite::Result<()> {
     let Some(source) = &declaration.source else { return Ok(()) };
-    drop_triggers(conn, name)?;
     let table = stale_table(name);
     for number in 0..content.key.len() {
         let column = format!("key_{number}");
@@ -119,7 +118,8 @@ pub(in super::super) fn create_triggers(
     Ok(())
 }
 
-fn drop_triggers(conn: &Connection, name: &str) -> rusqlite::Result<()> {
+/// Removes the triggers.
+pub(in super::super) fn drop_triggers(conn: &Connection, name: &str) -> rusqlite::Result<()> {
     for kind in TRIGGERS {
         conn.execute_batch(&format!("DROP TRIGGER IF EXISTS main.{}", quote(&format!("{name}_{kind}"))))?;
     }
