@@ -5,3 +5,4 @@ mod functions;
 mod random;
 mod saved;
 mod search;
+mod triggers;
