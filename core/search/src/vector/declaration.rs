@@ -1,7 +1,7 @@
 //! The arguments of `CREATE VIRTUAL TABLE … USING kith_vector(…)`.
 
 use kithdb_vector::index::{Encoding, Engine, IndexOptions};
-use kithdb_vector::limits::DIMENSIONS_MAX;
+use kithdb_vector::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN, DIMENSIONS_MAX, EF_CONSTRUCTION_MAX};
 use kithdb_vector::metric::Metric;
 use rusqlite::vtab::parameter;
 
@@ -11,10 +11,6 @@ use super::value::Element;
 pub(super) const CONNECTIONS: usize = 16;
 /// Candidates while a point is inserted (`ef_construction`), as in hnswlib.
 pub(super) const EF_CONSTRUCTION: usize = 200;
-/// Most edges of a point; more has not been seen to help.
-const CONNECTIONS_MAX: usize = 256;
-/// Most candidates while a point is inserted.
-const EF_CONSTRUCTION_MAX: usize = 4096;
 /// The recall at 10 that searches aim at, in thousandths.
 pub(super) const RECALL_PERMILLE: u32 = 950;
 /// Where the random layers begin; two builds of one table are alike.
@@ -88,7 +84,7 @@ impl Declaration {
                 "encoding" => encoding = encoding_of(value)?,
                 "engine" => engine = engine_of(value)?,
                 "recall" => recall_permille = recall(value)?,
-                "m" => connections = number("m", value, 2, CONNECTIONS_MAX)?,
+                "m" => connections = number("m", value, CONNECTIONS_MIN, CONNECTIONS_MAX)?,
                 "ef_construction" => {
                     ef_construction = number("ef_construction", value, 1, EF_CONSTRUCTION_MAX)?;
                 }
@@ -249,6 +245,9 @@ mod tests {
         assert!(with("dims=0").contains("from 1 to 8192"));
         assert!(with("metric=near").contains("hamming"));
         assert!(with("recall=2").contains("0.5 to 1"));
+        // More would not be read again from the saved index.
+        assert!(with("m=129").contains("from 2 to 128"));
+        assert!(with("ef_construction=4097").contains("from 1 to 4096"));
         assert!(with("column=Key").contains("rename"));
         assert!(parse(&base[..2]).unwrap_err().contains("dims= is missing"));
         assert!(with("source=body").contains("model= is missing"));
