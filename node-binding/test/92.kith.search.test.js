@@ -67,6 +67,7 @@ test('text and embedding are asked together', () => {
 	for (const bytes of [embedding, new Uint8Array(embedding)]) {
 		assert.deepEqual(db.kith.search('docs', null, { embedding: bytes }).map((row) => row.key), [1, 3, 2]);
 	}
+	throws(() => db.kith.search('docs', 'wine', { hybrid: true }), TypeError, /^No kith_vector table over "docs" declares a model .* with model=$/);
 	throws(() => db.kith.search('docs', null, { embedding: new Float64Array(2) }), TypeError, /Expected the "embedding" option .* Float32Array, an array of numbers/);
 	db.close();
 });
