@@ -245,7 +245,7 @@ mod tests {
         assert!(with("dims=0").contains("from 1 to 8192"));
         assert!(with("metric=near").contains("hamming"));
         assert!(with("recall=2").contains("0.5 to 1"));
-        // More would not be read again from the saved index.
+        // With more an index could not be saved.
         assert!(with("m=129").contains("from 2 to 128"));
         assert!(with("ef_construction=4097").contains("from 1 to 4096"));
         assert!(with("column=Key").contains("rename"));
