@@ -373,6 +373,7 @@ declare namespace Database {
 		after?: string;
 		/** About how many words a snippet has; 16 unless given. */
 		words?: number;
+		hybrid?: false;
 	}
 	interface KithTextHit {
 		/** The primary key's value; a JSON array of its values, as text, where it has several columns. */
@@ -516,7 +517,7 @@ declare namespace Database {
 		search(table: string, text: string, options: KithFuzzySearchOptions): KithFuzzyHit[];
 		/** Returns the rows that fit text and embedding best together; needs a text index and a kith_vector table. */
 		search(table: string, text: string | null, options: KithHybridSearchOptions): KithHybridHit[];
-		/** Finds rows by text and embedding, both made of the text. */
+		/** Finds rows by text and embedding, both made of the text; needs a kith_vector table that declares a model. */
 		search(table: string, text: string, options: KithModelSearchOptions & { hybrid: true }): KithHybridHit[];
 		/** Lists the devices of the workspace: the rows of kith_members. */
 		members(): KithMember[];

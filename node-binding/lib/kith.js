@@ -9,7 +9,7 @@ const Live = require('./kith/live');
 const { mailboxOf } = require('./kith/mailbox');
 const { readExpires, readOptions } = require('./kith/options');
 const Peer = require('./kith/peer');
-const { searchStatement, toRow } = require('./kith/search');
+const { searchStatement, checkModel, toRow } = require('./kith/search');
 
 const OPEN = {
 	listen: 'place', mdns: 'boolean', gossip: 'boolean', peers: 'strings', dialPastPeers: 'boolean',
@@ -81,7 +81,8 @@ class Kith {
 	/** Returns the rows of a table that fit a text best: by its text index, by how a column is written, or by text and embedding. */
 	search(table, text, options = {}) {
 		checkString(table, 'first');
-		const { sql, given } = searchStatement(table, text, options);
+		const { sql, given, needsModel } = searchStatement(table, text, options);
+		if (needsModel) checkModel(this.#database, table);
 		return this.#database.prepare(sql).safeIntegers(false).all(...given).map(toRow);
 	}
 

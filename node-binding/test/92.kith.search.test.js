@@ -67,6 +67,7 @@ test('text and embedding are asked together', () => {
 	for (const bytes of [embedding, new Uint8Array(embedding)]) {
 		assert.deepEqual(db.kith.search('docs', null, { embedding: bytes }).map((row) => row.key), [1, 3, 2]);
 	}
+	throws(() => db.kith.search('docs', 'wine', { hybrid: true }), TypeError, /^No kith_vector table over "docs" declares a model .* with model=$/);
 	throws(() => db.kith.search('docs', null, { embedding: new Float64Array(2) }), TypeError, /Expected the "embedding" option .* Float32Array, an array of numbers/);
 	db.close();
 });
@@ -97,9 +98,13 @@ test('without a background, a step embeds', () => {
 	db.exec(`CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB);
 		CREATE VIRTUAL TABLE doc_embeddings USING kith_vector(content=docs, column=embedding, source=body, model=lexical-1);
 		INSERT INTO docs(body) VALUES ('red wine'), ('a grey coat'), ('red wines')`);
-	const step = db.prepare("SELECT kith_embed_pending('doc_embeddings', 2)").pluck();
-	assert.ok(step.get() > 0);
-	while (step.get() > 0);
+	const step = db.prepare("SELECT kith_embed_pending('doc_embeddings', ?)").pluck();
+	assert.ok(step.get(2) > 0);
+	while (step.get(2) > 0);
+	// Numbers are bound as REAL.
+	const near = db.prepare('SELECT rowid FROM doc_embeddings WHERE embedding MATCH ? AND k = ? AND ef = ?').pluck();
+	assert.deepEqual(near.all('red wine', 2, 50), [1, 3]);
+	throws(() => near.all('red wine', 1.5, 50), SqliteError, /k is to be a whole number/, 'SQLITE_ERROR');
 	assert.equal(db.prepare('SELECT count(*) FROM docs WHERE length(embedding) = 4 * 384').pluck().get(), 3);
 	throws(() => db.prepare("SELECT kith_embed_pending('docs', 2)").get(), SqliteError, /"docs" is no kith_vector table with source=/, 'SQLITE_ERROR');
 	db.close();

@@ -343,7 +343,7 @@ pub enum TableError {
     },
     /// A virtual table.
     #[error(
-        "{} is a virtual table; sync the table it is made from and create the virtual table on every device",
+        "{} is a virtual table, whose own rows stay in this file; sync the ordinary table it is made from, or copy them into one, and create the virtual table on every device",
         quote(table)
     )]
     Virtual {
@@ -351,7 +351,10 @@ pub enum TableError {
         table: String,
     },
     /// A table that a virtual table keeps.
-    #[error("{} belongs to a virtual table; sync the table that one is made from", quote(table))]
+    #[error(
+        "{} belongs to a virtual table, whose own rows stay in this file; sync the ordinary table that one is made from, or copy them into one",
+        quote(table)
+    )]
     Shadow {
         /// The name given.
         table: String,

@@ -45,12 +45,12 @@ fn unfit_tables_are_refused_with_the_remedy() {
     check_refusal(
         "CREATE VIRTUAL TABLE f USING fts5(a)",
         "f",
-        r#""f" is a virtual table; sync the table it is made from and create the virtual table on every device"#,
+        r#""f" is a virtual table, whose own rows stay in this file; sync the ordinary table it is made from, or copy them into one, and create the virtual table on every device"#,
     );
     check_refusal(
         "CREATE VIRTUAL TABLE f USING fts5(a)",
         "f_data",
-        r#""f_data" belongs to a virtual table; sync the table that one is made from"#,
+        r#""f_data" belongs to a virtual table, whose own rows stay in this file; sync the ordinary table that one is made from, or copy them into one"#,
     );
     check_refusal(
         "CREATE TEMP TABLE x(id INTEGER PRIMARY KEY)",

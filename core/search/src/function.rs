@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use rusqlite::functions::{self, FunctionFlags, SqlFnOutput};
-use rusqlite::types::{ToSqlOutput, Value};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::vtab::{Context, Filters, IndexInfo, Module, VTab, VTabConnection, VTabCursor};
 use rusqlite::{Connection, Error, ffi};
 
@@ -34,6 +34,15 @@ pub(crate) fn scalar<T: SqlFnOutput>(
     function: impl Fn(&functions::Context<'_>) -> rusqlite::Result<T> + Send + 'static,
 ) -> rusqlite::Result<()> {
     conn.create_scalar_function(name, arguments, flags, move |context| guarded(name, || function(context)))
+}
+
+/// Reads a whole number; a REAL may be one, since some programs bind all numbers so, JavaScript's among them.
+pub(crate) fn whole_number(value: ValueRef<'_>) -> Option<i64> {
+    match value {
+        ValueRef::Integer(number) => Some(number),
+        ValueRef::Real(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(number as i64),
+        _ => None,
+    }
 }
 
 /// A table-valued function, as it stands on one connection.

@@ -34,6 +34,7 @@ function searchStatement(table, text, options) {
 		return {
 			sql: 'SELECT key, score, text_rank, text_score, embedding_rank, distance FROM kith_hybrid(?, ?, ?, ?, ?)',
 			given: [table, text, wanted === undefined ? null : toBlob(wanted), limit, JSON.stringify(rest)],
+			needsModel: wanted === undefined,
 		};
 	}
 	checkString(text, 'second');
@@ -42,6 +43,13 @@ function searchStatement(table, text, options) {
 		sql: 'SELECT key, score, snippet, highlight FROM kith_search(?, ?, ?, ?)',
 		given: [table, text, limit, JSON.stringify(rest)],
 	};
+}
+
+/** Refuses a table without a model where the text is to be embedded: kith_hybrid would then go by the text alone. */
+function checkModel(database, table) {
+	const sql = 'SELECT 1 FROM kith_vector_stats WHERE content = ? COLLATE NOCASE AND model IS NOT NULL';
+	if (database.prepare(sql).get(table) !== undefined) return;
+	throw new TypeError(`No kith_vector table over "${table}" declares a model that embeds the text; give the "embedding" option of db.kith.search, or create one with model=`);
 }
 
 function toBlob(embedding) {
@@ -57,4 +65,4 @@ function toRow(row) {
 	return row;
 }
 
-module.exports = { searchStatement, toRow };
+module.exports = { searchStatement, checkModel, toRow };

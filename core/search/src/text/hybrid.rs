@@ -124,7 +124,15 @@ fn embed(
             Ok((Embeddings { name: row.get(0)?, column: row.get(1)? }, row.get::<_, String>(2)?))
         })
         .optional()?;
-    let Some((embeddings, model)) = found else { return Ok(None) };
+    let Some((embeddings, model)) = found else {
+        // Who names a table of embeddings wants it asked.
+        let Some(named) = named else { return Ok(None) };
+        let Embeddings { name, .. } = embeddings_of(conn, content, Some(named))?;
+        return Err(TextError::argument(format!(
+            "{} declares no model that embeds the text; give an embedding as the third argument of kith_hybrid, or create it with model=",
+            quote(&name)
+        )));
+    };
     let answer = embedder(&model).and_then(|model| model.embed(&[text]));
     let numbers = answer.map_err(|error| TextError::argument(format!("kith_hybrid: {error}")))?.pop().flatten();
     let blob = numbers.map(|numbers| numbers.into_iter().flat_map(f32::to_le_bytes).collect());

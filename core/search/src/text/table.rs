@@ -15,7 +15,7 @@ use rusqlite::{Connection, Error, ffi};
 use super::common::Frequencies;
 use super::error::TextError;
 use crate::Internal;
-use crate::function::{self, Asked, Listed, Row, TableFunction};
+use crate::function::{self, Asked, Listed, Row, TableFunction, whole_number};
 
 /// What the function was called with.
 #[derive(Debug)]
@@ -106,15 +106,6 @@ struct Table {
 const ROWIDS: char = 'r';
 const ROWID: char = 'o';
 
-/// Reads a rowid; some programs bind whole numbers as floats.
-fn rowid_of(value: ValueRef<'_>) -> Option<i64> {
-    match value {
-        ValueRef::Integer(rowid) => Some(rowid),
-        ValueRef::Real(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(number as i64),
-        _ => None,
-    }
-}
-
 pub(super) fn owned(value: ValueRef<'_>) -> Value {
     match value.data_type() {
         // Text that is not UTF-8 is read as far as it can be.
@@ -197,11 +188,11 @@ impl TableFunction for Table {
                 let mut list = Vec::new();
                 let mut listed = asked.arguments.in_values(place)?;
                 while let Some(value) = listed.next()? {
-                    list.extend(rowid_of(value));
+                    list.extend(whole_number(value));
                 }
                 rowids.push(list);
             } else if kind == ROWID {
-                rowids.push(rowid_of(value).into_iter().collect());
+                rowids.push(whole_number(value).into_iter().collect());
             } else if let Some(slot) = kind.to_digit(10).and_then(|digit| values.get_mut(digit as usize)) {
                 *slot = Some(owned(value));
             }

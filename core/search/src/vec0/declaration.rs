@@ -85,6 +85,10 @@ pub(super) enum DeclarationError {
         "vec0: chunk_size={value} is not possible; it is a multiple of 8 up to {CHUNK_SIZE_MAX}, and has no effect here"
     )]
     ChunkSize { value: String },
+    #[error(
+        "vec0: a second column would be called {name:?}; take another name (distance, k and, without a primary key, rowid are there already)"
+    )]
+    Name { name: String },
     #[error("vec0: more than one primary key is declared; a table has one")]
     TwoKeys,
     #[error("vec0: at least one vector column is required, as in embedding float[384]")]
@@ -158,6 +162,13 @@ impl Declaration {
         }
         check_numbers(&columns)?;
         let (key, has_text_key) = key.unwrap_or_else(|| ("rowid".to_owned(), false));
+        let mut taken = vec!["distance", "k"];
+        for name in std::iter::once(&key).chain(columns.iter().map(|column| &column.name)) {
+            if taken.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+                return Err(DeclarationError::Name { name: name.clone() });
+            }
+            taken.push(name);
+        }
         Ok(Self { key, has_text_key, columns, recall_permille })
     }
 
@@ -336,6 +347,10 @@ mod tests {
             ("'e' float[2]", "could not parse"),
             ("id integer primary key, i text primary key, e float[2]", "more than one primary key"),
             ("e float[2], recall=2", "recall"),
+            ("e float[2], K text", "called \"K\""),
+            ("e float[2], t text, T text", "called \"T\""),
+            ("e float[2], rowid integer", "without a primary key, rowid"),
+            ("distance integer primary key, e float[2]", "called \"distance\""),
         ] {
             let refused = parse(text).unwrap_err();
             assert!(refused.contains(part), "{text}: {refused}");

@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use kithdb_vector::metric::Metric;
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::ffi;
-use rusqlite::types::{Value, ValueRef};
+use rusqlite::types::ValueRef;
 use rusqlite::vtab::{Context, Filters, VTabCursor};
 
 use super::keys;
@@ -15,6 +15,7 @@ use super::table::{Table, error, of};
 use super::value::{Element, Embedding, ValueError};
 use super::view::View;
 use crate::embed::embedder;
+use crate::function::whole_number;
 
 /// Most neighbours of one query.
 const COUNT_MAX: i64 = 100_000;
@@ -49,11 +50,8 @@ impl Cursor<'_> {
         let mut filters = Vec::new();
         for (index, word) in plan::words(words).enumerate() {
             let number = || {
-                let value: Value = arguments.get(index)?;
-                match value {
-                    Value::Integer(number) => Ok(number),
-                    _ => Err(error(format!("kith_vector: {word} is to be a whole number"))),
-                }
+                let number = arguments.iter().nth(index).and_then(whole_number);
+                number.ok_or_else(|| error(format!("kith_vector: {word} is to be a whole number")))
             };
             match word {
                 "query" => embedding = query(arguments, index, view)?,
@@ -113,6 +111,12 @@ pub(super) fn query(arguments: &Filters<'_>, index: usize, view: &View) -> rusql
                 Some(numbers) => Embedding::Float32(numbers),
                 None => return Ok(None),
             }
+        }
+        (Err(ValueError::Json { .. }), ValueRef::Text(text), None) if !text.trim_ascii_start().starts_with(b"[") => {
+            return Err(error(format!(
+                "kith_vector: the query is a text, and {:?} declares no model that embeds it; ask with its embedding, as in MATCH kith_embed('a text'), or create the table with model=",
+                view.name
+            )));
         }
         (Err(reason), ..) => return Err(error(format!("kith_vector: the query: {reason}"))),
     };
@@ -184,10 +188,8 @@ fn each(
 /// Reads a rowid that is asked for; text is compared with numbers as the number that it writes.
 fn whole(value: ValueRef<'_>) -> Option<i64> {
     match value {
-        ValueRef::Integer(number) => Some(number),
-        ValueRef::Real(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(number as i64),
         ValueRef::Text(text) => str::from_utf8(text).ok()?.trim().parse().ok(),
-        _ => None,
+        value => whole_number(value),
     }
 }
 

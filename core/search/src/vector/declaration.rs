@@ -247,6 +247,9 @@ mod tests {
         assert!(with("m=129").contains("from 2 to 128"));
         assert!(with("metric=near").contains("hamming"));
         assert!(with("recall=2").contains("0.5 to 1"));
+        // With more an index could not be saved.
+        assert!(with("m=129").contains("from 2 to 128"));
+        assert!(with("ef_construction=4097").contains("from 1 to 4096"));
         assert!(with("column=Key").contains("rename"));
         assert!(parse(&base[..2]).unwrap_err().contains("dims= is missing"));
         assert!(with("source=body").contains("model= is missing"));

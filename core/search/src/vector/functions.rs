@@ -7,7 +7,7 @@ use rusqlite::{Connection, Error};
 
 use super::distance::distance;
 use super::value::{Element, Embedding, ValueError};
-use crate::function::scalar;
+use crate::function::{scalar, whole_number};
 
 /// The version of sqlite-vec whose functions these are like; `cargo xtask test` holds them against it.
 const SQLITE_VEC: &str = "v0.1.9";
@@ -122,7 +122,11 @@ fn normalize(context: &Context<'_>) -> Output<Typed> {
 
 fn slice(context: &Context<'_>) -> Output<Typed> {
     let embedding = argument(context, "vec_slice", 0)?;
-    let (start, end): (i64, i64) = (context.get(1)?, context.get(2)?);
+    let bound = |place| {
+        let number = whole_number(context.get_raw(place));
+        number.ok_or_else(|| error("vec_slice(): the start and the end of the part are whole numbers"))
+    };
+    let (start, end) = (bound(1)?, bound(2)?);
     let len = embedding.len();
     let bounds =
         usize::try_from(start).ok().zip(usize::try_from(end).ok()).filter(|(from, to)| from < to && *to <= len);

@@ -12,7 +12,7 @@ use super::cursor::{count, query};
 use super::search::{Hit, Request};
 use super::table::{Held, error, of};
 use super::view::View;
-use crate::function::{self, Asked, Listed, Row, TableFunction};
+use crate::function::{self, Asked, Listed, Row, TableFunction, whole_number};
 use crate::sql::quote;
 
 const NAME: &CStr = c"vector_top_k";
@@ -49,7 +49,7 @@ impl TopK {
         };
         let mut view = View::new(conn, name, declaration, shared);
         let Some(embedding) = query(arguments, 1, &view)? else { return Ok(Vec::new()) };
-        let Value::Integer(wanted) = arguments.get(2)? else {
+        let Some(wanted) = arguments.iter().nth(2).and_then(whole_number) else {
             return Err(error("vector_top_k(): the third argument is the number of rows"));
         };
         view.search(&Request { embedding, count: count(wanted)?, ef: None, filter: None }).map_err(of)

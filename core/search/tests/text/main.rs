@@ -456,6 +456,9 @@ fn hybrid_fuses_text_and_embedding_by_rank() {
     assert_eq!(list(&conn, sql), ["d"]);
     refused(&conn, "SELECT * FROM kith_hybrid('docs', NULL, NULL)", "asked with a text, an embedding, or both");
     refused(&conn, "SELECT * FROM kith_hybrid('docs', 'x', vec_f32('[1,2]'))", "384");
+    let without = |index: &str| format!(r#"SELECT * FROM kith_hybrid('docs', 'x', NULL, 3, '{{"index":"{index}"}}')"#);
+    refused(&conn, &without("typo"), r#"no index of embeddings called "typo""#);
+    refused(&conn, &without("doc_embeddings"), "declares no model");
     refused(
         &conn,
         "SELECT kith_embed('x', 'no/such')",

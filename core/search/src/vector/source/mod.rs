@@ -41,6 +41,7 @@ use rusqlite::types::ValueRef;
 use super::declaration::{Declaration, DeclarationError};
 use super::table::Held;
 use crate::embed::{Embedder, embedder};
+use crate::function::whole_number;
 use crate::sql::quote;
 
 pub use background::{BackgroundConnection, BackgroundFailure, OpenBackground, open_background_by, stay_in_foreground};
@@ -89,8 +90,8 @@ pub(super) fn register(conn: &Connection, held: std::sync::Arc<Held>) -> rusqlit
             return Err(error("kith_embed_pending: the first argument is the name of a kith_vector table"));
         };
         let name = String::from_utf8_lossy(name).into_owned();
-        let count = match context.get_raw(1) {
-            ValueRef::Integer(count) if (1..=ROWS_MAX).contains(&count) => count as usize,
+        let count = match whole_number(context.get_raw(1)) {
+            Some(count) if (1..=ROWS_MAX).contains(&count) => count as usize,
             _ => return Err(error(format!("kith_embed_pending: the number of rows is from 1 to {ROWS_MAX}"))),
         };
         // SAFETY: the reference lives no longer than this call, and stays on the thread that runs the statement.

@@ -127,9 +127,32 @@ fn bad_embeddings_are_left_out_and_listed() {
 }
 
 #[test]
+fn whole_numbers_may_be_bound_as_floats() {
+    // As JavaScript's numbers are.
+    let conn = docs();
+    for sql in [
+        "SELECT count(*) FROM (SELECT rowid FROM doc_vectors WHERE embedding MATCH '[1,0]' AND k = ?1)",
+        "SELECT count(*) FROM (SELECT rowid FROM doc_vectors WHERE embedding MATCH '[1,0]' AND k = 2 AND ef = ?1)",
+        "SELECT count(*) FROM vector_top_k('doc_vectors', '[1,0]', ?1)",
+        "SELECT vec_length(vec_slice('[1,2,3]', 0, ?1))",
+    ] {
+        assert_eq!(ids(&conn, sql, [2.0]), [2], "{sql}");
+        assert!(
+            conn.query_row(sql, [2.5], |row| row.get::<_, i64>(0)).unwrap_err().to_string().contains("number"),
+            "{sql}"
+        );
+    }
+}
+
+#[test]
 fn errors_name_the_remedy() {
     let conn = docs();
     let search = |condition: &str| message(&conn, &format!("SELECT rowid FROM doc_vectors WHERE {condition}"));
+    assert!(
+        search("embedding MATCH 'red' AND k = 1")
+            .contains("MATCH kith_embed('a text'), or create the table with model=")
+    );
+    assert!(search("embedding MATCH '[1, red' AND k = 1").contains("no JSON array"));
     assert!(search("embedding MATCH '[1]' AND k = 1").contains("the query has 1 dimensions, \"doc_vectors\" has 2"));
     assert!(search("embedding MATCH '[0,0]'").contains("AND k = 10"));
     assert!(search("embedding MATCH '[0,0]' AND k = 'x'").contains("k is to be a whole number"));
