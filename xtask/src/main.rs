@@ -98,7 +98,7 @@ enum BenchSubject {
         /// Measure one set only: minilm-10k or topics-100k.
         #[arg(long)]
         set: Option<String>,
-        /// Measure a million embeddings too: twenty minutes of two processors, and 6 GB of disk.
+        /// Measure a million embeddings too, which takes 6 GB of disk and was not run to its end yet.
         #[arg(long)]
         million: bool,
     },
