@@ -74,9 +74,10 @@ test('text and embedding are asked together', () => {
 
 test('a text is searched for by the model that the embeddings are by', async () => {
 	const db = new Database(freshPath());
+	// The index of the text first: a SELECT that writes cannot wait for the thread that embeds.
 	db.exec(`CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB);
-		CREATE VIRTUAL TABLE doc_embeddings USING kith_vector(content=docs, column=embedding, source=body, model=lexical-1);
 		SELECT kith_text('docs', 'body');
+		CREATE VIRTUAL TABLE doc_embeddings USING kith_vector(content=docs, column=embedding, source=body, model=lexical-1);
 		INSERT INTO docs(body) VALUES ('red wine'), ('a grey coat'), ('red wines')`);
 	assert.throws(() => db.kith.search('docs', null, { hybrid: true }), TypeError);
 	// Embedded in the background.
