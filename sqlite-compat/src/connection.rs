@@ -8,12 +8,14 @@ use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int};
 use std::fmt;
+use std::path::Path;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use kithdb_core::capture::Authorizer;
 use kithdb_core::error::StatementError;
+use kithdb_core::gate::{Gate, Inside};
 use kithdb_core::replica::{InitOptions, OpenOptions as ReplicaOptions, Replica};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, InterruptHandle, ffi};
@@ -73,6 +75,10 @@ pub(crate) struct Shared {
     sessions: RefCell<Vec<SharedRecording>>,
     /// The authorizer of a plain connection, in a box that stays where it is.
     authorizer: RefCell<Option<Box<Authorizer>>>,
+    /// Of the file, once it was asked for.
+    gate: RefCell<Option<Arc<Gate>>>,
+    /// While this connection is in a transaction, if threads of ours write to a file.
+    inside: RefCell<Option<Inside>>,
     /// Whether `PRAGMA synchronous = FULL` could not be done yet.
     pub(crate) owes_full_sync: Cell<bool>,
 }
@@ -86,6 +92,31 @@ impl Shared {
 
     pub(crate) fn is_replica(&self) -> bool {
         self.is_replica.get()
+    }
+
+    /// Waits until no thread of ours writes to the file, and has them wait for the transaction that may begin now.
+    #[cold]
+    pub(crate) fn enter_gate(&self) {
+        let mut inside = self.inside.borrow_mut();
+        let Some(db) = self.db().ok().filter(|_| inside.is_none()) else { return };
+        let mut gate = self.gate.borrow_mut();
+        if gate.is_none() {
+            let backing = self.backing.try_borrow().ok();
+            let path = backing.as_ref().and_then(|backing| Some(backing.as_ref()?.conn().path()?.to_owned()));
+            *gate = path.filter(|path| !path.is_empty()).map(|path| Gate::of(Path::new(&path)));
+        }
+        if let Some(gate) = &*gate {
+            *inside = Some(if is_idle(db) { gate.enter() } else { gate.enter_late() });
+        }
+    }
+
+    /// Lets threads of ours write again, if the connection is in no transaction any more.
+    #[inline]
+    pub(crate) fn leave_gate(&self) {
+        let is_over = || self.db().map_or(true, is_idle);
+        if self.inside.borrow().is_some() && is_over() {
+            self.inside.take();
+        }
     }
 
     /// Tells whether the application has prepared this statement; a replica has statements of its own.
@@ -196,6 +227,9 @@ impl Shared {
         }
         self.db.set(ptr::null_mut());
         self.is_replica.set(false);
+        // What is in the background ends with the connection, and may be waiting for the file.
+        self.inside.take();
+        self.gate.take();
         let closed = match self.backing.borrow_mut().take() {
             None => Ok(()),
             Some(Backing::Plain(conn)) => conn.close().map_err(|(_, error)| error),
@@ -229,6 +263,12 @@ impl Interrupter {
     }
 }
 
+/// Says whether a connection is in no transaction, not even in one that only reads.
+fn is_idle(db: *mut ffi::sqlite3) -> bool {
+    // SAFETY: the handle is open; without a name all databases of the connection count.
+    unsafe { ffi::sqlite3_get_autocommit(db) != 0 && ffi::sqlite3_txn_state(db, ptr::null()) == ffi::SQLITE_TXN_NONE }
+}
+
 pub(crate) fn closed() -> SqliteError {
     SqliteError::new(ffi::SQLITE_MISUSE, "the database connection is not open")
 }
@@ -260,6 +300,8 @@ impl Database {
                 has_extensions: Cell::new(false),
                 sessions: RefCell::default(),
                 authorizer: RefCell::default(),
+                gate: RefCell::default(),
+                inside: RefCell::default(),
                 owes_full_sync: Cell::new(false),
             }),
         }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::ptr;
 use std::rc::Rc;
 
+use kithdb_core::gate;
 use rusqlite::ffi;
 
 use crate::connection::{Database, RawStatement, Shared, closed};
@@ -62,6 +63,7 @@ impl Statement {
             self.shared.forget(self.id);
             // SAFETY: the statement is open, and nobody else has it.
             unsafe { ffi::sqlite3_finalize(raw) };
+            self.shared.leave_gate();
         }
     }
 }
@@ -125,6 +127,17 @@ impl Statement {
         if raw.is_null() {
             return Err(closed());
         }
+        if gate::is_watched() && !self.is_running.get() {
+            self.shared.enter_gate();
+        }
+        let stepped = self.step_on(raw);
+        if stepped != Ok(Step::Row) {
+            self.shared.leave_gate();
+        }
+        stepped
+    }
+
+    fn step_on(&self, raw: *mut ffi::sqlite3_stmt) -> Result<Step, SqliteError> {
         if self.may_begin && self.shared.is_replica() && !self.is_running.get() {
             match self.kind {
                 Kind::ChangesSchema => self.shared.before_schema_change()?,
@@ -159,6 +172,7 @@ impl Statement {
         self.is_running.set(false);
         // SAFETY: the statement is open or null, which SQLite takes for nothing to do.
         unsafe { ffi::sqlite3_reset(self.raw()) };
+        self.shared.leave_gate();
     }
 
     /// Sets every parameter to NULL.

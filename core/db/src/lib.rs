@@ -37,3 +37,5 @@ mod uptake;
 pub mod verify;
 mod vet;
 pub mod workspace;
+
+pub use kithdb_search::gate;

@@ -5,6 +5,7 @@
 
 pub mod embed;
 mod function;
+pub mod gate;
 pub mod graph;
 pub mod sql;
 pub mod text;

@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! 1. While a model is asked no lock is held.
-//! 2. After a failure it waits, twice as long each time; what it was about to do stays noted.
+//! 2. It writes between the transactions of the application's connections in this process, not meanwhile (`gate.rs`).
+//! 3. After a failure it waits, twice as long each time; what it was about to do stays noted.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use rusqlite::Connection;
 
 use super::step::{ask, is_busy};
 use super::{Batch, Declaration, Embedder, embedder};
+use crate::gate::{Gate, Pass, Writer};
 
 /// Rows of a step.
 const ROWS: usize = 64;
@@ -30,6 +32,9 @@ const LOOK: Duration = Duration::from_millis(300);
 const END: Duration = Duration::from_millis(20);
 /// How long another connection's lock is waited for before the thread looks whether it is to end.
 const BUSY: Duration = Duration::from_millis(50);
+/// How long it is waited for the application's connections to be in no transaction: one that is never ended is not to keep texts from
+/// being embedded for ever.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause after the first failure, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(300)];
 
@@ -118,7 +123,8 @@ impl Background {
     ) -> Option<Self> {
         let (stop, stopped) = mpsc::channel();
         let declared = declaration.clone();
-        let worker = Worker { open, path, name, declaration, find, stopped, asked: None };
+        let gate = Gate::of(&path).writer();
+        let worker = Worker { open, path, gate, name, declaration, find, stopped, asked: None };
         let thread = std::thread::Builder::new().name("kith-embed".to_owned()).spawn(move || {
             IS_BACKGROUND.set(true);
             worker.run();
@@ -150,6 +156,7 @@ type Answers = Result<Vec<Option<Vec<f32>>>, String>;
 struct Worker {
     open: OpenBackground,
     path: PathBuf,
+    gate: Writer,
     name: String,
     declaration: Declaration,
     find: Find,
@@ -165,12 +172,14 @@ impl Worker {
     fn run(mut self) {
         let mut pause = PAUSES[0];
         loop {
-            let done = match (self.open)(&self.path) {
-                Ok(mut own) => self.work(&mut *own, &mut pause),
-                Err(error) => {
+            let opened = self.pass().map(|_pass| (self.open)(&self.path));
+            let done = match opened {
+                Ok(Ok(mut own)) => self.work(&mut *own, &mut pause),
+                Ok(Err(error)) => {
                     tracing::debug!(%error, "no connection to embed texts on");
                     Ok(())
                 }
+                Err(Ended) => return,
             };
             // The connection is closed: what went wrong may have been its doing.
             if done.and_then(|()| self.wait(pause)).is_err() {
@@ -184,7 +193,8 @@ impl Worker {
     fn work(&mut self, own: &mut dyn BackgroundConnection, pause: &mut Duration) -> Result<(), Ended> {
         let mut rows = ROWS;
         loop {
-            let conn = match own.ready() {
+            let ready = self.pass().map(|_pass| own.ready())?;
+            let conn = match ready {
                 Ok(conn) => conn,
                 Err(error) => {
                     tracing::debug!(%error, "the connection to embed texts on is not ready");
@@ -217,11 +227,13 @@ impl Worker {
                         continue;
                     }
                     Err(error) => {
+                        let _pass = self.pass()?;
                         batch.note_refusal(conn, &error);
                         error.to_string()
                     }
                 },
                 Err(reason) => {
+                    let _pass = self.pass()?;
                     if let Err(error) = batch.note_failure(conn, &reason) {
                         tracing::debug!(%error, reason, "a failure was not noted");
                     }
@@ -302,6 +314,17 @@ impl Worker {
         Ok(Err(format!("the embedding model {:?} failed with an internal error; please report it", batch.model())))
     }
 
+    /// Waits until the application's connections are in no transaction; `None` where that takes too long.
+    fn pass(&self) -> Result<Option<Pass<'_>>, Ended> {
+        for _ in 0..PATIENCE.as_millis() / END.as_millis() {
+            if let Some(pass) = self.gate.pass(END) {
+                return Ok(Some(pass));
+            }
+            self.wait(Duration::ZERO)?;
+        }
+        Ok(None)
+    }
+
     /// Writes what the model said, as soon as nobody else is writing.
     fn write(
         &self,
@@ -310,7 +333,10 @@ impl Worker {
         answers: &[Option<Vec<f32>>],
     ) -> Result<rusqlite::Result<()>, Ended> {
         loop {
-            match batch.write(conn, answers) {
+            let pass = self.pass()?;
+            let written = batch.write(conn, answers);
+            drop(pass);
+            match written {
                 Err(error) if is_busy(&error) => self.wait(BUSY)?,
                 written => return Ok(written.map(drop)),
             }
