@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! 1. The thread never waits for the network: what it has to say queues up, and the engine bounds what it sends.
-//! 2. A commit by any program is looked at by event; the timer of [`LOOK_ANYWAY_MS`] only catches what events miss.
+//! 2. It writes while no connection of the application in this process is in a transaction, or after a moment's wait.
+//! 3. A commit by any program is looked at by event; the timer of [`LOOK_ANYWAY_MS`] only catches what events miss.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kithdb_core::everywhere::connect_tables;
+use kithdb_core::gate::{Gate, Writer};
 use kithdb_core::replica::Replica;
 use kithdb_log::AuthorId;
 use kithdb_log::ids::HelloNonce;
@@ -29,6 +31,9 @@ use crate::watch::{LOOK_ANYWAY_MS, LOOKS_MS};
 const COMMANDS_IN_A_ROW: usize = 64;
 /// Milliseconds that sealing what is pending and sending it may take at the end.
 const LAST_WORK_MS: u64 = 2_000;
+
+/// How long a piece of work waits for the application's transactions to end. The next one does not wait if this was not enough.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A function to run on the replica's thread.
 pub(crate) type Call = Box<dyn FnOnce(&mut Replica) + Send>;
@@ -111,6 +116,9 @@ struct Link {
 
 pub(crate) struct Worker {
     driver: Driver,
+    /// None of a replica in memory, which the application has no connection to.
+    gate: Option<Writer>,
+    is_kept_out: bool,
     commands: mpsc::Receiver<Command>,
     messages: mpsc::UnboundedSender<Message>,
     wake: Wake,
@@ -144,8 +152,11 @@ impl Worker {
         let WorkerParts { driver, commands, messages, wake, started, gossip, watched } = parts;
         let is_file = driver.replica().path().is_some();
         let look_anyway_ms = is_file.then_some(if watched { LOOK_ANYWAY_MS } else { LOOK_ANYWAY_MS / 5 });
+        let gate = driver.replica().path().map(|path| Gate::of(path).writer());
         Self {
             driver,
+            gate,
+            is_kept_out: false,
             commands,
             messages,
             wake,
@@ -186,7 +197,7 @@ impl Worker {
             }
             self.plan_timer();
             if self.driver.has_work() {
-                let effects = self.driver.work(self.now());
+                let effects = self.between_transactions(Driver::work);
                 self.carry_out(effects);
                 continue;
             }
@@ -213,8 +224,17 @@ impl Worker {
 
     fn look(&mut self) {
         self.looked_at = self.now().elapsed_ms;
-        let effects = self.driver.look(self.now());
+        let effects = self.between_transactions(Driver::look);
         self.carry_out(effects);
+    }
+
+    /// Does something that may write, once the application is in no transaction or that has taken too long.
+    fn between_transactions(&mut self, act: impl FnOnce(&mut Driver, Now) -> Vec<Effect>) -> Vec<Effect> {
+        let patience = if self.is_kept_out { Duration::ZERO } else { PATIENCE };
+        let pass = self.gate.as_ref().map(|gate| gate.pass(patience));
+        self.is_kept_out = matches!(pass, Some(None));
+        let now = self.now();
+        act(&mut self.driver, now)
     }
 
     fn on_command(&mut self, command: Command) {
@@ -251,7 +271,12 @@ impl Worker {
                 self.input(Input::Timer);
             }
             Command::Wake => {}
-            Command::Call(call) => call(self.driver.replica_mut()),
+            Command::Call(call) => {
+                self.between_transactions(|driver, _| {
+                    call(driver.replica_mut());
+                    Vec::new()
+                });
+            }
             Command::Gossip { id, source, message } => self.on_gossip(id, source, &message),
             Command::Status(answer) => {
                 // Whoever asked may have stopped waiting.
@@ -275,7 +300,7 @@ impl Worker {
     }
 
     fn input(&mut self, input: Input) {
-        let effects = self.driver.input(input, self.now());
+        let effects = self.between_transactions(|driver, now| driver.input(input, now));
         self.carry_out(effects);
     }
 
