@@ -1,5 +1,7 @@
 //! The ordinary table that a `kith_vector` table is made over: how its rows are named, found and read.
 
+use std::ops::RangeInclusive;
+
 use kithdb_log::Collation;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, params_from_iter};
@@ -47,7 +49,11 @@ fn offer(begin: &str, there: &[String]) -> String {
 fn tables(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     let sql = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
          AND name NOT LIKE 'kith\\_\\_%' ESCAPE '\\' ORDER BY name";
-    conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
+    let mut names: Vec<String> =
+        conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let own = super::own_tables(conn)?;
+    names.retain(|name| !own.iter().any(|own| own.eq_ignore_ascii_case(name)));
+    Ok(names)
 }
 
 /// A column of the primary key.
@@ -210,20 +216,22 @@ impl Content {
         Ok(Key::encode(values.into_iter(), self.key.iter().map(|column| column.collation)))
     }
 
-    /// Makes the key that one SQL value is, a JSON array where the key has several columns; `None` where no row can have it.
-    pub(super) fn key_of(&self, value: ValueRef<'_>) -> Option<Key> {
-        let collations = self.key.iter().map(|column| column.collation);
+    /// Makes the keys that are shown as an SQL value, as a JSON array where the key has several columns; none where no row can have one.
+    pub(super) fn keys_of(&self, value: ValueRef<'_>) -> Vec<Key> {
+        let encode = |values: &[ValueRef<'_>]| {
+            Key::encode(values.iter().copied(), self.key.iter().map(|column| column.collation))
+        };
         match (self.is_rowid, value, self.key.len()) {
-            (true, ValueRef::Integer(number), _) => Some(Key::Integer(number)),
+            (true, ValueRef::Integer(number), _) => vec![Key::Integer(number)],
             (true, ValueRef::Real(number), _) if number.fract() == 0.0 && number.abs() < 9e15 => {
-                Some(Key::Integer(number as i64))
+                vec![Key::Integer(number as i64)]
             }
-            (false, value, 1) => Key::encode([value].into_iter(), collations),
+            (false, value, 1) => encode(&[value]).into_iter().collect(),
             (false, ValueRef::Text(json), columns) => {
-                let values = keys::of_shown(json).filter(|values| values.len() == columns)?;
-                Key::encode(values.iter().map(ValueRef::from), collations)
+                let shown = keys::of_shown(json).into_iter().filter(|values| values.len() == columns);
+                shown.filter_map(|values| encode(&values.iter().map(ValueRef::from).collect::<Vec<_>>())).collect()
             }
-            _ => None,
+            _ => Vec::new(),
         }
     }
 
@@ -237,10 +245,10 @@ impl Content {
         Ok(key.flatten())
     }
 
-    /// Finds the keys of the rows with a rowid from one to another that have something in the column.
-    pub(super) fn keys_between(&self, conn: &Connection, from: i64, to: i64) -> rusqlite::Result<Vec<Key>> {
+    /// Finds the keys of the rows with a rowid from the first to the last that have something in the column.
+    pub(super) fn keys_between(&self, conn: &Connection, rowids: RangeInclusive<i64>) -> rusqlite::Result<Vec<Key>> {
         match &self.between {
-            Some(sql) => self.keys_by(conn, sql, [from, to]),
+            Some(sql) => self.keys_by(conn, sql, [*rowids.start(), *rowids.end()]),
             None => Ok(Vec::new()),
         }
     }
@@ -331,6 +339,13 @@ pub(super) struct Identity {
     pub(super) rowid: Option<i64>,
     /// Empty where the rowid is the key.
     pub(super) key: Vec<Value>,
+}
+
+impl Identity {
+    /// Names the row whose key is its rowid.
+    pub(super) const fn of_rowid(rowid: i64) -> Self {
+        Self { rowid: Some(rowid), key: Vec::new() }
+    }
 }
 
 /// Looks up how rows are named.

@@ -62,16 +62,27 @@ impl Cursor<'_> {
                 word => filters.extend(filter(word, arguments, index, view)?),
             }
         }
+        if !is_search && self.asked != [None; 2] {
+            return Err(error(
+                "kith_vector: k and ef belong to a search; say what for: AND embedding MATCH …"
+                    .replace("embedding", &view.declaration.column),
+            ));
+        }
+        let is_nothing = filters.iter().any(Filter::is_empty);
         let filter = (!filters.is_empty()).then_some(Filter::All(filters));
         if !is_search {
-            self.hits = view.list(filter.as_ref()).map_err(of)?;
+            if !is_nothing {
+                self.hits = view.list(filter.as_ref()).map_err(of)?;
+            }
             return Ok(());
         }
         let count = match (self.asked[0], limit) {
             (Some(count), _) => count,
             (None, Some(limit)) if limit >= 0 => limit.saturating_add(offset),
             _ => {
-                return Err(error("kith_vector: say how many rows: AND k = 10, or ORDER BY distance LIMIT 10"));
+                return Err(error(
+                    "kith_vector: say how many rows are to be found: AND k = 10, or ORDER BY distance LIMIT 10 if nothing is joined",
+                ));
             }
         };
         let count = self::count(count)?;
@@ -96,12 +107,15 @@ pub(super) fn count(count: i64) -> rusqlite::Result<usize> {
     checked.ok_or_else(|| error(format!("kith_vector: {count} rows cannot be asked for; 0 to {COUNT_MAX} can")))
 }
 
-/// Reads the embedding that is searched for, or embeds the text that is; `None` if there is nothing in it to embed.
+/// Reads the embedding that is searched for, or embeds the text that is; `None` for NULL, and if there is nothing in it to embed.
 pub(super) fn query(arguments: &Filters<'_>, index: usize, view: &View) -> rusqlite::Result<Option<Vec<f32>>> {
     let options = &view.declaration.options;
     let subtype = arguments.get_subtype(index);
     let element = Element::of_subtype(subtype);
     let value = arguments.iter().nth(index).ok_or_else(|| error("kith_vector: the query is missing"))?;
+    if value == ValueRef::Null {
+        return Ok(None);
+    }
     let embedding = match (Embedding::read(value, element), value, &view.declaration.model) {
         (Ok(embedding), ..) => embedding,
         // A JSON array is an embedding; any other text is one to embed, where it is known how.
@@ -148,7 +162,7 @@ fn filter(word: &str, arguments: &Filters<'_>, index: usize, view: &mut View) ->
             "key" => {
                 let (content, _) = view.content().map_err(of)?;
                 let mut keys = Vec::new();
-                each(arguments, index, how == "in", |value| keys.extend(content.key_of(value)))?;
+                each(arguments, index, how == "in", |value| keys.extend(content.keys_of(value)))?;
                 keys.sort_unstable();
                 keys.dedup();
                 Filter::Keys(keys)

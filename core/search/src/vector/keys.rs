@@ -155,21 +155,47 @@ pub(super) fn shown(mut values: Vec<Value>) -> Value {
     Value::Text(serde_json::Value::Array(values.into_iter().map(json).collect()).to_string())
 }
 
-/// Reads the values of a key that [`shown`] wrote as a JSON array. A BLOB is not told from the text of its digits, and taken for that.
-pub(super) fn of_shown(json: &[u8]) -> Option<Vec<Value>> {
-    let values: Vec<serde_json::Value> = serde_json::from_slice(json).ok()?;
-    let value = |value| {
-        Some(match value {
-            serde_json::Value::Null => Value::Null,
-            serde_json::Value::String(text) => Value::Text(text),
-            serde_json::Value::Number(number) => match number.as_i64() {
-                Some(whole) => Value::Integer(whole),
-                None => Value::Real(number.as_f64()?),
+/// Columns of a key in which the digits of a BLOB are looked for; each doubles the keys that are.
+const BLOBS_MAX: usize = 6;
+
+/// Reads the values of every key that [`shown`] writes as this JSON array: a BLOB is not told from the text of its digits there.
+pub(super) fn of_shown(json: &[u8]) -> Vec<Vec<Value>> {
+    let Ok(values) = serde_json::from_slice::<Vec<serde_json::Value>>(json) else { return Vec::new() };
+    let (mut keys, mut blobs) = (vec![Vec::with_capacity(values.len())], 0);
+    for value in values {
+        let (value, blob) = match value {
+            serde_json::Value::Null => (Value::Null, None),
+            serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(whole), _) => (Value::Integer(whole), None),
+                (None, Some(real)) => (Value::Real(real), None),
+                (None, None) => return Vec::new(),
             },
-            _ => return None,
-        })
-    };
-    values.into_iter().map(value).collect()
+            serde_json::Value::String(text) => {
+                let blob = bytes_of(&text).filter(|_| blobs < BLOBS_MAX);
+                (Value::Text(text), blob)
+            }
+            _ => return Vec::new(),
+        };
+        let with_blob = blob.map(|blob| {
+            blobs += 1;
+            keys.iter().map(|key| [key.as_slice(), &[Value::Blob(blob.clone())]].concat()).collect::<Vec<_>>()
+        });
+        for key in &mut keys {
+            key.push(value.clone());
+        }
+        keys.extend(with_blob.into_iter().flatten());
+    }
+    keys
+}
+
+/// Reads hexadecimal digits.
+fn bytes_of(digits: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }
 
 /// One value of a key, borrowed.
@@ -226,6 +252,11 @@ impl KeyMap {
     /// Returns the slot of a key.
     pub(super) fn slot(&self, key: &Key) -> Option<Slot> {
         self.slots.get(key).copied()
+    }
+
+    /// Returns how many slots there are, in use or not.
+    pub(super) const fn len(&self) -> usize {
+        self.keys.len()
     }
 
     /// Returns the key in a slot.

@@ -27,6 +27,7 @@ mod top_k;
 mod turn;
 pub(crate) mod value;
 mod view;
+mod vouched;
 
 use std::sync::Arc;
 
@@ -58,15 +59,16 @@ fn table_names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     conn.prepare_cached(TABLES)?.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Has SQLite connect every `kith_vector` table, so that what is to be embedded is embedded in the background while the connection is
-/// open.
+/// Uses every `kith_vector` table, so that what is to be embedded is embedded in the background while the connection is open.
 ///
 /// # Errors
-/// SQLite's. A table that cannot be connected is left for whoever uses it to hear of.
+/// SQLite's. A table that cannot be used is left for whoever uses it to hear of.
 pub fn connect_tables(conn: &Connection) -> rusqlite::Result<()> {
     for name in table_names(conn)? {
-        if let Err(error) = conn.prepare(&format!("SELECT 1 FROM main.{}", quote(&name))) {
-            tracing::debug!(%error, name, "a kith_vector table cannot be connected");
+        // No row is looked for.
+        let used = conn.prepare(&format!("SELECT 1 FROM main.{} WHERE rowid IN (SELECT 1 WHERE 0)", quote(&name)));
+        if let Err(error) = used.and_then(|mut statement| statement.exists([])) {
+            tracing::debug!(%error, name, "a kith_vector table cannot be used");
         }
     }
     Ok(())
@@ -74,11 +76,13 @@ pub fn connect_tables(conn: &Connection) -> rusqlite::Result<()> {
 
 /// Says whether a table belongs to a `kith_vector` table.
 pub(crate) fn is_own_table(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
-    let is_its = |owner: &String| {
-        let own = source::table_names(owner).into_iter().chain([changes::table_name(owner)]);
-        own.into_iter().any(|own| own.eq_ignore_ascii_case(name))
-    };
-    Ok(table_names(conn)?.iter().any(is_its))
+    Ok(own_tables(conn)?.iter().any(|own| own.eq_ignore_ascii_case(name)))
+}
+
+/// Names the tables that belong to `kith_vector` tables, if they are there.
+fn own_tables(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let of = |owner: &String| source::table_names(owner).into_iter().chain([changes::table_name(owner)]);
+    Ok(table_names(conn)?.iter().flat_map(of).collect())
 }
 
 /// Has every `kith_vector` table read its content again: rows were written with triggers off.

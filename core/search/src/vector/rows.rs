@@ -86,9 +86,24 @@ impl Rows {
         self.keys.used().filter_map(|slot| self.keys.key(slot)).chain(self.refused.keys())
     }
 
+    /// Returns how many slots there are, in use or not.
+    pub(super) const fn slots(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Returns the keys in a range of slots.
+    pub(super) fn keys_in(&self, slots: std::ops::Range<usize>) -> impl Iterator<Item = &Key> {
+        slots.filter_map(|slot| self.keys.key(Slot(u32::try_from(slot).ok()?)))
+    }
+
     /// Says whether a row is in the index.
     pub(super) fn slot(&self, key: &Key) -> Option<Slot> {
         self.keys.slot(key)
+    }
+
+    /// Returns the slots of the rows whose key is such.
+    pub(super) fn slots_where<'r>(&'r self, is_such: impl Fn(&Key) -> bool + 'r) -> impl Iterator<Item = Slot> + 'r {
+        self.keys.used().filter(move |&slot| self.keys.key(slot).is_some_and(&is_such))
     }
 
     /// Returns the slots of all rows but some.

@@ -1,10 +1,12 @@
 //! What is asked of a view: the nearest rows, all rows, figures.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use kithdb_vector::error::EmbeddingError;
 use kithdb_vector::index::{EmbeddingIndex, Query};
+use kithdb_vector::slots::Slot;
 use kithdb_vector::tiered::Way;
 use rusqlite::Connection;
 
@@ -14,9 +16,13 @@ use super::keys::{Key, KeyHash};
 use super::overlay::Overlay;
 use super::rows::{Near, Rows};
 use super::view::{SearchError, View};
+use super::vouched::Vouching;
 
 /// Up to so many hidden rows the index is asked for more instead of being given all others as a filter.
 const HIDDEN_MAX: usize = 64;
+/// Rows that a search looks up beside its own, as long as that is due: few enough that it takes hardly longer.
+const LOOKED_UP: usize = 32;
+
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
@@ -38,11 +44,26 @@ pub(super) enum Filter {
     All(Vec<Filter>),
 }
 
+impl Filter {
+    /// Says whether it lets no row through, as far as that is seen without the table.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Keys(keys) => keys.is_empty(),
+            Self::Rowids(rowids) => rowids.is_empty(),
+            Self::Between(from, to) => from > to,
+            Self::Not(_) => false,
+            Self::All(filters) => filters.iter().any(Self::is_empty),
+        }
+    }
+}
+
 /// The rows of a filter.
 #[derive(Debug, Default)]
 struct Among {
     /// All if `None`.
     only: Option<Vec<Key>>,
+    /// Of all of them, those whose key, which is the rowid, is in here. The table is not read for it.
+    within: Option<RangeInclusive<i64>>,
     /// And of these none.
     without: HashSet<Key, KeyHash>,
 }
@@ -63,8 +84,7 @@ pub(super) struct Base<'s> {
     pub(super) ef: usize,
     /// The place that `rows` is at, if it is the shared index and this reader's snapshot is committed and at that place too.
     pub(super) clean: Option<Mark>,
-    /// Whether each row is in the table and its key is its rowid, so that it need not be looked up there.
-    pub(super) is_vouched: bool,
+    pub(super) vouching: Vouching,
 }
 
 /// Figures for `kith_vector_stats`.
@@ -88,19 +108,24 @@ impl View {
     /// Finds the rows nearest to an embedding, nearest first.
     pub(super) fn search(&mut self, request: &Request) -> Result<Vec<Hit>, SearchError> {
         let shared = Arc::clone(&self.shared);
-        let (hits, ghosts, clean) = self.ask(|conn, content, base| {
-            let Among { only, without: mut gone } = among(conn, content, request.filter.as_ref())?;
-            let mut identifier = if base.is_vouched { None } else { Some(content.identifier(conn)?) };
+        let (hits, ghosts, clean, looked) = self.ask(|conn, content, base| {
+            let Among { only, within, without: mut gone } = among(conn, content, request.filter.as_ref())?;
+            let allowed = match (&only, within) {
+                (Some(keys), _) => Allowed::Keys(keys),
+                (None, Some(range)) => Allowed::Within(range),
+                (None, None) => Allowed::All,
+            };
+            let mut identifier = if base.vouching == Vouching::All { None } else { Some(content.identifier(conn)?) };
             let mut identify = |key: &Key| match (&mut identifier, key) {
                 // A page of the table for each answer would cost more than all else here.
-                (None, Key::Integer(rowid)) => Ok(Some(Identity { rowid: Some(*rowid), key: Vec::new() })),
+                (None, Key::Integer(rowid)) => Ok(Some(Identity::of_rowid(*rowid))),
                 (Some(identifier), key) => identifier.identify(key),
                 (None, key) => content.identifier(conn)?.identify(key),
             };
             let mut ghosts = Vec::new();
             loop {
                 let wanted = request.count + gone.len();
-                let (found, choice) = nearest(base, request, only.as_deref(), wanted).map_err(SearchError::Query)?;
+                let (found, choice) = nearest(base, request, &allowed, wanted).map_err(SearchError::Query)?;
                 shared.note_choice(choice);
                 let is_all = found.len() < wanted;
                 let mut hits = Vec::with_capacity(request.count);
@@ -122,14 +147,35 @@ impl View {
                     }
                 }
                 if is_all || hits.len() == request.count || gone.len() == before {
-                    return Ok((hits, ghosts, base.clean));
+                    let looked = match (base.vouching, base.clean) {
+                        (Vouching::Until(from), Some(_)) => {
+                            let until = (from.slot + LOOKED_UP).min(base.rows.slots());
+                            for key in base.rows.keys_in(from.slot..until) {
+                                if !ghosts.contains(key) && identify(key)?.is_none() {
+                                    ghosts.push(key.clone());
+                                }
+                            }
+                            Some((from, until))
+                        }
+                        _ => None,
+                    };
+                    return Ok((hits, ghosts, base.clean, looked));
                 }
             }
         })?;
-        if let Some(clean) = clean.filter(|_| !ghosts.is_empty()) {
-            let mut guard = self.shared.write();
-            if let Some(state) = guard.as_mut().filter(|state| state.applied == clean) {
-                state.forget(ghosts);
+        if let Some(clean) = clean.filter(|_| !ghosts.is_empty() || looked.is_some()) {
+            // How far it was looked is not worth waiting for.
+            let guard = if ghosts.is_empty() { self.shared.try_write() } else { Some(self.shared.write()) };
+            if let Some(mut guard) = guard
+                && let Some(state) = guard.as_mut().filter(|state| state.applied == clean)
+            {
+                if let Some((from, until)) = looked {
+                    let slots = state.rows.slots();
+                    state.vouched.note(from, until, slots);
+                }
+                if !ghosts.is_empty() {
+                    state.forget(ghosts);
+                }
             }
         }
         Ok(hits)
@@ -138,18 +184,23 @@ impl View {
     /// Lists the rows that have an embedding, or those of the filter that have.
     pub(super) fn list(&mut self, filter: Option<&Filter>) -> Result<Vec<Hit>, SearchError> {
         self.ask(|conn, content, base| {
-            let keys = match among(conn, content, filter)?.only {
-                Some(keys) => keys,
-                None => content.keys(conn)?,
+            let (keys, are_there) = match among(conn, content, filter)? {
+                Among { only: Some(keys), .. } => (keys, false),
+                Among { within: Some(range), .. } => (content.keys_between(conn, range)?, true),
+                _ => (content.keys(conn)?, true),
             };
             let mut identifier = content.identifier(conn)?;
+            let mut identify = |key: &Key| match key {
+                Key::Integer(rowid) if are_there => Ok(Some(Identity::of_rowid(*rowid))),
+                key => identifier.identify(key),
+            };
             let mut hits = Vec::with_capacity(keys.len());
             for key in keys {
                 let is_there = match base.overlay.filter(|overlay| overlay.contains(&key)) {
                     Some(overlay) => overlay.rows.slot(&key).is_some(),
                     None => base.rows.slot(&key).is_some(),
                 };
-                if is_there && let Some(identity) = identifier.identify(&key)? {
+                if is_there && let Some(identity) = identify(&key)? {
                     hits.push(Hit { key, identity, distance: None });
                 }
             }
@@ -205,16 +256,25 @@ fn among(conn: &Connection, content: &Content, filter: Option<&Filter>) -> rusql
     let Some(filter) = filter else { return Ok(among) };
     let filters = if let Filter::All(filters) = filter { filters.as_slice() } else { std::slice::from_ref(filter) };
     for filter in filters {
-        if let Filter::Not(filter) = filter {
-            among.without.extend(keys_of(conn, content, filter)?);
-            continue;
+        match filter {
+            Filter::Not(filter) => among.without.extend(keys_of(conn, content, filter)?),
+            Filter::Between(from, to) => {
+                let (low, high) = among.within.map_or((i64::MIN, i64::MAX), RangeInclusive::into_inner);
+                among.within = Some(low.max(*from)..=high.min(*to));
+            }
+            filter => {
+                let keys = keys_of(conn, content, filter)?;
+                among.narrow(keys);
+            }
         }
-        let mut keys = keys_of(conn, content, filter)?;
-        if let Some(only) = among.only {
-            let only: HashSet<Key, KeyHash> = only.into_iter().collect();
-            keys.retain(|key| only.contains(key));
-        }
-        among.only = Some(keys);
+    }
+    match among.within.take() {
+        Some(range) if !content.is_rowid => among.narrow(content.keys_between(conn, range)?),
+        Some(range) => match &mut among.only {
+            Some(only) => only.retain(|key| is_within(key, &range)),
+            None => among.within = Some(range),
+        },
+        None => {}
     }
     if let Some(only) = &mut among.only {
         let without = std::mem::take(&mut among.without);
@@ -223,29 +283,62 @@ fn among(conn: &Connection, content: &Content, filter: Option<&Filter>) -> rusql
     Ok(among)
 }
 
+impl Among {
+    fn narrow(&mut self, mut keys: Vec<Key>) {
+        if let Some(only) = self.only.take() {
+            let only: HashSet<Key, KeyHash> = only.into_iter().collect();
+            keys.retain(|key| only.contains(key));
+        }
+        self.only = Some(keys);
+    }
+}
+
+fn is_within(key: &Key, range: &RangeInclusive<i64>) -> bool {
+    matches!(key, Key::Integer(number) if range.contains(number))
+}
+
 fn keys_of(conn: &Connection, content: &Content, filter: &Filter) -> rusqlite::Result<Vec<Key>> {
     match filter {
         Filter::Keys(keys) => Ok(keys.clone()),
         Filter::Rowids(rowids) => {
             rowids.iter().filter_map(|&rowid| content.key_of_rowid(conn, rowid).transpose()).collect()
         }
-        Filter::Between(from, to) => content.keys_between(conn, *from, *to),
+        Filter::Between(from, to) => content.keys_between(conn, *from..=*to),
         Filter::Not(_) | Filter::All(_) => Ok(among(conn, content, Some(filter))?.only.unwrap_or_default()),
+    }
+}
+
+/// Which rows a search is to choose among.
+enum Allowed<'k> {
+    All,
+    Keys(&'k [Key]),
+    /// Those whose key is a number of these.
+    Within(RangeInclusive<i64>),
+}
+
+impl Allowed<'_> {
+    /// Returns their slots; `None` if they are all.
+    fn slots<'r>(&'r self, rows: &'r Rows) -> Option<Box<dyn Iterator<Item = Slot> + 'r>> {
+        match self {
+            Self::All => None,
+            Self::Keys(keys) => Some(Box::new(keys.iter().filter_map(|key| rows.slot(key)))),
+            Self::Within(range) => Some(Box::new(rows.slots_where(|key| is_within(key, range)))),
+        }
     }
 }
 
 fn nearest(
     base: &Base<'_>,
     request: &Request,
-    filter: Option<&[Key]>,
+    among: &Allowed<'_>,
     wanted: usize,
 ) -> Result<(Vec<Near>, &'static str), EmbeddingError> {
     let hidden = base.overlay.map(|overlay| &overlay.hidden).filter(|hidden| !hidden.is_empty());
     let mut count = wanted;
-    let allowed = match (filter, hidden) {
-        (Some(keys), _) => {
+    let allowed = match (among.slots(base.rows), hidden) {
+        (Some(slots), _) => {
             let is_hidden = |slot: &_| hidden.is_some_and(|hidden| hidden.contains(*slot));
-            Some(keys.iter().filter_map(|key| base.rows.slot(key)).filter(|slot| !is_hidden(slot)).collect())
+            Some(slots.filter(|slot| !is_hidden(slot)).collect())
         }
         (None, Some(hidden)) if hidden.len() > HIDDEN_MAX => Some(base.rows.all_but(hidden)),
         (None, Some(hidden)) => {
@@ -258,7 +351,7 @@ fn nearest(
         |count, allowed| Query { embedding: &request.embedding, count, ef: request.ef.unwrap_or(base.ef), allowed };
     let asked = query(count, allowed.as_ref());
     let (mut found, way) = base.rows.search(&asked)?;
-    let choice = match (way, filter.is_some()) {
+    let choice = match (way, !matches!(among, Allowed::All)) {
         (Way::Walk, false) => "walk of the graph",
         (Way::Walk, true) => "walk of the graph, filtered",
         (Way::Scan, false) => "scan",
@@ -268,7 +361,7 @@ fn nearest(
     };
     if let Some(overlay) = base.overlay {
         found.retain(|near| !overlay.contains(&near.key));
-        let allowed = filter.map(|keys| keys.iter().filter_map(|key| overlay.rows.slot(key)).collect());
+        let allowed = among.slots(&overlay.rows).map(Iterator::collect);
         found.extend(overlay.rows.search(&query(wanted, allowed.as_ref()))?.0);
         found.sort_by(|left, right| left.distance.total_cmp(&right.distance));
     }

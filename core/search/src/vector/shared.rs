@@ -21,6 +21,7 @@ use super::declaration::Declaration;
 use super::keys::Key;
 use super::rows::Rows;
 use super::snapshot::{self, Place};
+use super::vouched::Vouched;
 
 /// Changes that are kept after they were applied, for readers that began before them.
 const RECENT_MAX: usize = 16_384;
@@ -46,9 +47,7 @@ pub(super) struct State {
     pub(super) unsaved: usize,
     /// The candidates of a walk that give the recall that was declared.
     pub(super) tuned: Option<Tuned>,
-    /// The version of the schema under which the whole table was read, if the triggers are told of every row that goes: as long as it
-    /// is that version, each row of the index is in the table.
-    pub(super) vouched: Option<i64>,
+    pub(super) vouched: Vouched,
     /// Rows that were taken over since it was last looked which are gone.
     unlooked: usize,
 }
@@ -75,7 +74,7 @@ impl State {
     /// Takes over what was saved at a place.
     pub(super) fn of_saved(rows: Rows, applied: Mark, tuned: Option<Tuned>) -> Self {
         let recent = VecDeque::from([Change { mark: applied, key: None }]);
-        let (version, saved, vouched) = (next_version(), Some(applied), None);
+        let (version, saved, vouched) = (next_version(), Some(applied), Vouched::by(None));
         Self { rows, applied, recent, version, saved, unsaved: 0, tuned, vouched, unlooked: 0 }
     }
 
@@ -235,8 +234,10 @@ impl Shared {
             !list.is_empty()
         });
         let list = known.entry(name).or_default();
-        if let Some(index) = list.iter().find(|(known, _)| known == declaration).and_then(|(_, index)| index.upgrade())
-        {
+        // Not that of a table that was dropped, which another connection may still have.
+        let is_there = |index: &Arc<Self>| !index.is_gone.load(Ordering::Relaxed);
+        let mut of_this = list.iter().filter(|(known, _)| known == declaration);
+        if let Some(index) = of_this.find_map(|(_, index)| index.upgrade().filter(is_there)) {
             return index;
         }
         let mut index = Self::default();
@@ -262,6 +263,11 @@ impl Shared {
     /// Returns the index if nobody is changing it.
     pub(super) fn try_read(&self) -> Option<RwLockReadGuard<'_, Option<State>>> {
         self.state.try_read().ok()
+    }
+
+    /// Returns the index to be changed if nobody uses it.
+    pub(super) fn try_write(&self) -> Option<RwLockWriteGuard<'_, Option<State>>> {
+        self.state.try_write().ok()
     }
 
     /// Returns the index to be changed; none after a panic in the middle of that.

@@ -29,6 +29,7 @@ use super::map::map;
 use super::rows::{Refused, Rows};
 use super::shared::State;
 use super::turn::{self, Turn};
+use super::vouched::Vouched;
 use crate::sql::quote;
 
 /// Rows from which an index is saved: fewer are read from the table in less time than it takes to notice. Tests have
@@ -77,6 +78,13 @@ impl Place {
         let len = i64::try_from(state.rows.index().len()).unwrap_or(i64::MAX);
         find(&self.path, &self.declaration, state.rows.has_integer_keys())
             .filter(|found| (0..=len / 2).contains(&since(found)))
+    }
+
+    /// Says whether there is a saved index of this table with a graph.
+    pub(super) fn has_saved_graph(&self) -> bool {
+        [true, false]
+            .into_iter()
+            .any(|is_rowid| find(&self.path, &self.declaration, is_rowid).is_some_and(|found| found.has_graph))
     }
 
     /// Saves an index that nobody uses any more, if that is worth it, and deletes changes that it has made superfluous.
@@ -160,7 +168,7 @@ impl Image {
             keys: state.rows.saved_keys(),
             store: index.store().clone(),
             graph: index.graph().filter(|_| index.pending() == 0).map(Graph::to_sections),
-            notes: encode_notes(state.rows.refused(), state.tuned, state.vouched),
+            notes: encode_notes(state.rows.refused(), state.tuned, state.vouched.schema()),
         }
     }
 }
@@ -245,7 +253,7 @@ impl Found {
             None => TieredIndex::with_store(options, snapshot.store),
         };
         let mut state = State::of_saved(Rows::of_saved(index.ok()?, keys, refused), self.mark, tuned);
-        state.vouched = vouched;
+        state.vouched = Vouched::by(vouched);
         Some(state)
     }
 }

@@ -45,6 +45,7 @@ impl Stats {
             // Has SQLite connect the table, if it has not yet.
             conn.prepare(&format!("SELECT 1 FROM main.{}", quote(&name)))?;
             let Some((declaration, shared)) = self.held.get(&name) else { continue };
+            self.held.begin_background(&conn, &name, &declaration);
             // SAFETY: as above; the view ends with this call.
             let own = unsafe { Connection::from_handle(self.db) }?;
             let mut view = View::new(own, name.clone(), declaration.clone(), Arc::clone(&shared));

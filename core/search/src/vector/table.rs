@@ -31,8 +31,8 @@ pub(crate) struct Held(Mutex<HashMap<String, Holding>>);
 
 struct Holding {
     declaration: Declaration,
-    /// Ends before the use of the index, as it may use it too.
-    _background: Option<Arc<Background>>,
+    /// Begun when the table is first used. Ends before the use of the index, as it may use it too.
+    background: Option<Arc<Background>>,
     used: Use,
 }
 
@@ -48,14 +48,27 @@ impl Held {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = || Holding {
             declaration: declaration.clone(),
-            _background: Background::of(conn, name, declaration),
+            background: None,
             used: Use::new(Shared::of(conn, name, declaration)),
         };
         let holding = held.entry(name.to_ascii_lowercase()).or_insert_with(begin);
-        if holding.declaration != *declaration {
+        // Another connection may have dropped the table and created it again.
+        if holding.declaration != *declaration || holding.used.shared().is_gone.load(Ordering::Relaxed) {
             *holding = begin();
         }
         Arc::clone(holding.used.shared())
+    }
+
+    /// Begins to embed in the background what a table is to have embedded: the table is used. To be connected is no use: SQLite
+    /// connects every table when a program lists them.
+    pub(super) fn begin_background(&self, conn: &Connection, name: &str, declaration: &Declaration) {
+        if declaration.source.is_none() {
+            return;
+        }
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(holding) = held.get_mut(&name.to_ascii_lowercase()).filter(|it| it.background.is_none()) {
+            holding.background = Background::of(conn, name, declaration);
+        }
     }
 
     /// Lets go of the index of a table that is dropped or gets another name.
@@ -180,6 +193,9 @@ unsafe impl<'vtab> VTab<'vtab> for Table {
     }
 
     fn open(&'vtab mut self) -> rusqlite::Result<Cursor<'vtab>> {
+        if let Ok(view) = self.view.try_borrow() {
+            self.held.begin_background(view.conn(), &view.name, &view.declaration);
+        }
         Ok(Cursor::new(self))
     }
 }
@@ -203,6 +219,7 @@ impl CreateVTab<'_> for Table {
             let rowid = conn.last_insert_rowid();
             changes::create(conn, &view.name, &view.declaration, &content)?;
             source::create(conn, &view.name, &view.declaration, &content, problem.as_deref())?;
+            table.held.begin_background(conn, &view.name, &view.declaration);
             // SAFETY: the handle is open: SQLite is calling.
             unsafe { ffi::sqlite3_set_last_insert_rowid(conn.handle(), rowid) };
             Ok(())

@@ -1,5 +1,6 @@
 //! libSQL's `vector_top_k(index, query, k)`, with the name of a `kith_vector` table for the index.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, c_int};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use rusqlite::{Connection, ffi};
 use super::cursor::{count, query};
 use super::search::{Hit, Request};
 use super::table::{Held, error, of};
-use super::view::View;
+use super::view::{Kept, View};
 use crate::function::{self, Asked, Listed, Row, TableFunction, whole_number};
 use crate::sql::quote;
 
@@ -31,6 +32,8 @@ pub(super) fn register(conn: &Connection, held: Arc<Held>) -> rusqlite::Result<(
 struct TopK {
     db: *mut ffi::sqlite3,
     held: Arc<Held>,
+    /// What was read of the table that was asked last.
+    last: RefCell<Option<Kept>>,
 }
 
 impl TopK {
@@ -47,12 +50,23 @@ impl TopK {
                 "vector_top_k(): {name:?} is no kith_vector table; make one over the column that is to be searched"
             )));
         };
-        let mut view = View::new(conn, name, declaration, shared);
+        self.held.begin_background(&conn, &name, &declaration);
+        // Not held while it is asked, should that lead here again.
+        let mut view = match self.last.take() {
+            Some(kept) => View::of_kept(kept, name, declaration, shared),
+            None => {
+                conn.set_prepared_statement_cache_capacity(32);
+                View::new(conn, name, declaration, shared)
+            }
+        };
         let Some(embedding) = query(arguments, 1, &view)? else { return Ok(Vec::new()) };
         let Some(wanted) = arguments.iter().nth(2).and_then(whole_number) else {
             return Err(error("vector_top_k(): the third argument is the number of rows"));
         };
-        view.search(&Request { embedding, count: count(wanted)?, ef: None, filter: None }).map_err(of)
+        let request = Request { embedding, count: count(wanted)?, ef: None, filter: None };
+        let hits = view.search(&request).map_err(of)?;
+        *self.last.borrow_mut() = Some(view.keep());
+        Ok(hits)
     }
 }
 
@@ -61,7 +75,7 @@ impl TableFunction for TopK {
     type Rows = Listed;
 
     fn open(db: *mut ffi::sqlite3, held: &Arc<Held>) -> Self {
-        Self { db, held: Arc::clone(held) }
+        Self { db, held: Arc::clone(held), last: RefCell::default() }
     }
 
     fn name(&self) -> &'static CStr {

@@ -22,8 +22,9 @@ use super::overlay::Overlay;
 use super::rows::Rows;
 use super::search::Base;
 use super::shared::{Shared, State};
-use super::snapshot::{self, Found};
+use super::snapshot::{self, Found, Place};
 use super::source;
+use super::vouched::{Vouched, Vouching};
 
 /// Why a table cannot be searched.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,10 @@ pub(super) enum SearchError {
     Index(EmbeddingError),
     #[error("kith_vector: table {table:?} is gone, in which changes are noted; drop {name:?} and create it again")]
     NoChanges { name: String, table: String },
+    #[error(
+        "kith_vector: table {content:?} is called {now:?} now; drop {name:?} and create it again with content={now}, or give the table its name back"
+    )]
+    Renamed { name: String, content: String, now: String },
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
 }
@@ -45,6 +50,14 @@ struct Known {
     schema: i64,
     content: Rc<Content>,
     is_watched: bool,
+}
+
+/// What a view has read of its table's definition, and its statements: to read them again costs more than a search.
+pub(super) struct Kept {
+    conn: Connection,
+    name: String,
+    declaration: Declaration,
+    known: Option<Known>,
 }
 
 /// See the module.
@@ -64,6 +77,18 @@ impl View {
         Self { conn, name, declaration, shared, known: None, overlay: None, own: None }
     }
 
+    /// Begins where another view of the same connection has ended, whichever table that was of.
+    pub(super) fn of_kept(kept: Kept, name: String, declaration: Declaration, shared: Arc<Shared>) -> Self {
+        let known = kept.known.filter(|_| kept.name == name && kept.declaration == declaration);
+        Self { known, ..Self::new(kept.conn, name, declaration, shared) }
+    }
+
+    /// Ends, and keeps what holds for the next one.
+    pub(super) fn keep(self) -> Kept {
+        let Self { conn, name, declaration, known, .. } = self;
+        Kept { conn, name, declaration, known }
+    }
+
     pub(super) const fn conn(&self) -> &Connection {
         &self.conn
     }
@@ -71,7 +96,14 @@ impl View {
     /// Says how a search will be done, as far as that is known before it; waits for nobody.
     pub(super) fn tier(&self, is_filtered: bool) -> String {
         let Some(state) = self.shared.try_read() else { return "scan or walk of the graph".to_owned() };
-        let Some(state) = state.as_ref() else { return "scan, once the table is read".to_owned() };
+        let Some(state) = state.as_ref() else {
+            let of_place = |place: &Place| place.has_saved_graph();
+            return match self.shared.place.as_ref().is_some_and(of_place) {
+                true => "walk of the graph, once what is saved is read",
+                false => "scan, once the table is read",
+            }
+            .to_owned();
+        };
         let index = state.rows.index();
         match index.walked_from(state.ef()) {
             Some(least) if is_filtered => {
@@ -88,7 +120,15 @@ impl View {
         if let Some(known) = self.known.as_ref().filter(|known| known.schema == schema) {
             return Ok((Rc::clone(&known.content), known.is_watched));
         }
-        let content = Rc::new(Content::read(&self.conn, &self.declaration)?);
+        let content = match Content::read(&self.conn, &self.declaration) {
+            Err(ContentError::Missing { table, there }) => {
+                return Err(match changes::watched(&self.conn, &self.name)? {
+                    Some(now) => SearchError::Renamed { name: self.name.clone(), content: table, now },
+                    None => ContentError::Missing { table, there }.into(),
+                });
+            }
+            content => Rc::new(content?),
+        };
         let table = changes::table_name(&self.name);
         if !self.conn.table_exists(Some("main"), table.as_str())? {
             return Err(SearchError::NoChanges { name: self.name.clone(), table });
@@ -122,11 +162,11 @@ impl View {
                 let overlay = self.overlay.as_ref();
                 let is_at_it = overlay.is_none_or(|overlay| overlay.last == state.applied);
                 let clean = (is_committed && is_at_it).then_some(state.applied);
-                let is_vouched = self.vouches(state);
+                let vouching = self.vouching(state, &content);
                 return question(
                     &self.conn,
                     &content,
-                    &Base { rows: &state.rows, overlay, ef: state.ef(), clean, is_vouched },
+                    &Base { rows: &state.rows, overlay, ef: state.ef(), clean, vouching },
                 );
             }
         }
@@ -137,21 +177,24 @@ impl View {
             (self.own, self.overlay) = (None, None);
             let threads = engine::build_threads(&self.conn);
             engine::work(&shared, state, self.declaration.recall_permille, threads);
-            let (clean, is_vouched) = (Some(state.applied), self.vouches(state));
-            let base = Base { rows: &state.rows, overlay: None, ef: state.ef(), clean, is_vouched };
+            let (clean, vouching) = (Some(state.applied), self.vouching(state, &content));
+            let base = Base { rows: &state.rows, overlay: None, ef: state.ef(), clean, vouching };
             return question(&self.conn, &content, &base);
         }
         self.overlay = None;
         let own = self.own_state(&content)?;
-        let base = Base { rows: &own.rows, overlay: None, ef: own.ef(), clean: None, is_vouched: false };
+        let base = Base { rows: &own.rows, overlay: None, ef: own.ef(), clean: None, vouching: Vouching::Never };
         let answer = question(&self.conn, &content, &base);
         self.own = Some(own);
         answer
     }
 
     /// Says whether each row that this snapshot sees in an index, or over it, is in the table, so that none has to be looked up.
-    fn vouches(&self, state: &State) -> bool {
-        state.vouched.is_some() && state.vouched == self.known.as_ref().map(|known| known.schema)
+    fn vouching(&self, state: &State, content: &Content) -> Vouching {
+        match &self.known {
+            Some(known) if content.is_told => state.vouched.under(known.schema),
+            _ => Vouching::Never,
+        }
     }
 
     /// Lays what this snapshot has otherwise over an index; false if the index must be moved, or does not fit at all.
@@ -262,7 +305,7 @@ impl View {
         }
         let index = TieredIndex::new(self.declaration.options.clone()).map_err(SearchError::Index)?;
         let mut state = State::load(&self.conn, &self.name, content, index)?;
-        state.vouched = self.known.as_ref().filter(|_| content.is_told).map(|known| known.schema);
+        state.vouched = Vouched::by(self.known.as_ref().filter(|_| content.is_told).map(|known| known.schema));
         Ok(state)
     }
 

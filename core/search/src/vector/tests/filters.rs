@@ -1,6 +1,12 @@
 //! Conditions on rows, which are applied before the nearest are chosen.
 
-use super::search::{docs, ids, open};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::Value;
+
+use super::search::{docs, ids, message, open};
 
 #[test]
 fn filters_are_applied_before_the_nearest_are_chosen() {
@@ -121,4 +127,85 @@ fn a_list_of_one_parameter_filters_as_a_select() {
         );
         assert_eq!(ids(&conn, &sql, [3]), [3], "{column}");
     }
+}
+
+#[test]
+fn ranges_of_rowids_that_are_the_key_are_taken_from_the_index() {
+    let conn = open();
+    let read = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&read);
+    conn.create_scalar_function("seen", 1, FunctionFlags::SQLITE_DETERMINISTIC, move |context| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        context.get::<Value>(0)
+    })
+    .unwrap();
+    conn.execute_batch(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, raw, embedding AS (seen(raw)));
+         CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, dims=2, metric=l2);
+         WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 500)
+         INSERT INTO docs(id, raw) SELECT value, '[' || value || ',0]' FROM n",
+    )
+    .unwrap();
+    let found = |condition: &str| {
+        ids(&conn, &format!("SELECT rowid FROM near WHERE embedding MATCH '[0,0]' AND k = 3 AND {condition}"), [])
+    };
+    assert_eq!(found("rowid > 0"), [1, 2, 3]);
+    read.store(0, Ordering::Relaxed);
+    assert_eq!(found("rowid BETWEEN 100 AND 400"), [100, 101, 102]);
+    assert_eq!(found("rowid >= 100 AND rowid <= 400 AND rowid > 399 AND rowid < 1000"), [400]);
+    assert_eq!(found("rowid > 100 AND rowid < 99"), [0; 0]);
+    assert_eq!(found("rowid > 498 AND rowid <> 499"), [500]);
+    assert_eq!(found("rowid > 200 AND rowid IN (100, 250, 201)"), [201, 250]);
+    assert_eq!(read.load(Ordering::Relaxed), 0);
+    // With what this transaction has written, and undone.
+    conn.execute_batch("BEGIN; UPDATE docs SET raw = '[0.5,0]' WHERE id IN (300, 20); DELETE FROM docs WHERE id = 101")
+        .unwrap();
+    conn.execute_batch("INSERT INTO docs(id, raw) VALUES(350.0 + 1000, '[0,0]')").unwrap();
+    assert_eq!(found("rowid BETWEEN 100 AND 400"), [300, 100, 102]);
+    conn.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(found("rowid BETWEEN 100 AND 400"), [100, 101, 102]);
+    let listed = "SELECT rowid FROM near WHERE rowid BETWEEN 499 AND 600 ORDER BY rowid";
+    assert_eq!(ids(&conn, listed, []), [499, 500]);
+}
+
+#[test]
+fn a_key_with_a_blob_filters_by_its_digits() {
+    let conn = open();
+    conn.execute_batch(
+        "CREATE TABLE docs(tenant BLOB, part, embedding BLOB, PRIMARY KEY(tenant, part)) WITHOUT ROWID;
+         CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, dims=2, metric=l2);
+         INSERT INTO docs VALUES(x'0aff', 1, '[0,0]'), (x'0aff', 'ab', '[1,0]'), (x'ab', x'ab', '[2,0]'), ('0aff', 1, '[3,0]'), (x'', 9, '[4,0]')",
+    )
+    .unwrap();
+    let distances = |condition: &str| {
+        let sql =
+            format!("SELECT CAST(distance AS INT) FROM near WHERE embedding MATCH '[0,0]' AND k = 9 AND {condition}");
+        ids(&conn, &sql, [])
+    };
+    let by_digits = "key IN (SELECT json_array(hex(tenant), part) FROM docs WHERE typeof(part) <> 'blob')";
+    assert_eq!(distances(by_digits), [0, 1, 4]);
+    assert_eq!(distances("key = '[\"0aff\",\"ab\"]'"), [1]);
+    assert_eq!(distances("key = '[\"ab\",\"AB\"]'"), [2]);
+    // Two rows are shown so.
+    assert_eq!(distances("key = '[\"0aff\",1]'"), [0, 3]);
+    assert_eq!(distances("key <> '[\"0aff\",1]'"), [1, 2, 4]);
+    assert_eq!(distances("key IN ('[\"0af\",1]', '[\"0ag0\",1]', '[]', '{}', '[[1],1]')"), [0; 0]);
+}
+
+#[test]
+fn what_belongs_to_a_search_needs_one() {
+    let conn = docs();
+    for sql in ["SELECT rowid FROM doc_vectors WHERE k = 1", "SELECT rowid FROM doc_vectors('[0,0]', 1)"] {
+        assert!(message(&conn, sql).ends_with("say what for: AND embedding MATCH …"), "{}", message(&conn, sql));
+    }
+    let joined = "SELECT id FROM docs d JOIN doc_vectors v ON v.rowid = d.id WHERE v.embedding MATCH '[0,0]' ORDER BY distance LIMIT 1";
+    assert!(message(&conn, joined).contains("AND k = 10"));
+}
+
+#[test]
+fn nothing_is_near_to_null() {
+    let conn = docs();
+    assert_eq!(ids(&conn, "SELECT rowid FROM doc_vectors WHERE embedding MATCH NULL AND k = 3", []), [0; 0]);
+    let each = "SELECT d.id FROM docs d JOIN doc_vectors v ON v.embedding MATCH d.embedding AND v.k = 1 ORDER BY d.id";
+    assert_eq!(ids(&conn, each, []), [1, 2, 3]);
 }

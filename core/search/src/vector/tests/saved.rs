@@ -82,6 +82,39 @@ fn rows_displaced_under_an_index_that_is_gone_again_are_not_answered() {
 }
 
 #[test]
+fn rows_are_vouched_for_again_after_the_schema_has_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    create(&path, "engine=scan");
+    let conn = open(&path);
+    let arguments: Vec<&[u8]> = vec![b"content=docs", b"column=embedding", b"dims=2", b"metric=l2", b"engine=scan"];
+    let shared = Shared::of(&conn, "near", &Declaration::parse(&arguments).unwrap());
+    let schema = || ids(&conn, "PRAGMA schema_version", [])[0];
+    let vouched = || shared.read().as_ref().and_then(|state| state.vouched.schema());
+    let search = |times: i64| (0..times).for_each(|_| assert_eq!(ids(&conn, SEARCH, []), [1, 2, 3]));
+    search(1);
+    let before = schema();
+    assert_eq!(vouched(), Some(before));
+    // A row far off goes without a trigger's being told, and the schema comes and goes.
+    conn.execute_batch(
+        "CREATE UNIQUE INDEX only ON docs(embedding); INSERT OR REPLACE INTO docs SELECT 3000, embedding FROM docs WHERE id = 1100;
+         DROP INDEX only; UPDATE docs SET embedding = '[1100.1,0]' WHERE id = 3000",
+    )
+    .unwrap();
+    search(10);
+    conn.execute_batch("BEGIN; CREATE TABLE other(a)").unwrap();
+    search(60);
+    conn.execute_batch("ROLLBACK; INSERT INTO docs VALUES(7000, '[7000,0]'); DELETE FROM docs WHERE id = 1000")
+        .unwrap();
+    assert_ne!(vouched(), Some(schema()));
+    search(40);
+    assert_eq!(vouched(), Some(schema()));
+    let indexed = ids(&conn, "SELECT indexed FROM kith_vector_stats", [])[0];
+    assert_eq!(indexed, ids(&conn, "SELECT count(*) FROM docs WHERE embedding <> '[1]'", [])[0]);
+    assert_eq!(ids(&conn, "SELECT rowid FROM near WHERE embedding MATCH '[1100,0]' AND k = 1", []), [3000]);
+}
+
+#[test]
 fn damaged_saved_indexes_are_as_good_as_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
@@ -176,9 +209,13 @@ fn a_graph_that_is_behind_when_the_file_is_closed_is_not_lost() {
     .unwrap();
     let behind = |conn: &Connection| ids(conn, "SELECT behind FROM kith_vector_stats", [])[0];
     assert_eq!(ids(&conn, SEARCH, []), [1, 2, 3]);
+    let plan = |conn: &Connection| -> String {
+        conn.query_row(&format!("EXPLAIN QUERY PLAN {SEARCH}"), [], |row| row.get(3)).unwrap()
+    };
     until(|| behind(&conn) == 0);
     conn.close().unwrap();
     let conn = open(&path);
+    assert!(plan(&conn).contains(":walk of the graph, once what is saved is read:"), "{}", plan(&conn));
     conn.execute_batch("UPDATE docs SET embedding = vec_f32('[' || id || ',1]') WHERE id > 1700").unwrap();
     assert_eq!(ids(&conn, SEARCH, []), [1, 2, 3]);
     conn.close().unwrap();
@@ -217,6 +254,22 @@ fn until(is_so: impl Fn() -> bool) {
         assert!(begin.elapsed().as_secs() < 60, "it never came");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_table_that_is_made_again_while_others_use_it_is_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let saved = create(&path, "engine=scan");
+    let (conn, other) = (open(&path), open(&path));
+    assert_eq!((ids(&conn, SEARCH, []), ids(&other, SEARCH, [])), (vec![1, 2, 3], vec![1, 2, 3]));
+    let sql: String =
+        conn.query_row("SELECT sql FROM sqlite_schema WHERE name = 'near'", [], |row| row.get(0)).unwrap();
+    conn.execute_batch(&format!("DROP TABLE near; {sql}")).unwrap();
+    assert_eq!((ids(&conn, SEARCH, []), ids(&other, SEARCH, [])), (vec![1, 2, 3], vec![1, 2, 3]));
+    other.close().unwrap();
+    conn.close().unwrap();
+    assert!(saved.exists());
 }
 
 #[test]

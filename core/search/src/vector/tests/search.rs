@@ -163,10 +163,7 @@ fn errors_name_the_remedy() {
     assert!(message(&conn, "INSERT INTO doc_vectors(command) VALUES('flush')").contains("there is 'rebuild'"));
     let create = |arguments: &str| message(&conn, &format!("CREATE VIRTUAL TABLE v USING kith_vector({arguments})"));
     conn.execute_batch("CREATE TABLE plain(e BLOB); CREATE VIEW seen AS SELECT * FROM docs").unwrap();
-    assert!(
-        create("content=none, column=e, dims=2")
-            .contains("no table \"none\"; there are doc_vectors_changes, docs, plain; name")
-    );
+    assert!(create("content=none, column=e, dims=2").contains("no table \"none\"; there are docs, plain; name"));
     assert!(create("content=plain, column=e, dims=2").contains("no PRIMARY KEY"));
     assert!(create("content=docs, column=e, dims=2").contains("no column \"e\"; it has id, lang, embedding; name"));
     assert!(create("content=seen, column=embedding, dims=2").contains("is a view"));

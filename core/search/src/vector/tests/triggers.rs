@@ -20,6 +20,32 @@ fn rows_of_whose_deletion_a_users_trigger_keeps_ours_from_hearing_are_not_answer
 }
 
 #[test]
+fn updates_that_a_users_trigger_ignores_afterwards_are_noticed() {
+    for ignore in ["AFTER UPDATE", "BEFORE UPDATE"] {
+        let conn = docs();
+        assert_eq!(near(&conn), [1, 2, 3]);
+        conn.execute_batch(&format!("CREATE TRIGGER ignore {ignore} ON docs BEGIN SELECT RAISE(IGNORE); END")).unwrap();
+        conn.execute_batch("UPDATE docs SET embedding = '[9,9]' WHERE id = 1; UPDATE docs SET id = 7 WHERE id = 2")
+            .unwrap();
+        // Afterwards the rows are changed, before they stay as they are.
+        let expected = if ignore.starts_with("AFTER") { [7, 3, 1] } else { [1, 2, 3] };
+        assert_eq!(near(&conn), expected, "{ignore}");
+    }
+}
+
+#[test]
+fn a_renamed_table_is_named_in_the_error_and_found_again_under_its_name() {
+    let conn = docs();
+    conn.execute_batch("ALTER TABLE docs RENAME TO papers; INSERT INTO papers VALUES(9, 'en', '[0,0.5]')").unwrap();
+    let search = "SELECT rowid FROM doc_vectors WHERE embedding MATCH '[0,0]' AND k = 10";
+    assert!(message(&conn, search).contains("is called \"papers\" now; drop \"doc_vectors\" and create it again"));
+    conn.execute_batch("ALTER TABLE papers RENAME TO docs").unwrap();
+    assert_eq!(near(&conn), [1, 9, 2, 3]);
+    conn.execute_batch("DROP TABLE docs; CREATE TABLE other(a)").unwrap();
+    assert!(message(&conn, search).contains("there are other; name another"), "{}", message(&conn, search));
+}
+
+#[test]
 fn a_schema_that_is_undone_is_not_taken_for_the_next_of_its_number() {
     let conn = docs();
     conn.execute_batch("BEGIN; CREATE TABLE other(a)").unwrap();
