@@ -45,7 +45,7 @@ pub(super) fn build_threads(conn: &Connection) -> usize {
 }
 
 /// Begins a thread that builds the graph, on so many threads, or brings it forward, if that is due and none is at it.
-pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32, build_threads: usize) {
+pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32, build_threads: impl FnOnce() -> usize) {
     let index = state.rows.index();
     let is_due = index.is_build_due()
         || index.graph().is_some() && (index.pending() > BEHIND_MAX || is_tuning_due(state))
@@ -53,7 +53,7 @@ pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32, bu
     if !is_due || shared.work.is_running.swap(true, Relaxed) {
         return;
     }
-    let kept = Arc::clone(shared);
+    let (kept, build_threads) = (Arc::clone(shared), build_threads());
     let begun = std::thread::Builder::new().name("kith-vector".to_owned()).spawn(move || {
         work_off(&kept, recall_permille, build_threads);
         kept.work.is_running.store(false, Relaxed);

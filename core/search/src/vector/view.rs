@@ -99,7 +99,7 @@ impl View {
         let Some(state) = state.as_ref() else {
             let of_place = |place: &Place| place.has_saved_graph();
             return match self.shared.place.as_ref().is_some_and(of_place) {
-                true => "walk of the graph, once what is saved is read",
+                true => "walk of the graph if what is saved fits, else scan",
                 false => "scan, once the table is read",
             }
             .to_owned();
@@ -162,6 +162,10 @@ impl View {
                 let overlay = self.overlay.as_ref();
                 let is_at_it = overlay.is_none_or(|overlay| overlay.last == state.applied);
                 let clean = (is_committed && is_at_it).then_some(state.applied);
+                if is_committed {
+                    // What another process has saved may not have fitted, and then nothing else begins the work.
+                    self.work(&shared, state);
+                }
                 let vouching = self.vouching(state, &content);
                 return question(
                     &self.conn,
@@ -175,8 +179,7 @@ impl View {
             && let Some(state) = state.as_ref()
         {
             (self.own, self.overlay) = (None, None);
-            let threads = engine::build_threads(&self.conn);
-            engine::work(&shared, state, self.declaration.recall_permille, threads);
+            self.work(&shared, state);
             let (clean, vouching) = (Some(state.applied), self.vouching(state, &content));
             let base = Base { rows: &state.rows, overlay: None, ef: state.ef(), clean, vouching };
             return question(&self.conn, &content, &base);
@@ -187,6 +190,11 @@ impl View {
         let answer = question(&self.conn, &content, &base);
         self.own = Some(own);
         answer
+    }
+
+    /// Begins what is due in the background.
+    fn work(&self, shared: &Arc<Shared>, state: &State) {
+        engine::work(shared, state, self.declaration.recall_permille, || engine::build_threads(&self.conn));
     }
 
     /// Says whether each row that this snapshot sees in an index, or over it, is in the table, so that none has to be looked up.

@@ -215,13 +215,33 @@ fn a_graph_that_is_behind_when_the_file_is_closed_is_not_lost() {
     until(|| behind(&conn) == 0);
     conn.close().unwrap();
     let conn = open(&path);
-    assert!(plan(&conn).contains(":walk of the graph, once what is saved is read:"), "{}", plan(&conn));
+    assert!(plan(&conn).contains(":walk of the graph if what is saved fits, else scan:"), "{}", plan(&conn));
     conn.execute_batch("UPDATE docs SET embedding = vec_f32('[' || id || ',1]') WHERE id > 1700").unwrap();
     assert_eq!(ids(&conn, SEARCH, []), [1, 2, 3]);
     conn.close().unwrap();
     let conn = open(&path);
     assert_eq!(ids(&conn, SEARCH, []), [1, 2, 3]);
     assert!(behind(&conn) <= 1300);
+}
+
+#[test]
+fn a_graph_is_built_again_by_searches_alone_where_the_saved_one_does_not_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let saved = create(&path, "engine=hnsw");
+    let has_graph = |conn: &Connection| {
+        assert_eq!(ids(conn, SEARCH, []), [1, 2, 3]);
+        ids(conn, "SELECT tier = 'hnsw' AND behind < 256 FROM kith_vector_stats", []) == [1]
+    };
+    let conn = open(&path);
+    until(|| has_graph(&conn));
+    conn.close().unwrap();
+    let conn = open(&path);
+    assert!(saved.exists() && has_graph(&conn));
+    conn.execute_batch("INSERT INTO near(command) VALUES('rebuild')").unwrap();
+    conn.close().unwrap();
+    let conn = open(&path);
+    until(|| has_graph(&conn));
 }
 
 #[test]
@@ -248,6 +268,7 @@ fn a_reader_follows_when_the_index_is_replaced_by_one_with_other_slots() {
 }
 
 /// Waits for what a thread in the background brings about.
+#[track_caller]
 fn until(is_so: impl Fn() -> bool) {
     let begin = std::time::Instant::now();
     while !is_so() {
