@@ -103,11 +103,11 @@ fn rows_are_vouched_for_again_after_the_schema_has_changed() {
     .unwrap();
     search(10);
     conn.execute_batch("BEGIN; CREATE TABLE other(a)").unwrap();
-    search(60);
+    search(90);
     conn.execute_batch("ROLLBACK; INSERT INTO docs VALUES(7000, '[7000,0]'); DELETE FROM docs WHERE id = 1000")
         .unwrap();
     assert_ne!(vouched(), Some(schema()));
-    search(40);
+    search(80);
     assert_eq!(vouched(), Some(schema()));
     let indexed = ids(&conn, "SELECT indexed FROM kith_vector_stats", [])[0];
     assert_eq!(indexed, ids(&conn, "SELECT count(*) FROM docs WHERE embedding <> '[1]'", [])[0]);
