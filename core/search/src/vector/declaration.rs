@@ -173,8 +173,10 @@ fn memory(value: &str) -> Result<usize, DeclarationError> {
     };
     let bytes = value[..digits].parse().ok().zip(unit).and_then(|(number, unit)| usize::checked_mul(number, unit));
     bytes.filter(|bytes| (MAX_MEMORY_LEAST..=MAX_MEMORY_MOST).contains(bytes)).ok_or_else(|| {
-        let expected =
-            "a whole number of bytes, KB, MB, GB, KiB, MiB or GiB from 16MB on is expected, as in max_memory=256MB";
+        let least = MAX_MEMORY_LEAST / 1_000_000;
+        let expected = format!(
+            "a whole number of bytes, KB, MB, GB, KiB, MiB or GiB from {least}MB on is expected, as in max_memory='256MB'"
+        );
         value_error("max_memory", value, expected)
     })
 }
@@ -283,8 +285,8 @@ mod tests {
         ] {
             assert_eq!(memory(value).unwrap().max_memory_bytes, Some(bytes), "{value}");
         }
-        for value in ["15999999", "0", "-1", "1.5GB", "256", "256M", "MB", "99999999999999999999", "9999999999GiB"] {
-            assert!(memory(value).unwrap_err().contains("from 16MB on is expected"), "{value}");
+        for value in ["999999", "0", "-1", "1.5GB", "256", "256M", "MB", "99999999999999999999", "9999999999GiB"] {
+            assert!(memory(value).unwrap_err().contains("from 1MB on is expected"), "{value}");
         }
     }
 

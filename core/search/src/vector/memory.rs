@@ -19,8 +19,8 @@ use memmap2::Mmap;
 
 use super::map::map_open;
 
-/// The least bound: below it the chunks that embeddings move in would be moved all the time.
-pub(super) const MAX_MEMORY_LEAST: usize = 16_000_000;
+/// The least bound: below it the chunks that embeddings move in would be moved all the time. Tests have smaller ones.
+pub(super) const MAX_MEMORY_LEAST: usize = if cfg!(test) { 1_000_000 } else { 16_000_000 };
 
 /// Parts of the bound: embeddings move when seven eighths are in use; codes as well as floats unless five are enough then.
 const PARTS: usize = 8;
@@ -193,7 +193,7 @@ impl Bound {
         if wants_graph && index.graph().is_none() && !self.has_room_for_graph(index, key_bytes) {
             let wanted = (self.fixed_bytes(index, key_bytes) + graph_bytes(index)) / GRAPH_PARTS * PARTS;
             return Some(format!(
-                "a graph does not fit max_memory={}MB, so searches compare with every row; for {} rows it fits from max_memory={}MB on",
+                "a graph does not fit max_memory='{}MB', so searches compare with every row; for {} rows it fits from max_memory='{}MB' on",
                 megabytes(self.max_bytes),
                 index.len(),
                 megabytes(wanted)
