@@ -149,7 +149,12 @@ impl Rows {
 
     /// Returns what is to build the graph, if that is due, with room for it made.
     pub(super) fn build_job(&mut self) -> Option<BuildJob> {
-        if !self.is_build_due() {
+        if !self.index.is_build_due() {
+            return None;
+        }
+        if !self.has_room_for_graph() {
+            // What there is of one is not worth bringing forward.
+            self.index.forget_graph();
             return None;
         }
         if let Some(bound) = &mut self.bound {

@@ -258,10 +258,8 @@ impl Found {
     pub(super) fn read(&self, declaration: &Declaration, bound: Option<Bound>) -> Option<State> {
         let keys = KeyMap::memory_bytes_of(self.len);
         let graph = Graph::memory_bytes_of(&declaration.options, self.rows);
-        let decode = match bound.as_ref().is_none_or(|bound| bound.has_room_for(keys, graph)) {
-            true => decode,
-            false => decode_without_graph,
-        };
+        let has_room = bound.as_ref().is_none_or(|bound| bound.has_room_for(keys, graph));
+        let decode = if has_room { decode } else { decode_without_graph };
         let snapshot = decode(&self.bytes, Depth::ButFloats)
             .inspect_err(|error| tracing::warn!(%error, "the saved index of embeddings cannot be used"))
             .ok()?;
@@ -273,7 +271,11 @@ impl Found {
             Some(graph) => TieredIndex::with_graph(options, snapshot.store, graph),
             None => TieredIndex::with_store(options, snapshot.store),
         };
-        let mut state = State::of_saved(Rows::of_saved(index.ok()?, keys, refused, bound), self.mark, tuned);
+        let mut index = index.ok()?;
+        if !has_room {
+            index.forget_graph();
+        }
+        let mut state = State::of_saved(Rows::of_saved(index, keys, refused, bound), self.mark, tuned);
         state.vouched = vouched;
         Some(state)
     }
