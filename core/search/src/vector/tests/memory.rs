@@ -137,9 +137,12 @@ fn answers_are_the_same_within_max_memory_and_memory_stays_below_it() {
         assert_eq!(bytes(&conn, "tight", "max_memory"), BOUND);
         assert!(bytes(&conn, "loose", "memory_bytes") > BOUND && moved > 0);
         assert_eq!(figure(&conn, "loose", "max_memory"), Value::Null);
+        conn.close().unwrap();
         let saved = others(&path);
         assert!(saved.iter().all(|name| name.starts_with("a.db-kith-vector-") && name.len() == 33), "{saved:?}");
+        conn = open(&path);
         conn.execute_batch("DROP TABLE tight; DROP TABLE loose; DROP TABLE docs").unwrap();
+        conn.close().unwrap();
     }
     assert_eq!(others(&path), [""; 0]);
 }
