@@ -13,16 +13,18 @@ const NEAREST: i64 = 5;
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 3] = [
+const TESTS: [Test; 4] = [
     ("one_process_builds_and_the_other_takes_over_what_it_saved", one_builds),
     ("a_process_builds_when_the_one_that_did_is_killed", the_builder_is_killed),
     ("an_index_survives_kills_while_it_is_saved", kills_while_saving),
+    ("max_memory_bounds_the_peak_and_leaves_no_file", memory_is_bounded),
 ];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["child-that-searches", path] => search_when_asked(Path::new(path)),
+        ["child-that-measures", path] => measure(Path::new(path)),
         ["child-that-saves", path, seed] => save_for_ever(Path::new(path), seed.parse().unwrap()),
         arguments => {
             let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
@@ -333,4 +335,47 @@ fn kills_while_saving() {
     assert!(before.is_none_or(|before| before < after), "the index was not saved again");
     assert_eq!(leftovers(&path), [""; 0]);
     check(&path, &mut random);
+}
+
+/// Reads the whole table into an index, says what that took, and waits.
+fn measure(path: &Path) {
+    let conn = open(path);
+    let sql = "SELECT indexed, memory_bytes, mapped_bytes FROM kith_vector_stats";
+    let figures = |row: &rusqlite::Row<'_>| Ok([row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?]);
+    let [indexed, memory, mapped] = conn.query_row(sql, [], figures).unwrap();
+    // The most memory there ever was, in KiB; where the system does not tell, the index's own figure.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
+    let peak = peak.map_or(memory, |peak| peak.trim().parse::<i64>().unwrap() * 1024);
+    println!("{indexed} {memory} {mapped} {peak}");
+    std::io::stdin().lines().next();
+}
+
+fn memory_is_bounded() {
+    const ROWS: u64 = 30_000;
+    let mut peaks = Vec::new();
+    for options in ["engine=scan", "engine=scan, max_memory='16MB'"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        create(&path, ROWS, WIDE, options);
+        let mut child = start(&["child-that-measures", path.to_str().unwrap()]);
+        let said = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+        let said: Vec<i64> = said.split(' ').map(|number| number.parse().unwrap()).collect();
+        let [indexed, memory, mapped, peak] = said[..] else { panic!("{said:?}") };
+        assert_eq!(indexed, ROWS as i64);
+        assert_eq!((memory < 16_000_000, mapped > 20_000_000), (peaks.len() == 1, peaks.len() == 1), "{said:?}");
+        peaks.push(peak);
+        let names = || {
+            let mut names: Vec<_> =
+                std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        // While embeddings lie in a file, and when the process was killed.
+        assert_eq!(names(), ["a.db", "a.db-shm", "a.db-wal"]);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(names(), ["a.db", "a.db-shm", "a.db-wal"]);
+    }
+    assert!(peaks[0] - peaks[1] > 15_000_000, "{peaks:?}");
 }

@@ -43,6 +43,9 @@ pub enum EmbeddingError {
         /// What there is.
         got: usize,
     },
+    /// Foreign memory that cannot be used in its place.
+    #[error("rows in foreign memory begin on a multiple of 64 bytes")]
+    ForeignUnaligned,
     /// The engine `hnsw_rs` where it is not.
     #[error("the engine hnsw_rs is only in a build with the cargo feature `hnsw-rs`; use the engine hnsw")]
     HnswRs,

@@ -5,6 +5,7 @@
 //! 2. The first row of a chunk begins on a cache line.
 //! 3. Every chunk but the last is whole, and that one holds all rows there are.
 //! 4. A clone shares every chunk; a chunk is copied when one of two owners, or the owner of a foreign one, writes to it.
+//! 5. `owned_bytes` and `foreign_bytes` are the sums over the chunks, so that asking for them costs nothing.
 
 use std::sync::Arc;
 
@@ -64,13 +65,24 @@ pub(crate) struct Rows {
     chunk_rows: usize,
     len: usize,
     chunks: Vec<Chunk>,
+    owned_bytes: usize,
+    foreign_bytes: usize,
+}
+
+/// Which chunks of an array are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Those in memory of their own.
+    Owned,
+    /// Those and the foreign ones.
+    All,
 }
 
 impl Rows {
     /// Begins an array without rows. `chunk_rows` is a power of two and at least [`BLOCK_ROWS`].
     pub(crate) fn new(stride: usize, chunk_rows: usize) -> Self {
         assert!(chunk_rows.is_power_of_two() && chunk_rows >= BLOCK_ROWS);
-        Self { stride, chunk_rows, len: 0, chunks: Vec::new() }
+        Self { stride, chunk_rows, len: 0, chunks: Vec::new(), owned_bytes: 0, foreign_bytes: 0 }
     }
 
     /// Takes the first `len` rows from foreign bytes, which are copied if they do not begin on a cache line.
@@ -88,7 +100,7 @@ impl Rows {
         let is_aligned = given.as_ptr().addr().is_multiple_of(LINE_BYTES);
         let chunk_bytes = self.chunk_rows * self.stride;
         for (chunk, given) in given.chunks(chunk_bytes).enumerate() {
-            self.chunks.push(if is_aligned && chunk_bytes.is_multiple_of(LINE_BYTES) {
+            self.add(if is_aligned && chunk_bytes.is_multiple_of(LINE_BYTES) {
                 Chunk::Foreign { bytes: Arc::clone(bytes), start: start + chunk * chunk_bytes, len: given.len() }
             } else {
                 Chunk::Owned(owned(given, given.len()))
@@ -133,19 +145,21 @@ impl Rows {
         let full = self.chunk_rows * self.stride;
         while self.chunks.len() <= chunk {
             // Only the last chunk may be short.
-            if let Some(last) = self.chunks.last_mut().filter(|last| last.bytes().len() < full) {
-                *last = Chunk::Owned(owned(last.bytes(), full));
+            if let Some(last) = self.chunks.last().filter(|last| last.bytes().len() < full) {
+                let whole = Chunk::Owned(owned(last.bytes(), full));
+                self.replace(self.chunks.len() - 1, whole);
             }
-            self.chunks.push(Chunk::Owned(owned(&[], if self.chunks.len() < chunk { full } else { 0 })));
+            self.add(Chunk::Owned(owned(&[], if self.chunks.len() < chunk { full } else { 0 })));
         }
-        let kept = &mut self.chunks[chunk];
+        let kept = &self.chunks[chunk];
         let present = kept.bytes().len();
         if matches!(kept, Chunk::Foreign { .. }) || present < end {
             // The first chunk grows by doubling, so that a small index is small; the others are made whole.
             let wanted = if chunk == 0 { end.next_power_of_two().max(2 * present).min(full) } else { full };
-            *kept = Chunk::Owned(owned(kept.bytes(), wanted));
+            let copy = Chunk::Owned(owned(kept.bytes(), wanted));
+            self.replace(chunk, copy);
         }
-        match kept {
+        match &mut self.chunks[chunk] {
             Chunk::Owned(lines) => &mut Arc::make_mut(lines).as_flattened_bytes_mut()[start..end],
             Chunk::Foreign { .. } => unreachable!("a foreign chunk was copied above"),
         }
@@ -160,13 +174,84 @@ impl Rows {
         })
     }
 
+    /// Returns the bytes of whole chunks in their order, but for the chunk of the last row, which is still being filled.
+    pub(crate) fn whole_chunks(&self, which: Which) -> impl Iterator<Item = &[u8]> {
+        self.whole_numbers(which).map(|chunk| self.chunks[chunk].bytes())
+    }
+
+    /// Takes the chunks that [`whole_chunks`](Self::whole_chunks) returns from foreign bytes that hold the same, one after the other;
+    /// returns the first byte behind them.
+    ///
+    /// # Errors
+    /// The bytes are too short, or do not begin on a cache line; nothing has changed then.
+    pub(crate) fn take_whole_chunks(
+        &mut self,
+        which: Which,
+        bytes: &ForeignBytes,
+        start: usize,
+    ) -> Result<usize, EmbeddingError> {
+        let (all, len) = ((**bytes).as_ref(), self.chunk_rows * self.stride);
+        let moved: Vec<usize> = self.whole_numbers(which).collect();
+        let end = start + moved.len() * len;
+        let Some(given) = all.get(start..end) else {
+            return Err(EmbeddingError::ForeignTooShort { expected: end, got: all.len() });
+        };
+        if !given.as_ptr().addr().is_multiple_of(LINE_BYTES) {
+            return Err(EmbeddingError::ForeignUnaligned);
+        }
+        for (chunk, start) in moved.into_iter().zip((start..).step_by(len.max(1))) {
+            self.replace(chunk, Chunk::Foreign { bytes: Arc::clone(bytes), start, len });
+        }
+        Ok(end)
+    }
+
+    fn whole_numbers(&self, which: Which) -> impl Iterator<Item = usize> + '_ {
+        let full = self.chunk_rows * self.stride;
+        let last = self.len.saturating_sub(1) / self.chunk_rows;
+        (0..last.min(self.chunks.len())).filter(move |&chunk| match &self.chunks[chunk] {
+            Chunk::Owned(lines) => full > 0 && size_of_val::<[Line]>(lines) == full,
+            Chunk::Foreign { len, .. } => which == Which::All && full > 0 && *len == full,
+        })
+    }
+
+    /// Takes those chunks from another array of the same rows that have not changed since a copy was made: they are in its memory still.
+    pub(crate) fn take_unchanged(&mut self, copy: &Self, same: &Self) {
+        for chunk in 0..self.chunks.len().min(copy.chunks.len()).min(same.chunks.len()) {
+            let (kept, copied, new) = (&self.chunks[chunk], &copy.chunks[chunk], &same.chunks[chunk]);
+            let is_unchanged = std::ptr::eq(kept.bytes(), copied.bytes());
+            if is_unchanged && new.bytes().len() == kept.bytes().len() {
+                let new = new.clone();
+                self.replace(chunk, new);
+            }
+        }
+    }
+
     /// Returns the bytes of memory that this array holds, foreign ones left out.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let owned = self.chunks.iter().map(|chunk| match chunk {
-            Chunk::Owned(lines) => size_of_val::<[Line]>(lines),
-            Chunk::Foreign { .. } => 0,
-        });
-        owned.sum::<usize>() + self.chunks.capacity() * size_of::<Chunk>()
+        self.owned_bytes + self.chunks.capacity() * size_of::<Chunk>()
+    }
+
+    /// Returns the bytes of foreign memory that this array uses.
+    pub(crate) fn foreign_bytes(&self) -> usize {
+        self.foreign_bytes
+    }
+
+    fn add(&mut self, chunk: Chunk) {
+        self.count(&chunk, usize::wrapping_add);
+        self.chunks.push(chunk);
+    }
+
+    fn replace(&mut self, place: usize, chunk: Chunk) {
+        self.count(&chunk, usize::wrapping_add);
+        let before = std::mem::replace(&mut self.chunks[place], chunk);
+        self.count(&before, usize::wrapping_sub);
+    }
+
+    fn count(&mut self, chunk: &Chunk, change: fn(usize, usize) -> usize) {
+        match chunk {
+            Chunk::Owned(lines) => self.owned_bytes = change(self.owned_bytes, size_of_val::<[Line]>(lines)),
+            Chunk::Foreign { len, .. } => self.foreign_bytes = change(self.foreign_bytes, *len),
+        }
     }
 }
 
@@ -203,79 +288,4 @@ pub(crate) fn numbers_mut<T: Plain>(bytes: &mut [u8]) -> &mut [T] {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn filled(stride: usize, rows: usize) -> Rows {
-        let mut filled = Rows::new(stride, 64);
-        for row in 0..rows {
-            filled.row_mut(row).fill(row as u8);
-        }
-        filled
-    }
-
-    #[test]
-    fn clone_keeps_its_rows_when_the_other_one_is_written() {
-        let mut rows = filled(12, 200);
-        let copy = rows.clone();
-        rows.row_mut(70).fill(255);
-        rows.row_mut(300).fill(255);
-        assert_eq!(copy.row(70), [70; 12]);
-        assert_eq!(rows.row(70), [255; 12]);
-        assert_eq!((copy.len(), rows.len()), (200, 301));
-        assert_eq!(rows.row(299), [0; 12]);
-        assert_eq!(rows.row(71), [71; 12]);
-    }
-
-    #[test]
-    fn foreign_rows_are_read_and_copied_when_written() {
-        let source: Arc<Vec<u64>> = Arc::new((0..64 * 200 / 8).collect());
-        struct Words(Arc<Vec<u64>>, usize);
-        impl AsRef<[u8]> for Words {
-            fn as_ref(&self) -> &[u8] {
-                // SAFETY: words are plain bytes.
-                let bytes = unsafe { self.0.align_to::<u8>().1 };
-                let line = bytes.as_ptr().addr().next_multiple_of(64) - bytes.as_ptr().addr();
-                &bytes[line + self.1..]
-            }
-        }
-        for shift in [0, 8] {
-            let foreign: ForeignBytes = Arc::new(Words(Arc::clone(&source), shift));
-            let expected = (*foreign).as_ref().to_vec();
-            let mut rows = Rows::new(16, 64).with_foreign(&foreign, 64, 150).expect("long enough");
-            assert_eq!(rows.memory_bytes() < 1_000, shift == 0, "unaligned bytes are copied");
-            for row in 0..150 {
-                assert_eq!(rows.row(row), &expected[64 + row * 16..][..16]);
-            }
-            rows.row_mut(149).fill(9);
-            rows.row_mut(150).fill(8);
-            assert_eq!(rows.row(148), &expected[64 + 148 * 16..][..16]);
-            assert_eq!((rows.row(149), rows.row(150)), ([9; 16].as_slice(), [8; 16].as_slice()));
-            assert_eq!((*foreign).as_ref(), expected);
-            assert_eq!(rows.pieces().map(<[u8]>::len).sum::<usize>(), 151 * 16);
-            assert!(Rows::new(16, 64).with_foreign(&foreign, 64, 100_000).is_err());
-            assert!(Rows::new(16, 64).with_foreign(&foreign, 64, usize::MAX).is_err());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn rows_hold_what_a_plain_list_holds(stride in 1usize..40, writes in proptest::collection::vec((0usize..400, any::<u8>()), 1..60)) {
-            let mut rows = Rows::new(stride, 64);
-            let mut model = vec![];
-            for (row, byte) in writes {
-                rows.row_mut(row).fill(byte);
-                model.resize(model.len().max(row + 1), 0);
-                model[row] = byte;
-            }
-            prop_assert_eq!(rows.len(), model.len());
-            let flat: Vec<u8> = model.iter().flat_map(|&byte| std::iter::repeat_n(byte, stride)).collect();
-            for first in (0..model.len()).step_by(BLOCK_ROWS) {
-                let end = (first + BLOCK_ROWS).min(model.len());
-                prop_assert_eq!(rows.block(first), &flat[first * stride..end * stride]);
-            }
-        }
-    }
-}
+mod tests;

@@ -5,13 +5,17 @@
 //! 2. Under cosine the exact row has length 1, and the length that was given is among its scalars.
 //! 3. What an emptied slot held stays readable by its number, so that a graph can still walk through it, until it is written again.
 
+mod foreign;
+
 use crate::codes::{self, PreparedQuery, QueryCode, Scalars, code_bytes, kept_encoding};
 use crate::distance::{self, Kernels};
 use crate::error::EmbeddingError;
 use crate::index::{Encoding, IndexOptions};
 use crate::limits::{DIMENSIONS_MAX, SLOTS_MAX, SQUARES_MAX};
 use crate::metric::Metric;
-use crate::rows::{BLOCK_ROWS, ForeignBytes, Rows, numbers, numbers_mut};
+pub use foreign::{ForeignParts, ForeignRows, Part};
+
+use crate::rows::{BLOCK_ROWS, Rows, numbers, numbers_mut};
 use crate::slots::{Slot, SlotSet};
 
 /// Rows of a chunk of codes and scalars, which are read again and again.
@@ -35,29 +39,6 @@ pub struct EmbeddingStore {
     exact: Rows,
 }
 
-/// Where one array of a store lies in foreign memory.
-#[derive(Clone)]
-pub struct ForeignRows {
-    /// The memory.
-    pub bytes: ForeignBytes,
-    /// The first byte of the array. Arrays that begin on a multiple of 64 in memory are used there, others are copied.
-    pub start: usize,
-}
-
-/// The arrays of a store that was written out with [`EmbeddingStore::code_pieces`] and its siblings on a machine of the same byte order.
-pub struct ForeignParts {
-    /// Rows of each array.
-    pub rows: usize,
-    /// The slots that hold an embedding, all below `rows`.
-    pub occupied: SlotSet,
-    /// Of [`EmbeddingStore::code_bytes`] each.
-    pub codes: ForeignRows,
-    /// Of [`EmbeddingStore::scalars_bytes`] each.
-    pub scalars: ForeignRows,
-    /// Of four bytes for each dimension.
-    pub exact: ForeignRows,
-}
-
 impl EmbeddingStore {
     /// Makes an empty store.
     ///
@@ -79,25 +60,6 @@ impl EmbeddingStore {
             scalars: Rows::new(SCALARS_BYTES, CODE_CHUNK_ROWS),
             exact: Rows::new(dimensions * size_of::<f32>(), EXACT_CHUNK_ROWS),
         })
-    }
-
-    /// Makes a store of arrays in foreign memory, whose content is trusted: the reader of a file checks it first.
-    ///
-    /// # Errors
-    /// The number of dimensions is out of range, there are too many rows, or the memory is shorter than they are.
-    pub fn with_foreign(options: &IndexOptions, parts: ForeignParts) -> Result<Self, EmbeddingError> {
-        let mut store = Self::new(options)?;
-        let last = parts.occupied.last().map_or(0, |slot| slot.0 as usize + 1);
-        if parts.rows > SLOTS_MAX as usize || last > parts.rows {
-            return Err(EmbeddingError::Full);
-        }
-        if store.encoding != Encoding::F32 {
-            store.codes = store.codes.with_foreign(&parts.codes.bytes, parts.codes.start, parts.rows)?;
-        }
-        store.scalars = store.scalars.with_foreign(&parts.scalars.bytes, parts.scalars.start, parts.rows)?;
-        store.exact = store.exact.with_foreign(&parts.exact.bytes, parts.exact.start, parts.rows)?;
-        store.occupied = parts.occupied;
-        Ok(store)
     }
 
     /// Puts an embedding in a slot, in the place of what is there.
@@ -316,39 +278,6 @@ impl EmbeddingStore {
                 }
             }
         }
-    }
-
-    /// Returns the bytes of a code; none where floats are compared.
-    pub fn code_bytes(&self) -> usize {
-        code_bytes(self.encoding, self.dimensions)
-    }
-
-    /// Returns the bytes of what is kept with a code.
-    pub fn scalars_bytes(&self) -> usize {
-        SCALARS_BYTES
-    }
-
-    /// Returns the bytes of all codes in the order of the slots, for a file.
-    pub fn code_pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.codes.pieces()
-    }
-
-    /// Returns the bytes of what is kept with the codes in the order of the slots, for a file.
-    pub fn scalars_pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.scalars.pieces()
-    }
-
-    /// Returns the bytes of all exact floats in the order of the slots, for a file.
-    pub fn exact_pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.exact.pieces()
-    }
-
-    /// Returns the bytes of memory that the store holds, foreign memory left out.
-    pub fn memory_bytes(&self) -> usize {
-        self.codes.memory_bytes()
-            + self.scalars.memory_bytes()
-            + self.exact.memory_bytes()
-            + size_of_val(self.occupied.words())
     }
 
     #[inline]

@@ -15,9 +15,10 @@ use crate::error::EmbeddingError;
 use crate::hnsw::{Graph, Progress, Question, clamped};
 use crate::index::{EmbeddingIndex, Engine, IndexOptions, Neighbour, Query};
 use crate::limits::{BUILD_FROM, GRAPH_FROM};
+use crate::rows::ForeignBytes;
 use crate::scan::{rank, rescored, scan};
 use crate::slots::{Slot, SlotSet};
-use crate::store::EmbeddingStore;
+use crate::store::{EmbeddingStore, Part};
 
 /// Embeddings whose scan costs as much as one candidate of a walk: measured with 8-bit codes of 384 dimensions, where a walk took
 /// 0.7 us for each and a scan 20 ns for each embedding.
@@ -31,7 +32,8 @@ const SCANNED_PER_CANDIDATE: usize = 32;
 pub struct TieredIndex {
     options: IndexOptions,
     store: EmbeddingStore,
-    graph: Option<Graph>,
+    /// Shared with whoever tunes or saves it; copied only if it changes meanwhile.
+    graph: Option<Arc<Graph>>,
     pending: SlotSet,
     build: Option<Build>,
     /// What is walked under the engine `hnsw_rs`; never behind.
@@ -119,7 +121,7 @@ impl TieredIndex {
         };
         if index.options.engine == Engine::Hnsw {
             index.pending = index.store.occupied().clone();
-            index.graph = Some(Graph::new(&index.options));
+            index.graph = Some(Arc::new(Graph::new(&index.options)));
         }
         Ok(index)
     }
@@ -135,7 +137,7 @@ impl TieredIndex {
             let occupied = index.store.occupied();
             let missing = occupied.iter().filter(|&slot| !graph.contains(slot));
             index.pending = missing.chain(graph.slots().filter(|&slot| !occupied.contains(slot))).collect();
-            index.graph = Some(graph);
+            index.graph = Some(Arc::new(graph));
         }
         Ok(index)
     }
@@ -147,7 +149,31 @@ impl TieredIndex {
 
     /// Returns the graph, if there is one.
     pub fn graph(&self) -> Option<&Graph> {
-        self.graph.as_ref()
+        self.graph.as_deref()
+    }
+
+    /// Returns the graph as it is now, to be read while the index goes on. It must be let go of before the graph changes, or it is copied.
+    pub fn shared_graph(&self) -> Option<Arc<Graph>> {
+        self.graph.clone()
+    }
+
+    /// Gives up the graph, of which the memory is wanted: all is scanned.
+    pub fn forget_graph(&mut self) {
+        (self.graph, self.pending) = (None, SlotSet::default());
+    }
+
+    /// Moves a part of the embeddings to foreign memory: see [`EmbeddingStore::move_to`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn move_to(&mut self, part: Part, bytes: &ForeignBytes) -> Result<(), EmbeddingError> {
+        self.store.move_to(part, bytes)
+    }
+
+    /// Uses the foreign memory of another store for what has not changed since a copy of this one's was made: see
+    /// [`EmbeddingStore::take_unchanged`].
+    pub fn take_unchanged(&mut self, copy: &EmbeddingStore, same: &EmbeddingStore) {
+        self.store.take_unchanged(copy, same);
     }
 
     /// Returns how many slots the graph is behind.
@@ -179,7 +205,7 @@ impl TieredIndex {
     pub fn install(&mut self, built: BuiltGraph) -> bool {
         let is_ours = self.build.as_ref().is_some_and(|build| build.token.ptr_eq(&Arc::downgrade(&built.token)));
         if let Some(build) = self.build.take_if(|_| is_ours) {
-            self.graph = Some(built.graph);
+            self.graph = Some(Arc::new(built.graph));
             self.pending = build.changed;
         }
         is_ours
@@ -187,7 +213,8 @@ impl TieredIndex {
 
     /// Brings up to so many pending slots into the graph; returns how many are pending then. Each takes about as long as a few searches.
     pub fn catch_up(&mut self, limit: usize) -> usize {
-        if let Some(graph) = &mut self.graph {
+        if let Some(graph) = self.graph.as_mut().filter(|_| !self.pending.is_empty()) {
+            let graph = Arc::make_mut(graph);
             let slots: Vec<Slot> = self.pending.iter().take(limit).collect();
             graph.remove(&self.store, &slots);
             for slot in slots {
@@ -271,7 +298,7 @@ impl TieredIndex {
             };
         }
         let ef = query.ef.max(query.count);
-        let Some(graph) = self.graph.as_ref().filter(|_| self.is_walk_cheaper(ef, present)) else {
+        let Some(graph) = self.graph.as_deref().filter(|_| self.is_walk_cheaper(ef, present)) else {
             return Walked::NotWorthIt;
         };
         let target = Question { store: &self.store, query: prepared };
@@ -335,8 +362,7 @@ impl EmbeddingIndex for TieredIndex {
             self.note(slot);
             // Half, so that a count which goes up and down does not build again and again.
             if self.options.engine == Engine::Auto && self.len() < GRAPH_FROM / 2 {
-                self.graph = None;
-                self.pending = SlotSet::default();
+                self.forget_graph();
             }
         }
         was_there
@@ -351,7 +377,7 @@ impl EmbeddingIndex for TieredIndex {
     }
 
     fn memory_bytes(&self) -> usize {
-        let graph = self.graph.as_ref().map_or(0, Graph::memory_bytes);
+        let graph = self.graph.as_deref().map_or(0, Graph::memory_bytes);
         #[cfg(feature = "hnsw-rs")]
         let graph = graph + self.foreign.as_ref().map_or(0, HnswRsGraph::memory_bytes);
         self.store.memory_bytes() + graph + size_of_val(self.pending.words())

@@ -1,5 +1,7 @@
 //! Finding the least work that gives the recall that was asked for.
 
+use std::ops::ControlFlow;
+
 use crate::hnsw::{Graph, Question, Target};
 use crate::limits::EF_MAX;
 use crate::recall::recall;
@@ -58,30 +60,38 @@ impl Target for HeldBack<'_> {
 /// error more, so that the sample's luck does not decide.
 ///
 /// The promise holds for questions that are like what is stored. Under another distribution recall may be less.
-pub fn tune(store: &EmbeddingStore, graph: &Graph, goal: &RecallGoal) -> Tuned {
-    let sample = sample(store, graph, goal);
+///
+/// The callback is asked before each scan and each walk; `None` if it broke the tuning off.
+pub fn tune(
+    store: &EmbeddingStore,
+    graph: &Graph,
+    goal: &RecallGoal,
+    progress: &impl Fn() -> ControlFlow<()>,
+) -> Option<Tuned> {
+    let sample = sample(store, graph, goal, progress)?;
+    let measure = |ef| measure(store, graph, goal, &sample, ef, progress);
     let mut low = goal.count.clamp(1, EF_MAX);
-    let mut best = measure(store, graph, goal, &sample, low);
+    let mut best = measure(low)?;
     if best.is_enough || sample.is_empty() {
-        return Tuned { ef: low, recall: best.recall, len: store.len() };
+        return Some(Tuned { ef: low, recall: best.recall, len: store.len() });
     }
     // Doubled until it is enough, then halved down between the two; recall grows with `ef`.
     let mut high = low;
     while !best.is_enough && high < EF_MAX {
         low = high;
         high = (high * 2).min(EF_MAX);
-        best = measure(store, graph, goal, &sample, high);
+        best = measure(high)?;
     }
     while best.is_enough && high - low > 1 + low / 32 {
         let middle = low + (high - low) / 2;
-        let measured = measure(store, graph, goal, &sample, middle);
+        let measured = measure(middle)?;
         if measured.is_enough {
             (high, best) = (middle, measured);
         } else {
             low = middle;
         }
     }
-    Tuned { ef: high, recall: best.recall, len: store.len() }
+    Some(Tuned { ef: high, recall: best.recall, len: store.len() })
 }
 
 /// A question and its true neighbours.
@@ -91,16 +101,24 @@ struct Asked {
 }
 
 /// Draws slots that the graph has, evenly spread with a seeded beginning, and finds their true neighbours.
-fn sample(store: &EmbeddingStore, graph: &Graph, goal: &RecallGoal) -> Vec<Asked> {
+fn sample(
+    store: &EmbeddingStore,
+    graph: &Graph,
+    goal: &RecallGoal,
+    progress: &impl Fn() -> ControlFlow<()>,
+) -> Option<Vec<Asked>> {
     let slots: Vec<Slot> = store.occupied().iter().filter(|&slot| graph.contains(slot)).collect();
     let step = (slots.len() / goal.sample.max(1)).max(1);
     let first = (goal.seed % step as u64) as usize;
     let drawn = slots.into_iter().skip(first).step_by(step).take(goal.sample);
     let with_truth = drawn.map(|slot| {
+        if progress().is_break() {
+            return None;
+        }
         let mut truth = scan(store, &store.prepare_slot(slot), goal.count + 1, None);
         truth.retain(|found| found.slot != slot);
         truth.truncate(goal.count);
-        Asked { slot, truth }
+        Some(Asked { slot, truth })
     });
     with_truth.collect()
 }
@@ -110,13 +128,21 @@ struct Measured {
     is_enough: bool,
 }
 
-fn measure(store: &EmbeddingStore, graph: &Graph, goal: &RecallGoal, sample: &[Asked], ef: usize) -> Measured {
-    let shares: Vec<f64> = sample.iter().map(|asked| share_found(store, graph, goal, asked, ef)).collect();
+fn measure(
+    store: &EmbeddingStore,
+    graph: &Graph,
+    goal: &RecallGoal,
+    sample: &[Asked],
+    ef: usize,
+    progress: &impl Fn() -> ControlFlow<()>,
+) -> Option<Measured> {
+    let share = |asked: &Asked| progress().is_continue().then(|| share_found(store, graph, goal, asked, ef));
+    let shares: Vec<f64> = sample.iter().map(share).collect::<Option<_>>()?;
     let count = shares.len().max(1) as f64;
     let mean = shares.iter().sum::<f64>() / count;
     let variance = shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / count;
     let is_enough = mean - (variance / count).sqrt() >= goal.recall || mean == 1.0;
-    Measured { recall: mean, is_enough }
+    Some(Measured { recall: mean, is_enough })
 }
 
 fn share_found(store: &EmbeddingStore, graph: &Graph, goal: &RecallGoal, asked: &Asked, ef: usize) -> f64 {

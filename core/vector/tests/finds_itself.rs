@@ -43,8 +43,8 @@ fn points_of_a_shapeless_cloud_find_themselves_after_a_build() {
     };
     let store = shapeless_cloud(&options);
     let slots: Vec<Slot> = store.occupied().iter().collect();
-    // On several threads the order of insertion is never the same twice, and now and then a list in the way has no room.
-    for (threads, lost_max) in [(1, 0), (3, 5)] {
+    // On several threads the order of insertion is never the same twice.
+    for threads in [1, 3, 3, 3] {
         let graph = Graph::build(&store, &slots, &options, threads, &|_| ControlFlow::Continue(())).expect("a graph");
         assert_eq!(graph.check(), Ok(()));
         let is_lost = |slot: &&Slot| {
@@ -52,6 +52,6 @@ fn points_of_a_shapeless_cloud_find_themselves_after_a_build() {
             graph.search(&Question { store: &store, query: &query }, 64).first() != Some(slot)
         };
         let lost = slots.iter().filter(is_lost).count();
-        assert!(lost <= lost_max, "{lost} are lost on {threads} threads");
+        assert_eq!(lost, 0, "on {threads} threads");
     }
 }

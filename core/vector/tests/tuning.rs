@@ -1,5 +1,6 @@
 //! What tuning promises.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use kithdb_vector::hnsw::Graph;
@@ -41,6 +42,10 @@ fn options() -> IndexOptions {
     }
 }
 
+fn to_the_end(store: &EmbeddingStore, graph: &Graph, goal: RecallGoal) -> Tuned {
+    tune(store, graph, &goal, &|| ControlFlow::Continue(())).expect("not broken off")
+}
+
 #[test]
 fn tuned_ef_reaches_the_goal_on_questions_that_are_not_stored() {
     let (mut store, mut numbers) = (EmbeddingStore::new(&options()).expect("good options"), Numbers(3));
@@ -49,14 +54,25 @@ fn tuned_ef_reaches_the_goal_on_questions_that_are_not_stored() {
     }
     let slots: Vec<Slot> = store.occupied().iter().collect();
     let graph = Graph::build(&store, &slots, &options(), 2, &|_| ControlFlow::Continue(())).expect("not broken off");
-    let tuned =
-        [0.5, 0.8, 0.95].map(|recall| tune(&store, &graph, &RecallGoal { recall, count: 10, sample: 200, seed: 5 }));
+    let tuned = [0.5, 0.8, 0.95]
+        .map(|recall| to_the_end(&store, &graph, RecallGoal { recall, count: 10, sample: 200, seed: 5 }));
     assert!(tuned.is_sorted_by_key(|tuned| tuned.ef) && tuned[0].ef < tuned[2].ef, "{tuned:?}");
     assert_eq!(
         tuned[1],
-        tune(&store, &graph, &RecallGoal { recall: 0.8, count: 10, sample: 200, seed: 5 }),
+        to_the_end(&store, &graph, RecallGoal { recall: 0.8, count: 10, sample: 200, seed: 5 }),
         "again the same"
     );
+    // It can be broken off anywhere: among the scans, and among the walks.
+    let goal = RecallGoal { recall: 0.8, count: 10, sample: 200, seed: 5 };
+    for steps_max in [0, 1, 199, 200, 201, 450] {
+        let steps = Cell::new(0);
+        let count = || {
+            steps.set(steps.get() + 1);
+            if steps.get() > steps_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        assert_eq!(tune(&store, &graph, &goal, &count), None);
+        assert_eq!(steps.get(), steps_max + 1, "nothing is done after the break");
+    }
     let index = TieredIndex::with_graph(options(), store, graph).expect("good options");
     for (tuned, goal) in tuned.iter().zip([0.5, 0.8, 0.95]) {
         let found: f64 = (0..100)
@@ -83,6 +99,6 @@ fn tuning_is_due_after_a_fifth_of_growth() {
 #[test]
 fn tuning_nothing_is_cheap_and_right() {
     let store = EmbeddingStore::new(&options()).expect("good options");
-    let tuned = tune(&store, &Graph::new(&options()), &RecallGoal { recall: 0.9, count: 10, sample: 50, seed: 1 });
+    let tuned = to_the_end(&store, &Graph::new(&options()), RecallGoal { recall: 0.9, count: 10, sample: 50, seed: 1 });
     assert_eq!((tuned.ef, tuned.len), (10, 0));
 }

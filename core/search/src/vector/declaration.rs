@@ -5,6 +5,7 @@ use kithdb_vector::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN, DIMENSIONS_MAX, EF
 use kithdb_vector::metric::Metric;
 use rusqlite::vtab::parameter;
 
+use super::memory::MAX_MEMORY_LEAST;
 use super::value::Element;
 
 /// Edges of a point (`m`), as in hnswlib and the paper.
@@ -13,6 +14,8 @@ pub(super) const CONNECTIONS: usize = 16;
 pub(super) const EF_CONSTRUCTION: usize = 200;
 /// The recall at 10 that searches aim at, in thousandths.
 pub(super) const RECALL_PERMILLE: u32 = 950;
+/// As much memory as can be asked for: no machine has more.
+const MAX_MEMORY_MOST: usize = isize::MAX.cast_unsigned();
 /// Where the random layers begin; two builds of one table are alike.
 pub(super) const SEED: u64 = 0x6b69_7468;
 
@@ -38,6 +41,8 @@ pub(super) struct Declaration {
     pub(super) options: IndexOptions,
     /// The part of the true nearest that a search is to find, in thousandths.
     pub(super) recall_permille: u32,
+    /// The memory that the index takes at most; `None` for as much as it needs.
+    pub(super) max_memory_bytes: Option<usize>,
 }
 
 /// Why the arguments are refused.
@@ -46,7 +51,7 @@ pub(super) enum DeclarationError {
     #[error("kith_vector: argument {argument:?} is not of the form name=value")]
     Form { argument: String },
     #[error(
-        "kith_vector: unknown argument {name:?}; there are content, column, dims, source, model, background, metric, encoding, engine, recall, m and ef_construction"
+        "kith_vector: unknown argument {name:?}; there are content, column, dims, source, model, background, metric, encoding, engine, recall, m, ef_construction and max_memory"
     )]
     Unknown { name: String },
     #[error("kith_vector: {name}= is missing, as in kith_vector(content=docs, column=embedding, dims=384)")]
@@ -68,7 +73,7 @@ impl Declaration {
         let (mut source, mut model, mut is_in_background) = (None, None, true);
         let (mut metric, mut encoding, mut engine) = (Metric::Cosine, Encoding::Int8, Engine::Auto);
         let (mut connections, mut ef_construction) = (CONNECTIONS, EF_CONSTRUCTION);
-        let mut recall_permille = RECALL_PERMILLE;
+        let (mut recall_permille, mut max_memory_bytes) = (RECALL_PERMILLE, None);
         for argument in arguments {
             let form = || DeclarationError::Form { argument: String::from_utf8_lossy(argument).trim().to_owned() };
             let (name, value) = parameter(argument).map_err(|_| form())?;
@@ -88,6 +93,7 @@ impl Declaration {
                 "ef_construction" => {
                     ef_construction = number("ef_construction", value, 1, EF_CONSTRUCTION_MAX)?;
                 }
+                "max_memory" => max_memory_bytes = Some(memory(value)?),
                 _ => return Err(DeclarationError::Unknown { name: name.to_owned() }),
             }
         }
@@ -101,6 +107,10 @@ impl Declaration {
                 source,
                 "the column of texts, not that of their embeddings, is expected",
             ));
+        }
+        if max_memory_bytes.is_some() && engine == Engine::HnswRs {
+            let remedy = "hnsw_rs holds copies in memory that cannot be bounded; take the engine auto, scan or hnsw";
+            return Err(value_error("engine", "hnsw_rs", remedy));
         }
         if dimensions.is_none() && model.is_none() {
             return Err(DeclarationError::Missing { name: "dims" });
@@ -125,6 +135,7 @@ impl Declaration {
                 seed: SEED,
             },
             recall_permille,
+            max_memory_bytes,
         })
     }
 }
@@ -144,6 +155,30 @@ fn is_on(name: &'static str, value: &str) -> Result<bool, DeclarationError> {
         "off" => Ok(false),
         _ => Err(value_error(name, value, "on or off is expected")),
     }
+}
+
+/// Reads a number of bytes, with a unit or without.
+fn memory(value: &str) -> Result<usize, DeclarationError> {
+    let value = value.trim();
+    let digits = value.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(value.len());
+    let unit = match value[digits..].trim_start().to_ascii_uppercase().as_str() {
+        "" => Some(1),
+        "KB" => Some(1_000),
+        "MB" => Some(1_000_000),
+        "GB" => Some(1_000_000_000),
+        "KIB" => Some(1 << 10),
+        "MIB" => Some(1 << 20),
+        "GIB" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes = value[..digits].parse().ok().zip(unit).and_then(|(number, unit)| usize::checked_mul(number, unit));
+    bytes.filter(|bytes| (MAX_MEMORY_LEAST..=MAX_MEMORY_MOST).contains(bytes)).ok_or_else(|| {
+        let least = MAX_MEMORY_LEAST / 1_000_000;
+        let expected = format!(
+            "a whole number of bytes, KB, MB, GB, KiB, MiB or GiB from {least}MB on is expected, as in max_memory='256MB'"
+        );
+        value_error("max_memory", value, expected)
+    })
 }
 
 pub(super) fn recall(value: &str) -> Result<u32, DeclarationError> {
@@ -234,6 +269,25 @@ mod tests {
         assert_eq!((declaration.content.as_str(), declaration.column.as_str()), ("my docs", "e"));
         assert_eq!((declaration.options.dimensions, declaration.options.metric), (3, Metric::L2));
         assert_eq!(declaration.recall_permille, 990);
+    }
+
+    #[test]
+    fn memory_is_read_with_units() {
+        let memory = |value: &str| parse(&["content=d", "column=e", "dims=3", &format!("max_memory={value}")]);
+        for (value, bytes) in [
+            ("16000000", 16_000_000),
+            ("16MB", 16_000_000),
+            ("20000kb", 20_000_000),
+            ("'256 MiB'", 256 << 20),
+            ("2GB", 2_000_000_000),
+            ("1GiB", 1 << 30),
+            ("16384KiB", 16 << 20),
+        ] {
+            assert_eq!(memory(value).unwrap().max_memory_bytes, Some(bytes), "{value}");
+        }
+        for value in ["999999", "0", "-1", "1.5GB", "256", "256M", "MB", "99999999999999999999", "9999999999GiB"] {
+            assert!(memory(value).unwrap_err().contains("from 1MB on is expected"), "{value}");
+        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(super) fn build_threads(conn: &Connection) -> usize {
 /// Begins a thread that builds the graph, on so many threads, or brings it forward, if that is due and none is at it.
 pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32, build_threads: impl FnOnce() -> usize) {
     let index = state.rows.index();
-    let is_due = index.is_build_due()
+    let is_due = state.rows.is_build_due()
         || index.graph().is_some() && (index.pending() > BEHIND_MAX || is_tuning_due(state))
         || shared.place.is_some() && Place::is_due(state);
     if !is_due || shared.work.is_running.swap(true, Relaxed) {
@@ -72,7 +72,7 @@ pub(super) fn work(shared: &Arc<Shared>, state: &State, recall_permille: u32, bu
 fn work_off(shared: &Shared, recall_permille: u32, build_threads: usize) {
     let mut turn = None;
     while !shared.is_unused() {
-        let is_build_due = shared.read().as_ref().is_some_and(|state| state.rows.index().is_build_due());
+        let is_build_due = shared.read().as_ref().is_some_and(|state| state.rows.is_build_due());
         if let Some(place) = shared.place.as_ref().filter(|_| is_build_due && turn.is_none()) {
             turn = wait_for_turn(shared, place);
             if turn.is_none() {
@@ -118,19 +118,23 @@ fn is_tuning_due(state: &State) -> bool {
     index.graph().is_some() && state.tuned.is_none_or(|tuned| tuned.is_due(index.len()))
 }
 
-/// Chooses the candidates of a walk and saves the index, as far as that is due. Both work on copies, so that nobody waits for them.
+/// Chooses the candidates of a walk and saves the index, as far as that is due. Both read what the index shares, so that nobody waits for
+/// them; the tuning is broken off when no connection uses the index any more.
 fn finish(shared: &Shared, recall_permille: u32, turn: Option<Turn>) {
     if shared.is_unused() {
         return;
     }
     let copy = |state: &State| {
         let index = state.rows.index();
-        Some((index.store().clone(), index.graph()?.clone(), index.options().seed))
+        Some((index.store().clone(), index.shared_graph()?, index.options().seed))
     };
     let copied = shared.read().as_ref().filter(|state| is_tuning_due(state)).and_then(copy);
     if let Some((store, graph, seed)) = copied {
         let recall = f64::from(recall_permille) / 1000.0;
-        let tuned = tune(&store, &graph, &RecallGoal { recall, count: TUNED_COUNT, sample: TUNED_SAMPLE, seed });
+        let goal = RecallGoal { recall, count: TUNED_COUNT, sample: TUNED_SAMPLE, seed };
+        let Some(tuned) = tune(&store, &graph, &goal, &|| go_on(shared)) else { return };
+        // Before the graph may change.
+        drop((store, graph));
         if let Some(state) = shared.write().as_mut() {
             state.tuned = Some(tuned);
         }
@@ -140,11 +144,14 @@ fn finish(shared: &Shared, recall_permille: u32, turn: Option<Turn>) {
     let Some(image) = image else { return };
     // Another process that has the turn saves as well.
     let turn = turn.or_else(|| Turn::take(&place.path));
-    let is_saved = turn.is_some() && place.save(&image, turn.as_ref());
+    let file = turn.as_ref().and_then(|turn| place.save(&image, Some(turn)));
     if let Some(state) = shared.write().as_mut() {
         // Not tried again at once where it cannot be done. What came meanwhile is in the next one.
         state.unsaved = usize::try_from(state.applied.sequence - image.mark.sequence).unwrap_or(0);
-        state.saved = if is_saved { Some(image.mark) } else { state.saved };
+        state.saved = if file.is_some() { Some(image.mark) } else { state.saved };
+        if let Some(file) = file.filter(|_| state.rows.bound().is_some()) {
+            image.move_to(&mut state.rows, &file);
+        }
     }
 }
 
@@ -153,11 +160,13 @@ fn step(shared: &Shared, threads: usize) -> bool {
     let job = {
         let mut state = shared.write();
         let Some(state) = state.as_mut() else { return true };
-        match state.rows.index_mut().build_job() {
+        match state.rows.build_job() {
             Some(job) => job,
             None => {
                 let index = state.rows.index_mut();
-                return index.graph().is_none() || index.pending() == 0 || index.catch_up(STEP) == 0;
+                let is_done = index.graph().is_none() || index.pending() == 0 || index.catch_up(STEP) == 0;
+                state.rows.keep_within();
+                return is_done;
             }
         }
     };
@@ -167,20 +176,22 @@ fn step(shared: &Shared, threads: usize) -> bool {
         // Each row is come by twice.
         shared.work.total.store(progress.total, Relaxed);
         shared.work.done.store(progress.done, Relaxed);
-        if shared.is_unused() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        go_on(shared)
     });
     shared.work.total.store(0, Relaxed);
     drop(job);
-    match (built, shared.write().as_mut()) {
-        (Some(built), Some(state)) => {
-            let is_installed = state.rows.index_mut().install(built);
-            if is_installed {
-                state.unsaved += state.rows.index().len();
-            }
-            false
-        }
-        _ => true,
+    let is_broken_off = built.is_none();
+    let mut state = shared.write();
+    let Some(state) = state.as_mut() else { return true };
+    if state.rows.install(built) {
+        state.unsaved += state.rows.index().len();
     }
+    is_broken_off
+}
+
+/// Says whether anybody still uses the index that is worked on.
+fn go_on(shared: &Shared) -> ControlFlow<()> {
+    if shared.is_unused() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 #[cfg(test)]

@@ -214,6 +214,13 @@ pub(super) struct KeyMap {
     slots: HashMap<Key, Slot, KeyHash>,
     keys: Vec<Option<Key>>,
     free: Vec<Slot>,
+    /// What keys take outside of the tables.
+    encoded_bytes: usize,
+}
+
+/// Returns the bytes that a key takes outside of the tables, each of which has it.
+fn heap_bytes(key: &Key) -> usize {
+    if let Key::Encoded(bytes) = key { 2 * bytes.len() } else { 0 }
 }
 
 impl KeyMap {
@@ -224,11 +231,14 @@ impl KeyMap {
             Keys::Bytes(keys) => Box::new(keys.into_iter().map(|key| Key::Encoded(key.into()))),
         };
         let mut map = Self::default();
+        map.slots.reserve(slots.len());
+        map.keys.reserve(slots.last().map_or(0, |last| last.0 as usize + 1));
         for (slot, key) in slots.into_iter().zip(keys) {
             while map.keys.len() < slot.0 as usize {
                 map.free.push(Slot(map.keys.len() as u32));
                 map.keys.push(None);
             }
+            map.encoded_bytes += heap_bytes(&key);
             map.slots.insert(key.clone(), slot);
             map.keys.push(Some(key));
         }
@@ -274,6 +284,7 @@ impl KeyMap {
             // An index refuses far fewer slots than a u32 numbers.
             Slot(u32::try_from(self.keys.len() - 1).unwrap_or(u32::MAX))
         });
+        self.encoded_bytes += heap_bytes(key);
         self.keys[slot.0 as usize] = Some(key.clone());
         self.slots.insert(key.clone(), slot);
         slot
@@ -282,6 +293,7 @@ impl KeyMap {
     /// Frees the slot of a key.
     pub(super) fn release(&mut self, key: &Key) -> Option<Slot> {
         let slot = self.slots.remove(key)?;
+        self.encoded_bytes -= heap_bytes(key);
         self.keys[slot.0 as usize] = None;
         self.free.push(slot);
         Some(slot)
@@ -294,14 +306,16 @@ impl KeyMap {
 
     /// Returns the bytes of memory taken, by estimate.
     pub(super) fn memory_bytes(&self) -> usize {
-        let heap = |key: &Key| if let Key::Encoded(bytes) = key { 2 * bytes.len() } else { 0 };
-        let encoded: usize = match self.keys.iter().flatten().next() {
-            Some(Key::Encoded(_)) => self.keys.iter().flatten().map(heap).sum(),
-            _ => 0,
-        };
         self.slots.capacity() * (size_of::<(Key, Slot)>() + 1)
             + self.keys.capacity() * size_of::<Option<Key>>()
-            + encoded
+            + self.free.capacity() * size_of::<Slot>()
+            + self.encoded_bytes
+    }
+
+    /// Returns about how many bytes so many keys will take that are integers.
+    pub(super) const fn memory_bytes_of(count: usize) -> usize {
+        // The hash table has a power of two of places, of which seven eighths are used at most.
+        (count * 8 / 7 + 1).next_power_of_two() * (size_of::<(Key, Slot)>() + 1) + count * size_of::<Option<Key>>()
     }
 }
 
@@ -313,6 +327,12 @@ mod tests {
     fn slots_are_used_again_and_never_twice() {
         let mut map = KeyMap::default();
         let (first, second) = (map.claim(&Key::Integer(7)), map.claim(&Key::Integer(8)));
+        let before = map.memory_bytes();
+        let long = Key::Encoded(Box::new([7; 500_000]));
+        map.claim(&long);
+        assert!((1_000_000..1_001_000).contains(&(map.memory_bytes() - before)));
+        map.release(&long);
+        assert!(map.memory_bytes() - before < 1_000);
         assert_ne!(first, second);
         assert_eq!(map.claim(&Key::Integer(7)), first);
         assert_eq!(map.release(&Key::Integer(7)), Some(first));
@@ -320,6 +340,8 @@ mod tests {
         assert_eq!((map.slot(&Key::Integer(7)), map.key(first)), (None, None));
         assert_eq!(map.claim(&Key::Integer(9)), first);
         assert_eq!(map.used().collect::<Vec<_>>(), [first, second]);
+        let map = KeyMap::of_saved((0..10_000).map(Slot).collect(), Keys::Integers((0..10_000).collect()));
+        assert!((map.memory_bytes()..=map.memory_bytes() * 11 / 10).contains(&KeyMap::memory_bytes_of(10_000)));
     }
 
     #[test]

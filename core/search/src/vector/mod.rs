@@ -10,6 +10,7 @@ mod engine;
 mod functions;
 mod keys;
 mod map;
+mod memory;
 mod module;
 mod overlay;
 mod plan;

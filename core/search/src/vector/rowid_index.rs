@@ -67,6 +67,7 @@ impl IndexedColumn {
                 seed: SEED,
             },
             recall_permille: self.recall_permille.unwrap_or(RECALL_PERMILLE),
+            max_memory_bytes: None,
         }
     }
 }

@@ -6,10 +6,11 @@ use kithdb_vector::error::EmbeddingError;
 use kithdb_vector::index::{EmbeddingIndex, Query};
 use kithdb_vector::slots::{Slot, SlotSet};
 use kithdb_vector::snapshot::Keys;
-use kithdb_vector::tiered::{TieredIndex, Way};
+use kithdb_vector::tiered::{BuildJob, BuiltGraph, TieredIndex, Way};
 
 use super::content::Found;
 use super::keys::{Key, KeyMap};
+use super::memory::Bound;
 
 /// Left-out rows of which the reason is kept; of the others only the number.
 const REASONS_MAX: usize = 1000;
@@ -22,6 +23,8 @@ pub(super) struct Rows {
     index: TieredIndex,
     keys: KeyMap,
     refused: Refused,
+    /// `None` where memory is not bounded.
+    bound: Option<Bound>,
 }
 
 /// A row and how far it is.
@@ -32,13 +35,15 @@ pub(super) struct Near {
 }
 
 impl Rows {
-    pub(super) fn new(index: TieredIndex) -> Self {
-        Self { index, keys: KeyMap::default(), refused: BTreeMap::new() }
+    pub(super) fn new(index: TieredIndex, bound: Option<Bound>) -> Self {
+        Self { index, keys: KeyMap::default(), refused: BTreeMap::new(), bound }
     }
 
     /// Takes over what was saved.
-    pub(super) const fn of_saved(index: TieredIndex, keys: KeyMap, refused: Refused) -> Self {
-        Self { index, keys, refused }
+    pub(super) fn of_saved(index: TieredIndex, keys: KeyMap, refused: Refused, bound: Option<Bound>) -> Self {
+        let mut rows = Self { index, keys, refused, bound };
+        rows.keep_within();
+        rows
     }
 
     /// Returns the keys in the order of their slots, as they are saved.
@@ -62,7 +67,7 @@ impl Rows {
             Found::Embedding(embedding) => {
                 let slot = self.keys.claim(key);
                 match self.index.insert(slot, &embedding) {
-                    Ok(()) => return,
+                    Ok(()) => return self.keep_within(),
                     Err(error) => error.to_string(),
                 }
             }
@@ -133,5 +138,59 @@ impl Rows {
 
     pub(super) fn memory_bytes(&self) -> usize {
         self.index.memory_bytes() + self.keys.memory_bytes()
+    }
+
+    /// Returns the bound on the memory, if there is one.
+    pub(super) const fn bound(&self) -> Option<&Bound> {
+        self.bound.as_ref()
+    }
+
+    /// Moves embeddings to a file where the memory has come near its bound.
+    pub(super) fn keep_within(&mut self) {
+        if let Some(bound) = &mut self.bound {
+            bound.keep(&mut self.index, self.keys.memory_bytes());
+        }
+    }
+
+    /// Says whether a graph should be built now, and may be.
+    pub(super) fn is_build_due(&self) -> bool {
+        self.index.is_build_due() && self.has_room_for_graph()
+    }
+
+    /// Says whether a graph of all rows fits the bound.
+    pub(super) fn has_room_for_graph(&self) -> bool {
+        self.bound.as_ref().is_none_or(|bound| bound.has_room_for_graph(&self.index, self.keys.memory_bytes()))
+    }
+
+    /// Returns what is to build the graph, if that is due, with room for it made.
+    pub(super) fn build_job(&mut self) -> Option<BuildJob> {
+        if !self.index.is_build_due() {
+            return None;
+        }
+        if !self.has_room_for_graph() {
+            // What there is of one is not worth bringing forward.
+            self.index.forget_graph();
+            return None;
+        }
+        if let Some(bound) = &mut self.bound {
+            bound.expect_graph(&self.index);
+        }
+        self.keep_within();
+        self.index.build_job()
+    }
+
+    /// Takes what came of a build; says whether it is searched from now on.
+    pub(super) fn install(&mut self, built: Option<BuiltGraph>) -> bool {
+        if let Some(bound) = &mut self.bound {
+            bound.expect_nothing();
+        }
+        let is_installed = built.is_some_and(|built| self.index.install(built));
+        self.keep_within();
+        is_installed
+    }
+
+    /// Says why the memory is not what was asked for, or why there is no graph.
+    pub(super) fn memory_problem(&self) -> Option<String> {
+        self.bound.as_ref()?.problem(&self.index, self.keys.memory_bytes())
     }
 }

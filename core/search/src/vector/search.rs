@@ -100,6 +100,10 @@ pub(super) struct Figures {
     /// Rows that the graph does not know yet.
     pub(super) behind: usize,
     pub(super) memory_bytes: usize,
+    /// Embeddings in mapped files.
+    pub(super) mapped_bytes: usize,
+    /// Why the bound on the memory is not kept, or what is not done so as to keep it.
+    pub(super) memory_problem: Option<String>,
     pub(super) is_watched: bool,
     pub(super) applied: i64,
 }
@@ -244,6 +248,8 @@ impl View {
                 has_graph: base.rows.index().graph().is_some(),
                 behind: base.rows.index().pending(),
                 memory_bytes: base.rows.memory_bytes() + overlay.map_or(0, |overlay| overlay.rows.memory_bytes()),
+                mapped_bytes: base.rows.index().store().foreign_bytes(),
+                memory_problem: base.rows.memory_problem(),
                 is_watched,
                 applied: base.clean.map_or(0, |mark| mark.sequence),
             })

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 use std::thread::JoinHandle;
 
 use kithdb_vector::index::EmbeddingIndex;
-use kithdb_vector::tiered::TieredIndex;
 use kithdb_vector::tuning::Tuned;
 use rusqlite::Connection;
 
@@ -59,8 +58,8 @@ fn next_version() -> u64 {
 
 impl State {
     /// Reads the whole table into an empty index.
-    pub(super) fn load(conn: &Connection, name: &str, content: &Content, index: TieredIndex) -> rusqlite::Result<Self> {
-        let mut rows = Rows::new(index);
+    pub(super) fn load(conn: &Connection, name: &str, content: &Content, empty: Rows) -> rusqlite::Result<Self> {
+        let mut rows = empty;
         content.each(conn, |key, found| {
             if let Some(key) = key {
                 rows.put(&key, found);
@@ -339,6 +338,7 @@ impl Drop for Shared {
 mod tests {
     use kithdb_vector::index::{Encoding, Engine, IndexOptions};
     use kithdb_vector::metric::Metric;
+    use kithdb_vector::tiered::TieredIndex;
 
     use super::*;
 
@@ -353,7 +353,7 @@ mod tests {
             ef_construction: 200,
             seed: 1,
         };
-        let rows = Rows::new(TieredIndex::new(options).unwrap());
+        let rows = Rows::new(TieredIndex::new(options).unwrap(), None);
         let shared = Shared::default();
         *shared.write() = Some(State::of_saved(rows, Mark::default(), None));
         assert!(shared.read().is_some());

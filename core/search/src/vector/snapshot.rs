@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use kithdb_log::Reader;
 use kithdb_log::codec::{put_bytes, put_varint};
-use kithdb_vector::hnsw::{Graph, GraphSections};
+use kithdb_vector::hnsw::Graph;
 use kithdb_vector::index::EmbeddingIndex;
 use kithdb_vector::rows::ForeignBytes;
-use kithdb_vector::snapshot::{Depth, Identity, Keys, Saved, decode, encode, read_header};
+use kithdb_vector::snapshot::{
+    Depth, Identity, Keys, Saved, decode, decode_own_store, decode_without_graph, encode, read_header,
+};
 use kithdb_vector::store::EmbeddingStore;
 use kithdb_vector::tiered::TieredIndex;
 use kithdb_vector::tuning::Tuned;
@@ -25,7 +27,8 @@ use rusqlite::{Connection, OpenFlags};
 use super::changes::{Mark, table_name};
 use super::declaration::Declaration;
 use super::keys::{Key, KeyMap};
-use super::map::map;
+use super::map::{map, map_open};
+use super::memory::Bound;
 use super::rows::{Refused, Rows};
 use super::shared::State;
 use super::turn::{self, Turn};
@@ -63,13 +66,13 @@ impl Place {
         len >= SAVED_FROM && state.unsaved > len / 10
     }
 
-    /// Saves an index; returns whether that was done.
-    pub(super) fn save(&self, image: &Image, turn: Option<&Turn>) -> bool {
+    /// Saves an index; returns the file if that was done.
+    pub(super) fn save(&self, image: &Image, turn: Option<&Turn>) -> Option<File> {
         write(self, image, turn)
             .inspect_err(
                 |error| tracing::warn!(%error, path = %self.path.display(), "the index of embeddings cannot be saved"),
             )
-            .is_ok()
+            .ok()
     }
 
     /// Returns what is saved, if it is this table's and could be read, with the changes since, in less time than all rows.
@@ -94,7 +97,9 @@ impl Place {
             state.rows.index_mut().catch_up(CATCH_UP_MAX);
             let image = Image::of(state);
             // A graph takes far longer to build than changes take to be read again.
-            let is_worse = image.graph.is_none() && self.saved(state).is_some_and(|found| found.has_graph);
+            let is_worse = image.graph.is_none()
+                && state.rows.has_room_for_graph()
+                && self.saved(state).is_some_and(|found| found.has_graph);
             if !is_worse {
                 self.save(&image, Turn::take(&self.path).as_ref());
             }
@@ -154,12 +159,12 @@ pub(super) struct Image {
     is_rowid: bool,
     keys: Keys,
     store: EmbeddingStore,
-    graph: Option<GraphSections>,
+    graph: Option<Arc<Graph>>,
     notes: Vec<u8>,
 }
 
 impl Image {
-    /// Takes it: the embeddings are shared, all else is copied.
+    /// Takes it: the embeddings and the graph are shared, all else is copied.
     pub(super) fn of(state: &State) -> Self {
         let index = state.rows.index();
         Self {
@@ -167,21 +172,37 @@ impl Image {
             is_rowid: state.rows.has_integer_keys(),
             keys: state.rows.saved_keys(),
             store: index.store().clone(),
-            graph: index.graph().filter(|_| index.pending() == 0).map(Graph::to_sections),
+            graph: index.shared_graph().filter(|_| index.pending() == 0),
             notes: encode_notes(state.rows.refused(), state.tuned, state.vouched.schema()),
         }
     }
 }
 
-fn write(place: &Place, image: &Image, turn: Option<&Turn>) -> io::Result<()> {
+impl Image {
+    /// Has rows use the file that the image was saved to, so far as they have not changed since, in the place of memory and of other files.
+    pub(super) fn move_to(&self, rows: &mut Rows, file: &File) {
+        let saved = map_open(file).map_err(|error| error.to_string()).and_then(|map| {
+            let bytes: ForeignBytes = Arc::new(map);
+            decode_own_store(&bytes).map_err(|error| error.to_string())
+        });
+        match saved {
+            Ok(saved) => rows.index_mut().take_unchanged(&self.store, &saved),
+            // They stay where they are.
+            Err(error) => tracing::warn!(error, "the saved index of embeddings cannot be mapped"),
+        }
+    }
+}
+
+fn write(place: &Place, image: &Image, turn: Option<&Turn>) -> io::Result<File> {
     let folder = place.path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    let graph = image.graph.as_deref().map(Graph::to_sections);
     let saved = Saved {
         identity: identity(&place.declaration, image.is_rowid, image.mark),
         options: &place.declaration.options,
         sequence: image.mark.sequence.cast_unsigned(),
         keys: &image.keys,
         store: &image.store,
-        graph: image.graph.as_ref(),
+        graph: graph.as_ref(),
         notes: &image.notes,
     };
     let name = place.path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
@@ -196,12 +217,12 @@ fn write(place: &Place, image: &Image, turn: Option<&Turn>) -> io::Result<()> {
     writer.flush()?;
     drop(writer);
     file.as_file().sync_all()?;
-    file.persist(&place.path).map_err(|error| error.error)?;
+    let file = file.persist(&place.path).map_err(|error| error.error)?;
     // The name itself: a folder cannot be opened everywhere, and a lost name loses no row.
     if let Ok(folder) = File::open(folder) {
         folder.sync_all()?;
     }
-    Ok(())
+    Ok(file)
 }
 
 /// Removes what processes left half written that were killed; what is not old only where nobody else can be writing.
@@ -225,6 +246,8 @@ pub(super) struct Found {
     bytes: ForeignBytes,
     pub(super) mark: Mark,
     pub(super) has_graph: bool,
+    len: usize,
+    rows: usize,
 }
 
 /// Looks for the file of a table; what is not its own, or is damaged in its head, is as good as none.
@@ -235,12 +258,16 @@ pub(super) fn find(path: &Path, declaration: &Declaration, is_rowid: bool) -> Op
     let token = token.first_chunk::<8>()?;
     let mark = Mark { sequence: i64::from_le_bytes(*sequence), token: i64::from_le_bytes(*token) };
     let is_ours = header.identity == identity(declaration, is_rowid, mark) && header.options == declaration.options;
-    is_ours.then_some(Found { bytes, mark, has_graph: header.has_graph })
+    is_ours.then_some(Found { bytes, mark, has_graph: header.has_graph, len: header.len, rows: header.rows })
 }
 
 impl Found {
-    /// Reads the index; `None` if the file is damaged.
-    pub(super) fn read(&self, declaration: &Declaration) -> Option<State> {
+    /// Reads the index, without its graph where memory is bounded and that does not fit; `None` if the file is damaged.
+    pub(super) fn read(&self, declaration: &Declaration, bound: Option<Bound>) -> Option<State> {
+        let keys = KeyMap::memory_bytes_of(self.len);
+        let graph = Graph::memory_bytes_of(&declaration.options, self.rows);
+        let has_room = bound.as_ref().is_none_or(|bound| bound.has_room_for(keys, graph));
+        let decode = if has_room { decode } else { decode_without_graph };
         let snapshot = decode(&self.bytes, Depth::ButFloats)
             .inspect_err(|error| tracing::warn!(%error, "the saved index of embeddings cannot be used"))
             .ok()?;
@@ -252,7 +279,11 @@ impl Found {
             Some(graph) => TieredIndex::with_graph(options, snapshot.store, graph),
             None => TieredIndex::with_store(options, snapshot.store),
         };
-        let mut state = State::of_saved(Rows::of_saved(index.ok()?, keys, refused), self.mark, tuned);
+        let mut index = index.ok()?;
+        if !has_room {
+            index.forget_graph();
+        }
+        let mut state = State::of_saved(Rows::of_saved(index, keys, refused, bound), self.mark, tuned);
         state.vouched = Vouched::by(vouched);
         Some(state)
     }

@@ -24,7 +24,8 @@ const NAME: &CStr = c"kith_vector_stats";
 
 const COLUMNS: &CStr = c"CREATE TABLE x(name TEXT, content TEXT, column_name TEXT, dimensions INTEGER, metric TEXT, encoding TEXT,
   engine TEXT, recall REAL, tier TEXT, ef INTEGER, progress REAL, behind INTEGER, indexed INTEGER, refused INTEGER, refused_rows TEXT, pending INTEGER, applied INTEGER,
-  last_choice TEXT, memory_bytes INTEGER, problem TEXT, source TEXT, model TEXT, to_embed INTEGER, model_problem TEXT)";
+  last_choice TEXT, memory_bytes INTEGER, problem TEXT, source TEXT, model TEXT, to_embed INTEGER, model_problem TEXT,
+  max_memory INTEGER, mapped_bytes INTEGER, memory_problem TEXT)";
 
 /// Registers the table.
 pub(super) fn register(conn: &Connection, held: Arc<Held>) -> rusqlite::Result<()> {
@@ -91,6 +92,9 @@ impl Stats {
                 declaration.model.clone().map_or(Value::Null, Value::Text),
                 declaration.source.as_ref().map_or(Value::Null, |_| Value::Integer(embedding.left)),
                 embedding.problem.map_or(Value::Null, Value::Text),
+                declaration.max_memory_bytes.map_or(Value::Null, |bytes| Value::Integer(bytes as i64)),
+                Value::Integer(figures.mapped_bytes as i64),
+                figures.memory_problem.map_or(Value::Null, Value::Text),
             ];
             rows.push(Row { rowid: None, values });
         }

@@ -18,6 +18,7 @@ use super::changes::{self, Change, Tail};
 use super::content::{Content, ContentError};
 use super::declaration::Declaration;
 use super::engine;
+use super::memory::Bound;
 use super::overlay::Overlay;
 use super::rows::Rows;
 use super::search::Base;
@@ -224,7 +225,7 @@ impl View {
         match changes::tail(&self.conn, &self.name, content, state.applied)? {
             Tail::Follows(new) if new.is_empty() && state.ghosts().next().is_none() => Ok(true),
             Tail::Follows(new) if !is_committed || new.is_empty() => {
-                let mut overlay = Overlay::new(Rows::new(make_exact()?), state, state.applied);
+                let mut overlay = Overlay::new(Rows::new(make_exact()?, self.bound()), state, state.applied);
                 overlay.add(&self.conn, content, &state.rows, state.ghosts())?;
                 let fits = self.lay(content, state, &mut overlay, &new)?;
                 self.overlay = fits.then_some(overlay);
@@ -232,7 +233,7 @@ impl View {
             }
             Tail::Older(mark) => {
                 let Some(keys) = state.changed_after(mark) else { return Ok(false) };
-                let mut overlay = Overlay::new(Rows::new(make_exact()?), state, mark);
+                let mut overlay = Overlay::new(Rows::new(make_exact()?, self.bound()), state, mark);
                 overlay.add(&self.conn, content, &state.rows, keys)?;
                 self.overlay = Some(overlay);
                 Ok(true)
@@ -295,7 +296,7 @@ impl View {
     /// Makes the shared index from what was saved and the changes since; `None` if that does not fit, or takes longer than all rows.
     fn load_saved(&self, content: &Content, found: &Found) -> Result<Option<State>, SearchError> {
         if let Tail::Follows(new) = changes::tail(&self.conn, &self.name, content, found.mark)?
-            && let Some(mut state) = found.read(&self.declaration)
+            && let Some(mut state) = found.read(&self.declaration, self.bound())
             && new.len() <= state.rows.index().len()
             && state.advance(&self.conn, content, new)?
         {
@@ -312,9 +313,15 @@ impl View {
             return Ok(state);
         }
         let index = TieredIndex::new(self.declaration.options.clone()).map_err(SearchError::Index)?;
-        let mut state = State::load(&self.conn, &self.name, content, index)?;
+        let mut state = State::load(&self.conn, &self.name, content, Rows::new(index, self.bound()))?;
         state.vouched = Vouched::by(self.known.as_ref().filter(|_| content.is_told).map(|known| known.schema));
         Ok(state)
+    }
+
+    /// Begins the bound on the memory of one index, if there is one.
+    fn bound(&self) -> Option<Bound> {
+        let database = self.shared.place.as_ref().map(|place| place.database.as_path());
+        self.declaration.max_memory_bytes.map(|bytes| Bound::new(bytes, database))
     }
 
     /// Brings the index of this connection's own to this snapshot.
@@ -326,7 +333,7 @@ impl View {
             return Ok(own);
         }
         let index = engine::make_scan(&self.declaration.options).map_err(SearchError::Index)?;
-        Ok(State::load(&self.conn, &self.name, content, index)?)
+        Ok(State::load(&self.conn, &self.name, content, Rows::new(index, self.bound()))?)
     }
 
     /// Watches the content table again, if it was made anew, and has everything read from it again.

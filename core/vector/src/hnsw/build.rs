@@ -8,7 +8,7 @@ use std::thread;
 use super::Graph;
 use super::insert::Role;
 use super::points::{Points, Stored};
-use super::pool::point;
+use super::pool::{key, point};
 use super::visited::Scratch;
 use crate::index::IndexOptions;
 use crate::slots::Slot;
@@ -35,6 +35,10 @@ const CONFIRM_EF: usize = 32;
 /// Rounds at most in which those that did not find themselves, and those around them, look once more. Each has far fewer than the one
 /// before.
 const ROUNDS_MAX: usize = 8;
+
+/// Times at most that all look for themselves: an edge that helps one may lead the walk to another elsewhere, far away from it. The last
+/// time finds nothing to change; hard sets take three.
+const PASSES_MAX: usize = 10;
 
 impl Graph {
     /// Connects the embeddings of many slots on so many threads, then has each look for itself; `None` if the callback broke it off.
@@ -69,9 +73,18 @@ impl Graph {
         share_out(late, threads, &connect, &report)?;
         let mut changes = graph.confirm_all(points, &rest, threads, &report)?;
         let report = |_| progress(Progress { done: total, total });
-        for _ in 0..ROUNDS_MAX {
-            let again = graph.settle_changes(points, changes);
-            changes = graph.confirm_all(points, &again, threads, &report)?;
+        for _ in 1..PASSES_MAX {
+            if changes.is_empty() {
+                break;
+            }
+            for _ in 0..ROUNDS_MAX {
+                let again = graph.settle_changes(points, changes);
+                changes = graph.confirm_all(points, &again, threads, &report)?;
+                if changes.is_empty() {
+                    break;
+                }
+            }
+            changes = graph.confirm_all(points, &rest, threads, &report)?;
         }
         Some(graph)
     }
@@ -96,19 +109,19 @@ impl Graph {
         Some(changes)
     }
 
-    /// Looks for a point as a search would; `None` if it is found. Otherwise it is connected to where the walk ended: to the nearest point
-    /// there whose list has room, so that no other edge is lost.
+    /// Looks for a point as a search would; `None` if it is found, and then by a search with more candidates too, which goes on from all
+    /// that this one goes on from. Otherwise it is connected to where the walk ended: to the nearest point there whose list has room, so
+    /// that no other edge is lost.
     ///
     /// An early point may have been connected to the wrong region, when the right one was hardly there, or all lists around it are full
     /// of others. Each point that the walk kept is one that it went on from, so any of them serves.
     fn confirm(&self, points: &impl Points, slot: u32, scratch: &mut Scratch) -> Option<Change> {
         let target = Stored { points, slot };
         let start = self.descend(&target, 0).filter(|_| self.is_point(slot))?;
-        self.walk(&target, &[start, self.root], CONFIRM_EF, 0, scratch);
-        let found: Vec<u32> = scratch.pool.keys().map(point).collect();
-        if found.contains(&slot) {
+        if self.walk_until(&target, &[start, self.root], CONFIRM_EF, 0, |found| found == slot, scratch) {
             return None;
         }
+        let found: Vec<u32> = scratch.pool.keys().map(point).collect();
         let has_room = |near: u32| self.neighbours(near, 0).len() < self.base.capacity();
         let connected = found.iter().copied().find(|&near| has_room(near));
         if let Some(near) = connected {
@@ -118,18 +131,22 @@ impl Graph {
     }
 
     /// Connects the points of changes that found no list with room. They are hung in the tree where their walks ended, since the tree's
-    /// edges are kept in full lists too; no two threads may do that at once, or they could make a circle. Returns the points that are to
-    /// look for themselves again.
+    /// edges are kept in full lists too; no two threads may do that at once, or they could make a circle. Where that cannot be done either
+    /// another edge is given up. Returns the points that are to look for themselves again.
     fn settle_changes(&self, points: &impl Points, changes: Vec<Change>) -> Vec<u32> {
         let mut again = Vec::new();
         self.scratches.with(|scratch| {
             for Change { slot, found, connected } in changes {
-                let mut candidates = found.into_iter().filter(|_| slot != self.root);
                 let connected = connected.or_else(|| {
-                    candidates.find(|&near| {
+                    found.iter().copied().find(|&near| {
                         again.extend(self.neighbours(near, 0));
                         !self.is_below(near, slot) && self.add_edge(points, near, slot, 0, Role::Tree, scratch)
                     })
+                });
+                let connected = connected.or_else(|| {
+                    let &nearest = found.first()?;
+                    self.displace(points, nearest, slot);
+                    Some(nearest)
                 });
                 // A new edge also leads walks to others elsewhere.
                 for near in connected.into_iter().chain([slot]) {
@@ -141,6 +158,19 @@ impl Graph {
         again.sort_unstable();
         again.dedup();
         again
+    }
+
+    /// Puts a point in a full list, in the place of the farthest one that the tree does not need: no more than half of a list are children.
+    fn displace(&self, points: &impl Points, from: u32, to: u32) {
+        let _turn = self.turn(from);
+        let mut ids: Vec<u32> = self.neighbours(from, 0).collect();
+        let far = |&(_, &id): &(usize, &u32)| key(points.between(from, id), id);
+        let others = ids.iter().enumerate().filter(|(_, id)| self.parent(**id) != from);
+        let Some((place, &before)) = others.max_by_key(far).filter(|_| !ids.contains(&to)) else { return };
+        ids[place] = to;
+        self.base.write(from as usize, &ids);
+        self.in_degrees[before as usize].fetch_sub(1, Ordering::Relaxed);
+        self.in_degrees[to as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 

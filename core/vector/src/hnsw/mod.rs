@@ -155,6 +155,16 @@ impl Graph {
             .map(|(slot, _)| Slot(slot))
     }
 
+    /// Returns the bytes of memory that a graph of so many slots takes about, while it is built and after.
+    pub fn memory_bytes_of(options: &IndexOptions, slots: usize) -> usize {
+        let IndexOptions { connections, .. } = clamped(options.clone());
+        // Beside its lists a slot has four words, its level, and a mark in each of two walks. Each layer has `connections` times fewer
+        // points than the one below, and the array of the upper lists may have an eighth more room than there are.
+        let each = (2 * connections + 1 + 4) * size_of::<u32>() + 3;
+        let upper = slots / (connections - 1) + slots / (8 * (connections - 1)) + 64;
+        slots * each + upper * (connections + 1) * size_of::<u32>()
+    }
+
     /// Returns the bytes of memory that the graph holds.
     pub fn memory_bytes(&self) -> usize {
         self.base.bytes()

@@ -7,15 +7,15 @@ use crate::limits::SLOTS_MAX;
 
 /// The bytes of a graph, in the parts of a snapshot. All numbers are little-endian.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GraphSections {
+pub struct GraphSections<Bytes = Vec<u8>> {
     /// One byte for each slot: the highest layer of its point, 254 for a twin, 255 for none.
-    pub levels: Vec<u8>,
+    pub levels: Bytes,
     /// For each point in the order of the slots: how many neighbours, and their slots.
-    pub base: Vec<u8>,
+    pub base: Bytes,
     /// The same for each point above the lowest layer and each layer from 1 on.
-    pub upper: Vec<u8>,
+    pub upper: Bytes,
     /// For each point with twins: its slot, how many, and their slots.
-    pub twins: Vec<u8>,
+    pub twins: Bytes,
 }
 
 impl Graph {
@@ -43,14 +43,18 @@ impl Graph {
     ///
     /// # Errors
     /// A list names what it may not, a level is not the slot's, or a point cannot be reached.
-    pub fn from_sections(options: &IndexOptions, sections: &GraphSections) -> Result<Self, GraphFault> {
+    pub fn from_sections(
+        options: &IndexOptions,
+        sections: &GraphSections<impl AsRef<[u8]>>,
+    ) -> Result<Self, GraphFault> {
         let mut graph = Self::new(options);
-        let slots = sections.levels.len();
+        let levels = sections.levels.as_ref();
+        let slots = levels.len();
         if slots > SLOTS_MAX as usize {
             return Err(GraphFault::Level { slot: SLOTS_MAX });
         }
         graph.make_room(slots);
-        for (slot, &level) in (0u32..).zip(&sections.levels) {
+        for (slot, &level) in (0u32..).zip(levels) {
             match level {
                 ABSENT => {}
                 TWIN => {
@@ -62,13 +66,16 @@ impl Graph {
                 _ => return Err(GraphFault::Level { slot }),
             }
         }
-        let (mut base, mut upper) = (Words::new(&sections.base), Words::new(&sections.upper));
+        let (mut base, mut upper) = (Words::new(sections.base.as_ref()), Words::new(sections.upper.as_ref()));
         let mut seen = vec![NONE; slots];
+        let mut ids = Vec::new();
         for slot in graph.points() {
             for layer in 0..=graph.level(slot) {
                 let words = if layer == 0 { &mut base } else { &mut upper };
                 let (lists, list) = graph.list(slot, layer);
-                let ids = words.list(lists.capacity()).ok_or(GraphFault::Edge { from: slot, to: NONE, layer })?;
+                let read = words.list(lists.capacity()).ok_or(GraphFault::Edge { from: slot, to: NONE, layer })?;
+                ids.clear();
+                ids.extend(read);
                 // A mark for each list: the levels of a slot are fewer than 16.
                 let mark = slot << 4 | u32::from(layer);
                 for &to in &ids {
@@ -81,7 +88,7 @@ impl Graph {
                 lists.write(list, &ids);
             }
         }
-        graph.read_twins(&sections.twins)?;
+        graph.read_twins(sections.twins.as_ref())?;
         if !base.rest.is_empty() || !upper.rest.is_empty() {
             return Err(GraphFault::Edge { from: NONE, to: NONE, layer: 0 });
         }
@@ -98,11 +105,11 @@ impl Graph {
         while let Some(slot) = words.next() {
             let fault = GraphFault::Twin { slot };
             let twins = words.list(self.levels.len()).filter(|_| self.is_point(slot)).ok_or(fault)?;
-            if before.replace(slot) >= Some(slot) || twins.is_empty() {
+            if before.replace(slot) >= Some(slot) || twins.len() == 0 {
                 return Err(fault);
             }
             // The chain is hung on from its end.
-            for &twin in twins.iter().rev() {
+            for twin in twins.rev() {
                 if self.level(twin) != TWIN || !self.is_loose(twin) {
                     return Err(GraphFault::Twin { slot: twin });
                 }
@@ -138,10 +145,10 @@ impl<'a> Words<'a> {
     }
 
     /// Reads a list of so many ids at most.
-    fn list(&mut self, most: usize) -> Option<Vec<u32>> {
+    fn list(&mut self, most: usize) -> Option<impl DoubleEndedIterator<Item = u32> + ExactSizeIterator + use<'a>> {
         let count = self.next()? as usize;
         let (list, rest) = self.rest.split_at_checked(count.checked_mul(4)?)?;
         self.rest = rest;
-        (count <= most).then(|| list.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)).collect())
+        (count <= most).then(|| list.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)))
     }
 }

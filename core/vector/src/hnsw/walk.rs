@@ -105,10 +105,26 @@ impl Graph {
 
     /// Fills the scratch's pool with about the `ef` points of a layer nearest to the target.
     pub(super) fn walk(&self, target: &impl Target, starts: &[u32], ef: usize, layer: u8, scratch: &mut Scratch) {
+        self.walk_until(target, starts, ef, layer, |_| false, scratch);
+    }
+
+    /// Does the same, but ends as soon as it comes to a point that is looked for; says whether it did.
+    pub(super) fn walk_until(
+        &self,
+        target: &impl Target,
+        starts: &[u32],
+        ef: usize,
+        layer: u8,
+        is_end: impl Fn(u32) -> bool,
+        scratch: &mut Scratch,
+    ) -> bool {
         scratch.begin(self.levels.len());
         let Scratch { visited, fresh, pool, .. } = scratch;
         pool.begin(ef);
         for &start in starts {
+            if is_end(start) {
+                return true;
+            }
             if visited.insert(start) {
                 pool.offer(target.distance(start), start);
             }
@@ -116,6 +132,9 @@ impl Graph {
         while let Some(nearest) = pool.expand() {
             fresh.clear();
             for neighbour in self.neighbours(nearest, layer) {
+                if is_end(neighbour) {
+                    return true;
+                }
                 if visited.insert(neighbour) {
                     target.prefetch(neighbour);
                     fresh.push(neighbour);
@@ -128,5 +147,6 @@ impl Graph {
                 }
             }
         }
+        false
     }
 }

@@ -12,6 +12,9 @@ use crate::rows::ForeignBytes;
 use crate::slots::{Slot, SlotSet};
 use crate::store::{EmbeddingStore, ForeignParts, ForeignRows};
 
+/// The bytes of each section.
+type Sections<'a> = [&'a [u8]; SECTIONS.len()];
+
 /// How much of a snapshot is read to verify its checksums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
@@ -41,10 +44,43 @@ pub struct Snapshot {
 /// # Errors
 /// The bytes are none, are of another version, or are damaged.
 pub fn decode(bytes: &ForeignBytes, depth: Depth) -> Result<Snapshot, SnapshotError> {
+    let (header, sections) = read_sections((**bytes).as_ref(), |number| number != EXACT || depth == Depth::Whole)?;
+    let mut snapshot = decode_rest(bytes, header, &sections)?;
+    let graph = decode_graph(&snapshot.header, &sections)?;
+    if graph.as_ref().is_some_and(|graph| !graph.slots().eq(snapshot.store.occupied().iter())) {
+        return Err(damaged(LEVELS));
+    }
+    snapshot.graph = graph;
+    Ok(snapshot)
+}
+
+/// Reads a snapshot but for its graph, of which it takes neither the time nor the memory.
+///
+/// # Errors
+/// The bytes are none, are of another version, or are damaged.
+pub fn decode_without_graph(bytes: &ForeignBytes, depth: Depth) -> Result<Snapshot, SnapshotError> {
+    let is_verified = |number| number < LEVELS && (number != EXACT || depth == Depth::Whole) || number == NOTES;
+    let (header, sections) = read_sections((**bytes).as_ref(), is_verified)?;
+    decode_rest(bytes, header, &sections)
+}
+
+/// Reads the embeddings alone, without verifying any checksum: of what this program has just written itself.
+///
+/// # Errors
+/// The bytes are none, are of another version, or do not hold together.
+pub fn decode_own_store(bytes: &ForeignBytes) -> Result<EmbeddingStore, SnapshotError> {
+    let (header, sections) = read_sections((**bytes).as_ref(), |_| false)?;
+    decode_store(bytes, &header, &sections)
+}
+
+/// Finds the sections, and verifies those that are to be.
+fn read_sections(
+    all: &[u8],
+    is_verified: impl Fn(usize) -> bool,
+) -> Result<(SnapshotHeader, Sections<'_>), SnapshotError> {
     if cfg!(target_endian = "big") {
         return Err(SnapshotError::ByteOrder);
     }
-    let all: &[u8] = (**bytes).as_ref();
     let header = read_header(all)?;
     let mut sections = [&[][..]; SECTIONS.len()];
     let mut before = HEADER_BYTES;
@@ -56,8 +92,7 @@ pub fn decode(bytes: &ForeignBytes, depth: Depth) -> Result<Snapshot, SnapshotEr
         // Nothing but zeros lies before it, and no more of them than must.
         let is_placed =
             range.0 == before.next_multiple_of(ALIGNMENT) && all[before..range.0].iter().all(|&byte| byte == 0);
-        let is_verified = number != EXACT || depth == Depth::Whole;
-        if !is_placed || (is_verified && *blake3::hash(section).as_bytes() != place.hash) {
+        if !is_placed || (is_verified(number) && *blake3::hash(section).as_bytes() != place.hash) {
             return Err(damaged);
         }
         sections[number] = section;
@@ -66,10 +101,30 @@ pub fn decode(bytes: &ForeignBytes, depth: Depth) -> Result<Snapshot, SnapshotEr
     if before != all.len() {
         return Err(SnapshotError::Damaged { part: "end" });
     }
-    let damaged = |section: usize| SnapshotError::Damaged { part: SECTIONS[section] };
-    let occupied = occupied(sections[OCCUPIED], &header).ok_or(damaged(OCCUPIED))?;
-    let keys = Keys::from_bytes(sections[KEYS], header.len, header.has_integer_keys)?;
+    Ok((header, sections))
+}
 
+/// Reads all but the graph.
+fn decode_rest(
+    bytes: &ForeignBytes,
+    header: SnapshotHeader,
+    sections: &Sections<'_>,
+) -> Result<Snapshot, SnapshotError> {
+    let keys = Keys::from_bytes(sections[KEYS], header.len, header.has_integer_keys)?;
+    let store = decode_store(bytes, &header, sections)?;
+    Ok(Snapshot { keys, store, graph: None, notes: sections[NOTES].to_vec(), header })
+}
+
+fn damaged(section: usize) -> SnapshotError {
+    SnapshotError::Damaged { part: SECTIONS[section] }
+}
+
+fn decode_store(
+    bytes: &ForeignBytes,
+    header: &SnapshotHeader,
+    sections: &Sections<'_>,
+) -> Result<EmbeddingStore, SnapshotError> {
+    let occupied = occupied(sections[OCCUPIED], header).ok_or(damaged(OCCUPIED))?;
     let empty = EmbeddingStore::new(&header.options).map_err(|_| SnapshotError::Damaged { part: "header" })?;
     for (section, row_bytes) in [
         (CODES, empty.code_bytes()),
@@ -89,23 +144,18 @@ pub fn decode(bytes: &ForeignBytes, depth: Depth) -> Result<Snapshot, SnapshotEr
         scalars: rows_of(SCALARS),
         exact: rows_of(EXACT),
     };
-    let store = EmbeddingStore::with_foreign(&header.options, parts).map_err(|_| damaged(EXACT))?;
+    EmbeddingStore::with_foreign(&header.options, parts).map_err(|_| damaged(EXACT))
+}
 
-    let graph = if header.has_graph {
-        let [levels, base, upper, twins] = [LEVELS, BASE, UPPER, TWINS].map(|section| sections[section].to_vec());
-        let graph = Graph::from_sections(&header.options, &GraphSections { levels, base, upper, twins })?;
-        if !graph.slots().eq(store.occupied().iter()) {
-            return Err(damaged(LEVELS));
-        }
-        Some(graph)
-    } else if let Some(section) =
-        [LEVELS, BASE, UPPER, TWINS].into_iter().find(|&section| !sections[section].is_empty())
-    {
-        return Err(damaged(section));
+fn decode_graph(header: &SnapshotHeader, sections: &Sections<'_>) -> Result<Option<Graph>, SnapshotError> {
+    if header.has_graph {
+        let [levels, base, upper, twins] = [LEVELS, BASE, UPPER, TWINS].map(|section| sections[section]);
+        Ok(Some(Graph::from_sections(&header.options, &GraphSections { levels, base, upper, twins })?))
     } else {
-        None
-    };
-    Ok(Snapshot { keys, store, graph, notes: sections[NOTES].to_vec(), header })
+        let is_there = |section: &usize| !sections[*section].is_empty();
+        let surplus = [LEVELS, BASE, UPPER, TWINS].into_iter().find(is_there);
+        surplus.map_or(Ok(None), |section| Err(damaged(section)))
+    }
 }
 
 /// Reads the bits of the occupied slots, which must be as many as the header says.

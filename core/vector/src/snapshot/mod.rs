@@ -11,7 +11,7 @@ mod encode;
 mod header;
 mod keys;
 
-pub use decode::{Depth, Snapshot, decode};
+pub use decode::{Depth, Snapshot, decode, decode_own_store, decode_without_graph};
 pub use encode::{Saved, encode};
 pub use header::{Identity, SnapshotHeader, read_header};
 pub use keys::Keys;

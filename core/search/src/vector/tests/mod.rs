@@ -2,6 +2,7 @@
 
 mod filters;
 mod functions;
+mod memory;
 mod random;
 mod saved;
 mod search;

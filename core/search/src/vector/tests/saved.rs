@@ -11,7 +11,7 @@ use super::search::ids;
 
 const SEARCH: &str = "SELECT rowid FROM near WHERE embedding MATCH '[0,0]' AND k = 3";
 
-fn open(path: &Path) -> Connection {
+pub(super) fn open(path: &Path) -> Connection {
     let conn = Connection::open(path).unwrap();
     crate::register(&conn, |_| None).unwrap();
     conn
@@ -269,7 +269,7 @@ fn a_reader_follows_when_the_index_is_replaced_by_one_with_other_slots() {
 
 /// Waits for what a thread in the background brings about.
 #[track_caller]
-fn until(is_so: impl Fn() -> bool) {
+pub(super) fn until(is_so: impl Fn() -> bool) {
     let begin = std::time::Instant::now();
     while !is_so() {
         assert!(begin.elapsed().as_secs() < 60, "it never came");
