@@ -17,6 +17,11 @@ const HELP: &str = "\
 
 SELECT kith_sync('table');     record a table's writes and send them; '*' stands for every table
 SELECT kith_unsync('table');   stop that, for good; the rows stay
+
+SELECT kith_text('table', 'column,column');                             index texts, and keep the index
+SELECT key, snippet FROM kith_search('table', 'some words', 10);        search them; also kith_fuzzy and kith_hybrid
+SELECT kith_graph('name', '{\"edges\":\"table\",\"from\":\"a\",\"to\":\"b\"}');     declare a graph over a table of edges
+SELECT * FROM kith_traverse('name', 'start', '{\"depth\":2}');            follow it; SELECT * FROM kith_graphs lists them
 ";
 
 /// Runs a dot command.

@@ -12,8 +12,9 @@ use super::library::{CREATE, Graph};
 use super::schema::Table;
 use crate::Internal;
 use crate::function::scalar;
-use crate::sql::quote;
+use crate::sql::{lock_to_write, quote};
 
+const DECLARATIONS: &str = "kith__graphs";
 const DECLARE: &str = "kith_graph(name) or kith_graph(name, definition)";
 const DROP: &str = "kith_graph_drop(name)";
 
@@ -59,6 +60,10 @@ fn name(context: &Context<'_>, function: &'static str, usage: &'static str) -> r
 
 /// Declares a graph, in place of one of that name, and tells what it is made of.
 fn declare(conn: &Connection, internal: Internal, name: &str, text: Option<&str>) -> Result<Value, GraphError> {
+    if !conn.is_autocommit() {
+        let _quiet = internal(conn);
+        lock_to_write(conn, DECLARATIONS, CREATE)?;
+    }
     let (definition, skipped) = match super::definition::read(conn, name, text)? {
         Asked::Declared(definition) => (definition, Vec::new()),
         Asked::Inferred { tables, is_undirected } => infer::infer(conn, name, tables, is_undirected)?,
@@ -88,6 +93,9 @@ fn declare(conn: &Connection, internal: Internal, name: &str, text: Option<&str>
 
 fn drop_graph(conn: &Connection, internal: Internal, name: &str) -> Result<String, GraphError> {
     let _quiet = internal(conn);
+    if !conn.is_autocommit() {
+        lock_to_write(conn, DECLARATIONS, CREATE)?;
+    }
     let is_kept: bool = conn.query_row(
         "SELECT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'kith__graphs')",
         [],

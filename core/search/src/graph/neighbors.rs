@@ -1,4 +1,4 @@
-//! `kith_neighbors`: the edges of one node, each as a row.
+//! `kith_neighbors`: the edges of one node, each as a row. What was compiled for one question is kept for the next one like it.
 
 use std::ffi::{CStr, c_int};
 use std::rc::Rc;
@@ -8,11 +8,15 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use super::error::GraphError;
 use super::fields::Fields;
 use super::filter::{Direction, Filter};
+use super::library::Graph;
 use super::nodes::{Node, Nodes};
 use super::plan::{Plan, Wanted};
 use super::table::{Function, Home, Question, Rows};
 
 const EXAMPLE: &str = r#"{"direction":"both","type":"knows"}"#;
+
+/// How many statements are kept for the next question like theirs.
+const KEPT_MAX: usize = 8;
 
 /// See the module.
 pub(super) struct Neighbors;
@@ -25,28 +29,57 @@ impl Function for Neighbors {
     const ARGUMENTS: usize = 3;
     const REQUIRED: usize = 2;
     type Rows = Edges;
-    type Kept = ();
+    type Kept = Vec<Ready>;
 
     fn ask(home: &Rc<Home<Self>>, question: &Question) -> Result<Edges, GraphError> {
         let graph = home.library.graph(&question.graph)?;
+        let found = {
+            let mut kept = home.kept.borrow_mut();
+            let at = kept.iter().position(|ready| ready.is_of(&graph, question));
+            at.map(|at| kept.remove(at))
+        };
+        let ready = match found {
+            Some(ready) => ready,
+            None => Ready::new(home, &graph, question)?,
+        };
+        let comparison = graph.comparison(ready.space);
+        let start = comparison.class.convert(question.ids.first().cloned().unwrap_or(Value::Null));
+        let mut nodes = Nodes::default();
+        let start = nodes.add(ready.space, comparison.collation, (&start).into()).map(|(node, _)| node);
+        Ok(Edges { home: Rc::clone(home), ready: Some(ready), nodes, start, next: 0, running: None, shown: 0 })
+    }
+}
+
+/// What a question needs that the next one like it needs too.
+pub(super) struct Ready {
+    options: Option<String>,
+    used: u32,
+    space: u16,
+    plan: Plan,
+}
+
+impl Ready {
+    fn is_of(&self, graph: &Rc<Graph>, question: &Question) -> bool {
+        Rc::ptr_eq(&self.plan.graph, graph) && self.options == question.options && self.used == question.used
+    }
+
+    fn new(home: &Home<Neighbors>, graph: &Rc<Graph>, question: &Question) -> Result<Self, GraphError> {
         let mut fields = Fields::parse("kith_neighbors", question.options.as_deref(), EXAMPLE)?;
-        let direction = Direction::read(&mut fields, &graph)?;
-        let filter = Filter::read(&mut fields, &graph)?;
+        let direction = Direction::read(&mut fields, graph)?;
+        let filter = Filter::read(&mut fields, graph)?;
         let space = graph.space("from_table", fields.text("from_table")?.as_deref())?;
         fields.end()?;
         let wanted = Wanted { id: question.uses(2), kind: question.uses(3), weight: question.uses(4) };
-        let plan = Plan::new(&home.library, &graph, direction, &filter, wanted)?;
-        let comparison = graph.comparison(space);
-        let start = comparison.class.convert(question.ids.first().cloned().unwrap_or(Value::Null));
-        let mut nodes = Nodes::default();
-        let start = nodes.add(space, comparison.collation, (&start).into()).map(|(node, _)| node);
-        Ok(Edges { plan, nodes, start, next: 0, running: None, shown: 0 })
+        let plan = Plan::new(&home.library, graph, direction, &filter, wanted)?;
+        Ok(Self { options: question.options.clone(), used: question.used, space, plan })
     }
 }
 
 /// The edges, read as they are asked for.
 pub(super) struct Edges {
-    plan: Plan,
+    home: Rc<Home<Neighbors>>,
+    /// Given back in the end.
+    ready: Option<Ready>,
     nodes: Nodes,
     start: Option<Node>,
     next: usize,
@@ -54,38 +87,36 @@ pub(super) struct Edges {
     shown: Node,
 }
 
-impl Edges {
-    /// Tells whether an edge was shown already: without a direction, a loop is found from both of its ends.
-    fn is_second(&self, statement: usize, node: Node) -> bool {
-        let graph = &self.plan.graph;
-        graph.definition.is_undirected && self.plan.statements[statement].is_reverse && Some(node) == self.start
-    }
-}
-
 impl Rows for Edges {
     fn advance(&mut self) -> Result<bool, GraphError> {
-        let Some(start) = self.start else { return Ok(false) };
+        let (Some(start), Some(ready)) = (self.start, &self.ready) else { return Ok(false) };
+        let plan = &ready.plan;
+        let is_undirected = plan.graph.definition.is_undirected;
         loop {
             if let Some(running) = self.running {
-                while let Some((node, _)) = self.plan.next(running, &mut self.nodes)? {
-                    if !self.is_second(running, node) && self.plan.admits(&self.nodes, node)? {
+                while let Some((node, _)) = plan.next(running, &mut self.nodes)? {
+                    // Without a direction, a loop is found from both of its ends.
+                    let is_second = is_undirected && plan.statements[running].is_reverse && node == start;
+                    if !is_second && plan.admits(&self.nodes, node)? {
                         self.shown = node;
                         return Ok(true);
                     }
                 }
             }
-            let statements = self.plan.of_space(self.nodes.space(start));
+            let statements = plan.of_space(self.nodes.space(start));
             self.running = statements.get(self.next).copied();
             let Some(statement) = self.running else { return Ok(false) };
-            self.plan.begin(statement, &self.nodes, start)?;
+            plan.begin(statement, &self.nodes, start)?;
             self.next += 1;
         }
     }
 
     fn value(&self, column: c_int) -> ToSqlOutput<'_> {
-        let Some(running) = self.running else { return ToSqlOutput::Borrowed(ValueRef::Null) };
-        let edge = &self.plan.statements[running];
-        let graph = &self.plan.graph;
+        let (Some(running), Some(ready)) = (self.running, &self.ready) else {
+            return ToSqlOutput::Borrowed(ValueRef::Null);
+        };
+        let edge = &ready.plan.statements[running];
+        let graph = &ready.plan.graph;
         ToSqlOutput::Borrowed(match column {
             0 => self.nodes.value(self.shown),
             1 if graph.definition.is_undirected => ValueRef::Null,
@@ -97,5 +128,17 @@ impl Rows for Edges {
             6 => graph.table_of(self.nodes.space(self.shown)),
             _ => ValueRef::Null,
         })
+    }
+}
+
+impl Drop for Edges {
+    fn drop(&mut self) {
+        let Some(ready) = self.ready.take() else { return };
+        ready.plan.rest();
+        let mut kept = self.home.kept.borrow_mut();
+        if kept.len() >= KEPT_MAX {
+            kept.remove(0);
+        }
+        kept.push(ready);
     }
 }

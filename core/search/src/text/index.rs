@@ -7,12 +7,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::content::{Content, Key};
 use super::error::TextError;
 use super::options::{IndexOptions, columns};
-use super::repair::{create_triggers, drop_triggers, has_triggers, keep_right, note_schema_version, repair};
+use super::repair::{
+    columns_now, command_again, create_triggers, drop_triggers, has_triggers, keep_right, note_schema_version, repair,
+};
 use super::triggers::{Keeper, Settle, displaced_table, keys_table};
 use crate::Internal;
-use crate::sql::in_savepoint;
-use crate::sql::quote;
+use crate::sql::{in_savepoint, lock_to_write, quote};
 
+const LIST: &str = "kith_text_indexes";
 const CREATE_LIST: &str = "CREATE TABLE IF NOT EXISTS main.kith_text_indexes(num INTEGER PRIMARY KEY, kind TEXT NOT NULL, table_name TEXT NOT NULL,
     fts TEXT NOT NULL, columns TEXT NOT NULL, tokenizer TEXT NOT NULL, prefix TEXT NOT NULL, schema_version INTEGER)";
 
@@ -151,13 +153,12 @@ pub(super) fn find_live(
     let content = Content::read(conn, table)?;
     let Some(index) = find(conn, kind, &content.table, column)? else { return Ok(None) };
     let has_columns = index.columns.iter().all(|column| content.columns.contains(column));
-    if index.kept.is_none() || !has_columns {
-        let columns = if has_columns { &index.columns } else { &content.texts };
-        return Err(TextError::Outdated {
-            command: command(kind, &content.table, columns),
-            index: index.fts,
-            table: content.table,
-        });
+    let now = columns_now(conn, &index, &content)?;
+    let is_renamed = now.as_ref().is_some_and(|now| *now != index.columns);
+    if index.kept.is_none() || !has_columns || is_renamed {
+        let columns = now.as_ref().unwrap_or(if has_columns { &index.columns } else { &content.texts });
+        let command = command_again(&index, &content.table, columns);
+        return Err(TextError::Outdated { command, index: index.fts, table: content.table });
     }
     let live = Live { index, content };
     keep_right(conn, internal, &live)?;
@@ -173,6 +174,7 @@ pub(super) fn make(
     options: &IndexOptions,
 ) -> Result<(Index, Outcome, i64), TextError> {
     in_savepoint(conn, || {
+        lock_to_write(conn, LIST, CREATE_LIST)?;
         let content = Content::read(conn, table)?;
         if names.is_empty() {
             return Err(TextError::NoColumns { command: command(kind, &content.table, &content.texts) });
@@ -204,7 +206,8 @@ pub(super) fn make(
         if let Some(known) = &known {
             (index.num, index.schema_version) = (known.num, known.schema_version);
             let is_there = conn.table_exists(Some("main"), known.fts.as_str())?;
-            if *known == index && is_there && has_triggers(conn, known)? {
+            let is_renamed = columns_now(conn, known, &content)?.is_some_and(|now| now != known.columns);
+            if *known == index && is_there && !is_renamed && has_triggers(conn, known)? {
                 let live = Live { index, content };
                 repair(conn, &live)?;
                 return Ok((live.index, Outcome::Unchanged, 0));
@@ -230,7 +233,6 @@ fn create(conn: &Connection, index: &mut Index, content: Content) -> Result<i64,
     if kithdb_log::ids::is_reserved(&index.fts) {
         return Err(TextError::NameTaken { name: index.fts.clone() });
     }
-    conn.execute_batch(CREATE_LIST)?;
     let listed = serde_json::to_string(&index.columns).map_err(|error| TextError::argument(error.to_string()))?;
     conn.prepare_cached(
         "INSERT INTO main.kith_text_indexes(kind, table_name, fts, columns, tokenizer, prefix) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
@@ -281,6 +283,7 @@ fn create(conn: &Connection, index: &mut Index, content: Content) -> Result<i64,
 /// Drops an index; returns the name of its FTS5 table.
 pub(super) fn drop(conn: &Connection, kind: Kind, table: &str, column: Option<&str>) -> Result<String, TextError> {
     in_savepoint(conn, || {
+        lock_to_write(conn, LIST, CREATE_LIST)?;
         let Some(index) = find(conn, kind, table, column)? else {
             return Err(TextError::argument(format!(
                 "{} has no such index; SELECT * FROM kith_text_indexes lists those there are",

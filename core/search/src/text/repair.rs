@@ -4,11 +4,13 @@
 
 use rusqlite::{Connection, OptionalExtension, TransactionState};
 
+use super::content::Content;
 use super::error::TextError;
-use super::index::{Index, Live};
-use super::triggers::trigger_names;
+use super::index::{Index, Kind, Live, command};
+use super::options::IndexOptions;
+use super::triggers::{Keeper, trigger_names};
 use crate::Internal;
-use crate::sql::in_savepoint;
+use crate::sql::{in_savepoint, quote};
 
 fn schema_version(conn: &Connection) -> rusqlite::Result<i64> {
     conn.prepare_cached("PRAGMA main.schema_version")?.query_row([], |row| row.get(0))
@@ -105,4 +107,52 @@ pub(super) fn drop_triggers(conn: &Connection, index: &Index) -> rusqlite::Resul
         conn.execute_batch(&format!("DROP TRIGGER IF EXISTS main.{trigger}"))?;
     }
     Ok(())
+}
+
+/// Returns what the columns that were indexed are called now: where one is renamed, SQLite renames it in the triggers. `None` if they do
+/// not tell.
+pub(super) fn columns_now(
+    conn: &Connection,
+    index: &Index,
+    content: &Content,
+) -> rusqlite::Result<Option<Vec<String>>> {
+    let [_, after_insert, ..] = trigger_names(index.num);
+    let Some(sql) = trigger(conn, &after_insert)? else { return Ok(None) };
+    let listed = index.columns.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ");
+    let keeper = Keeper { num: index.num, fts: &index.fts, content, columns: &index.columns, schema: "" };
+    let Some((_, mut rest)) = sql.split_once(&format!("(rowid, {listed}) SELECT {}", keeper.docid())) else {
+        return Ok(None);
+    };
+    let mut now = Vec::with_capacity(index.columns.len());
+    for _ in &index.columns {
+        // The longest that fits: a quote in a name looks like its end.
+        let fits = content.columns.iter().map(|column| (column, format!(", t.{}", quote(column))));
+        let found = fits.filter(|(_, term)| rest.starts_with(term.as_str())).max_by_key(|(_, term)| term.len());
+        let Some((column, term)) = found else { return Ok(None) };
+        now.push(column.clone());
+        rest = &rest[term.len()..];
+    }
+    Ok(Some(now))
+}
+
+/// The statement that makes an index anew over these columns, otherwise as it is.
+pub(super) fn command_again(index: &Index, table: &str, columns: &[String]) -> String {
+    let (command, usual) = (command(index.kind, table, columns), IndexOptions::default());
+    let mut options = serde_json::Map::new();
+    if index.tokenizer != usual.tokenizer {
+        options.insert("tokenizer".to_owned(), index.tokenizer.clone().into());
+    }
+    if !index.prefix.is_empty() {
+        let lengths: Vec<u64> = index.prefix.split(' ').filter_map(|length| length.parse().ok()).collect();
+        options.insert("prefix".to_owned(), lengths.into());
+    }
+    if index.fts != format!("{}_text", index.table) {
+        options.insert("name".to_owned(), index.fts.clone().into());
+    }
+    match command.strip_suffix(')') {
+        Some(begun) if index.kind == Kind::Text && !options.is_empty() => {
+            format!("{begun}, '{}')", serde_json::Value::Object(options).to_string().replace('\'', "''"))
+        }
+        _ => command,
+    }
 }

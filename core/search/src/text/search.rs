@@ -12,6 +12,7 @@ use super::index::{Kind, Live, command, find_live};
 use super::mark::{Marker, Marks};
 use super::options::{object, unknown};
 use super::query::{Clause, expression, in_columns, parse};
+use super::repair::command_again;
 use super::table::{Arguments, owned};
 use crate::Internal;
 use crate::function::Row;
@@ -58,11 +59,12 @@ impl SearchOptions {
             if live.index.columns.iter().any(|known| known == column) {
                 return Ok(column.to_owned());
             }
+            let columns: Vec<String> = live.index.columns.iter().cloned().chain([column.to_owned()]).collect();
             Err(TextError::argument(format!(
-                "column {} is not in the text index {}; run {} with it",
+                "column {} is not in the text index {}; run {}",
                 quote(column),
                 quote(&live.index.fts),
-                command(Kind::Text, &live.content.table, &live.index.columns)
+                command_again(&live.index, &live.content.table, &columns)
             )))
         };
         let Some(json) = json else { return Ok(options) };

@@ -108,3 +108,34 @@ fn views_and_patterns_are_read_each_time() {
     conn.execute_batch("INSERT INTO temp.hidden(rowid) VALUES(5)").unwrap();
     assert_eq!(rows(&conn, view), ["Ann"]);
 }
+
+#[test]
+fn neighbours_that_are_asked_for_again_and_within_each_other_are_those_of_now() {
+    let conn = open();
+    conn.execute_batch(
+        r#"CREATE TABLE e(a INT, b INT); INSERT INTO e VALUES(1, 2), (1, 3), (2, 4), (3, 5);
+           SELECT kith_graph('g', '{"edges":"e","from":"a","to":"b"}');"#,
+    )
+    .unwrap();
+    let ends = || -> Vec<i64> {
+        let mut statement = conn.prepare_cached("SELECT node FROM kith_neighbors('g', 1) ORDER BY node").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+    };
+    let first = |sql: &str| -> String { conn.query_row(sql, [], |row| row.get(0)).unwrap() };
+    let within = "SELECT group_concat(far, ' ') FROM (SELECT near.node || '-' || n.node AS far FROM kith_neighbors('g', 1) near, kith_neighbors('g', near.node) n ORDER BY 1)";
+    assert_eq!(ends(), [2, 3]);
+    assert_eq!(first("SELECT node || '' FROM kith_neighbors('g', 1) LIMIT 1"), "2", "and not to its end");
+    assert_eq!((ends(), first(within)), (vec![2, 3], "2-4 3-5".to_owned()));
+    conn.execute_batch("BEGIN; INSERT INTO e VALUES(1, 7); DELETE FROM e WHERE b = 4").unwrap();
+    assert_eq!((ends(), first(within)), (vec![2, 3, 7], "3-5".to_owned()));
+    conn.execute_batch("ROLLBACK; ALTER TABLE e ADD COLUMN c; CREATE INDEX i ON e(a)").unwrap();
+    assert_eq!((ends(), first(within)), (vec![2, 3], "2-4 3-5".to_owned()));
+    conn.execute_batch(
+        r#"SELECT kith_graph('g', '{"edges":"e","from":"b","to":"a"}'); INSERT INTO e(a, b) VALUES(9, 1)"#,
+    )
+    .unwrap();
+    assert_eq!(ends(), [9]);
+    conn.execute_batch("ALTER TABLE e RENAME TO f").unwrap();
+    let error = conn.query_row("SELECT node FROM kith_neighbors('g', 1)", [], |_| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("there is no table e"), "{error}");
+}

@@ -2,6 +2,7 @@
 
 mod marks;
 mod unique;
+mod waits;
 
 use std::collections::BTreeSet;
 
@@ -328,7 +329,7 @@ fn changes_of_the_table_are_followed_or_named() {
     refused(
         &conn,
         "SELECT * FROM kith_search('notes', 'red')",
-        "no longer fits table \"notes\", which was changed since; run SELECT kith_text('notes', 'heading,body,lang')",
+        "no longer fits table \"notes\", which was changed since; run SELECT kith_text('notes', 'heading,body')",
     );
     conn.execute_batch("SELECT kith_text('notes', 'heading,body')").unwrap();
     assert_eq!(one::<i64>(&conn, "SELECT count(*) FROM kith_search('notes', 'red')"), 2);
@@ -343,6 +344,32 @@ fn changes_of_the_table_are_followed_or_named() {
     assert_eq!(one::<i64>(&conn, "SELECT count(*) FROM kith_search('notes', 'red')"), 3);
     conn.execute_batch("DROP TABLE notes").unwrap();
     assert_eq!(one::<String>(&conn, "SELECT kith_untext('notes')"), "notes_text");
+}
+
+#[test]
+fn a_column_that_takes_the_name_of_an_indexed_one_is_not_taken_for_it() {
+    let conn = memory();
+    conn.execute_batch(
+        "CREATE TABLE n(id INTEGER PRIMARY KEY, body TEXT, \"a\"\"b\" TEXT); INSERT INTO n VALUES(1, 'red', 'x');
+         SELECT kith_text('n', 'body,a\"b', '{\"tokenizer\":\"trigram\",\"prefix\":[2,3],\"name\":\"words\"}');
+         ALTER TABLE n RENAME COLUMN body TO \"a\"; ALTER TABLE n ADD COLUMN body TEXT; UPDATE n SET body = 'blue'",
+    )
+    .unwrap();
+    let again = r#"SELECT kith_text('n', 'a,a"b', '{"name":"words","prefix":[2,3],"tokenizer":"trigram"}')"#;
+    refused(&conn, "SELECT * FROM kith_search('n', 'red')", again);
+    assert_eq!(
+        one::<String>(
+            &conn,
+            r#"SELECT kith_text('n', 'body,a"b', '{"name":"words","prefix":[2,3],"tokenizer":"trigram"}')"#
+        ),
+        r#"{"index":"words","outcome":"rebuilt","rows":1}"#
+    );
+    assert_eq!(list(&conn, "SELECT snippet FROM kith_search('n', 'red blue')"), ["[blue]"]);
+    refused(
+        &conn,
+        r#"SELECT * FROM kith_search('n', 'x', 1, '{"columns":["a"]}')"#,
+        r#"run SELECT kith_text('n', 'body,a"b,a', '{"name":"words","#,
+    );
 }
 
 #[test]
