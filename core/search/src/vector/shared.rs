@@ -62,6 +62,9 @@ impl State {
     /// Reads the whole table into an empty index.
     pub(super) fn load(conn: &Connection, name: &str, content: &Content, index: TieredIndex) -> rusqlite::Result<Self> {
         let mut rows = Rows::new(index);
+        for key in content.ordered_keys(conn)? {
+            rows.place(&key);
+        }
         content.each(conn, |key, found| {
             if let Some(key) = key {
                 rows.put(&key, found);
