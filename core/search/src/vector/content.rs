@@ -201,7 +201,7 @@ impl Content {
             all_keys: format!("SELECT {keys} FROM {source} WHERE {column} IS NOT NULL"),
             ordered_keys: (!declaration.order.is_empty()).then(|| {
                 let order: Vec<_> = declaration.order.iter().map(|column| quote(column)).collect();
-                format!("SELECT {keys} FROM {source} ORDER BY {}", order.join(", "))
+                format!("SELECT {keys} FROM {source} WHERE {column} IS NOT NULL ORDER BY {}", order.join(", "))
             }),
             key,
         })

@@ -55,6 +55,23 @@ fn named(message: &str) -> String {
     format!("vec0: {}", message.strip_prefix("kith_vector: ").unwrap_or(message))
 }
 
+/// Makes SQLite's error of why something cannot be done, in the words of a table that holds its rows itself.
+pub(super) fn refused(declaration: &Declaration, reason: SearchError) -> rusqlite::Error {
+    let Declaration { column, content, .. } = declaration;
+    let query = |why: &str| error(format!("vec0: the query vector for the {column:?} column is invalid: {why}"));
+    match reason {
+        SearchError::Query(EmbeddingError::Zero) => query(
+            "it is all zero, so that it has no direction to compare by distance_metric=cosine; search for another one, or declare distance_metric=l2",
+        ),
+        SearchError::Query(why) => query(&why.to_string().replace("the embedding's", "its")),
+        SearchError::NoChanges { table, .. } => error(format!(
+            "vec0: table {table:?} is gone, in which changes are noted; copy the rows of {content:?}, drop the vec0 table and create it again"
+        )),
+        SearchError::Sqlite(reason) => reason,
+        other => error(named(&other.to_string())),
+    }
+}
+
 impl IndexedColumn {
     fn declaration(&self) -> Declaration {
         let (encoding, engine) = match (self.recall_permille, self.element) {
@@ -109,21 +126,8 @@ impl RowidIndex {
         Ok(Self { held: Arc::clone(held), view: View::new(conn, name.to_owned(), declaration, shared) })
     }
 
-    /// Makes SQLite's error of why something cannot be done, in the words of a table that holds its rows itself.
     fn refused(&self, reason: SearchError) -> rusqlite::Error {
-        let Declaration { column, content, .. } = &self.view.declaration;
-        let query = |why: &str| error(format!("vec0: the query vector for the {column:?} column is invalid: {why}"));
-        match reason {
-            SearchError::Query(EmbeddingError::Zero) => query(
-                "it is all zero, so that it has no direction to compare by distance_metric=cosine; search for another one, or declare distance_metric=l2",
-            ),
-            SearchError::Query(why) => query(&why.to_string().replace("the embedding's", "its")),
-            SearchError::NoChanges { table, .. } => error(format!(
-                "vec0: table {table:?} is gone, in which changes are noted; copy the rows of {content:?}, drop the vec0 table and create it again"
-            )),
-            SearchError::Sqlite(reason) => reason,
-            other => error(named(&other.to_string())),
-        }
+        refused(&self.view.declaration, reason)
     }
 
     /// Makes the table of changes and its triggers, once the indexed table is there.

@@ -11,6 +11,7 @@ use rusqlite::vtab::IndexInfo;
 use rusqlite::{Connection, ffi};
 
 use super::declaration::{encoding_name, engine_name, metric_name};
+use super::rowid_index;
 use super::search::Figures;
 use super::source;
 use super::table::Held;
@@ -69,6 +70,9 @@ impl Stats {
                         declaration.content
                     );
                     (figures, Some(problem))
+                }
+                Err(reason) if is_vec0 => {
+                    (Figures::default(), Some(rowid_index::refused(&declaration, reason).to_string()))
                 }
                 Err(reason) => (Figures::default(), Some(reason.to_string())),
             };

@@ -153,6 +153,8 @@ fn what_the_index_refuses_is_said_as_of_vec0() {
     conn.execute_batch("DROP TABLE x_index0_changes").unwrap();
     let said = refused(&conn, "SELECT * FROM x WHERE e MATCH '[1,2]' AND k = 1");
     assert!(said.starts_with("vec0: table \"x_index0_changes\" is gone"), "{said}");
+    let problem: String = conn.query_row("SELECT problem FROM kith_vector_stats", [], |row| row.get(0)).unwrap();
+    assert_eq!(problem, said);
     conn.execute_batch("DROP TABLE x").unwrap();
 }
 
