@@ -8,7 +8,6 @@
 use std::borrow::Cow;
 use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use rusqlite::functions::{self, FunctionFlags, SqlFnOutput};
@@ -16,10 +15,11 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::vtab::{Context, Filters, IndexInfo, Module, VTab, VTabConnection, VTabCursor};
 use rusqlite::{Connection, Error, ffi};
 
+use crate::declared;
+
 /// Runs what SQLite calls; a panic becomes an error that names the function.
 pub(crate) fn guarded<T>(name: &str, call: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-    catch_unwind(AssertUnwindSafe(call))
-        .unwrap_or_else(|_| Err(Error::ModuleError(format!("{name}(): an internal error; please report it"))))
+    declared::guarded(format_args!("{name}()"), call)
 }
 
 /// Makes a scalar function known to a connection.

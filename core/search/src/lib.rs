@@ -3,6 +3,7 @@
 //! Nothing here knows of logs, devices or peers. Indexes and declarations belong to one file and are never synced; what they are over
 //! are ordinary rows, so that rows of a peer need nothing but a merge that writes them.
 
+mod declared;
 pub mod embed;
 mod function;
 pub mod gate;
@@ -25,8 +26,7 @@ pub type Internal = fn(&Connection) -> Option<Box<dyn Any>>;
 /// # Errors
 /// SQLite's, of which there is none but want of memory.
 pub fn register(conn: &Connection, internal: Internal) -> rusqlite::Result<()> {
-    vector::register(conn)?;
-    vec0::register(conn)?;
+    vec0::register(conn, vector::register(conn)?)?;
     embed::register(conn)?;
     text::register(conn, internal)?;
     graph::register(conn, internal)

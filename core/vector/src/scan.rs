@@ -10,6 +10,9 @@ use crate::store::EmbeddingStore;
 /// Below this many wanted slots of a block they are compared one by one; comparing a whole block costs about as much as so many.
 const BLOCK_WORTH: u32 = 24;
 
+/// Rows that are on their way from memory while one is compared.
+const AHEAD: usize = 4;
+
 /// An index that scans.
 #[derive(Clone)]
 pub struct ScanIndex {
@@ -88,11 +91,24 @@ pub fn scan(store: &EmbeddingStore, query: &PreparedQuery, count: usize, allowed
         return rank(store, query, (0..words.len()).flat_map(|block| slots(block, wanted(block))).collect(), count);
     }
     let mut nearest = Nearest::new(compared_again);
+    if store.encoding() == Encoding::F32 {
+        let all = || (0..words.len()).flat_map(|block| slots(block, wanted(block)));
+        let mut ahead = all();
+        ahead.by_ref().take(AHEAD).for_each(|slot| store.prefetch_exact(slot));
+        for slot in all() {
+            // Wanted rows may lie far apart, where the processor fetches none by itself.
+            if let Some(next) = ahead.next() {
+                store.prefetch_exact(next);
+            }
+            nearest.offer(store.estimate(query, slot), slot);
+        }
+        return rank(store, query, nearest.into_slots(), count);
+    }
     let mut estimates = [f32::INFINITY; BLOCK_ROWS];
     for block in 0..words.len() {
         let bits = wanted(block);
         if bits.count_ones() >= BLOCK_WORTH {
-            store.estimate_block(query, block, &mut estimates);
+            store.estimate_block(query, block, bits, &mut estimates);
             let below = nearest.below(&estimates) & bits;
             for bit in ones(below) {
                 nearest.offer(estimates[bit as usize], Slot((block * BLOCK_ROWS) as u32 + bit));
@@ -124,8 +140,6 @@ pub fn rescored(store: &EmbeddingStore, count: usize) -> usize {
 
 /// Compares slots exactly and returns the nearest of them in their order.
 pub fn rank(store: &EmbeddingStore, query: &PreparedQuery, slots: Vec<Slot>, count: usize) -> Vec<Neighbour> {
-    /// Rows that are on their way from memory while one is compared.
-    const AHEAD: usize = 4;
     for &slot in slots.iter().take(AHEAD) {
         store.prefetch_exact(slot);
     }

@@ -13,10 +13,9 @@ use crate::error::EmbeddingError;
 use crate::index::{Encoding, IndexOptions};
 use crate::limits::{DIMENSIONS_MAX, SLOTS_MAX, SQUARES_MAX};
 use crate::metric::Metric;
-pub use foreign::{ForeignParts, ForeignRows, Part};
-
 use crate::rows::{BLOCK_ROWS, Rows, numbers, numbers_mut};
-use crate::slots::{Slot, SlotSet};
+use crate::slots::{Slot, SlotSet, ones};
+pub use foreign::{ForeignParts, ForeignRows, Part};
 
 /// Rows of a chunk of codes and scalars, which are read again and again.
 const CODE_CHUNK_ROWS: usize = 1_024;
@@ -253,9 +252,15 @@ impl EmbeddingStore {
         distance::prefetch(self.exact.row(slot.0 as usize));
     }
 
-    /// Estimates the distances of the slots from `64 * block`, which is faster than one by one. Those behind the last row are left as
-    /// they are; those of slots that are not occupied mean nothing.
-    pub(crate) fn estimate_block(&self, query: &PreparedQuery, block: usize, estimates: &mut [f32; BLOCK_ROWS]) {
+    /// Estimates the distances of the slots from `64 * block` whose bits are set in `wanted`, which is faster than one by one. All others
+    /// are left as they are, or mean nothing.
+    pub(crate) fn estimate_block(
+        &self,
+        query: &PreparedQuery,
+        block: usize,
+        wanted: u64,
+        estimates: &mut [f32; BLOCK_ROWS],
+    ) {
         let first = block * BLOCK_ROWS;
         let scalars = numbers::<f32>(self.scalars.block(first));
         let count = scalars.len() / 2;
@@ -273,8 +278,8 @@ impl EmbeddingStore {
                 query.weights.estimate_rows(scalars, &dots, estimates);
             }
             _ => {
-                for (slot, estimate) in (first as u32..).zip(&mut estimates[..count]) {
-                    *estimate = self.estimate(query, Slot(slot));
+                for bit in ones(wanted) {
+                    estimates[bit as usize] = self.estimate(query, Slot(first as u32 + bit));
                 }
             }
         }

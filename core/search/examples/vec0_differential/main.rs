@@ -1,10 +1,12 @@
 //! `vec0` and sqlite-vec's scalar functions against sqlite-vec itself: the same statements on both give equal answers.
 //!
-//! usage: vec0_differential --extension FILE [--programs N] [--seed N], where FILE is sqlite-vec's `vec0` library.
+//! usage: vec0_differential --extension FILE [--programs N] [--seed N], or --extension FILE --measure ROWS [--rounds N] for the time that
+//! questions take on both, where FILE is sqlite-vec's `vec0` library.
 //!
 //! It is no test of the crate, since it needs the original; `cargo xtask test` fetches that and runs this.
 
 mod answers;
+mod measure;
 mod moved;
 mod random;
 mod scalars;
@@ -19,16 +21,24 @@ use crate::sides::Pair;
 
 fn main() -> Result<()> {
     let (mut extension, mut programs, mut seed) = (None, 60, 0);
+    let (mut measured, mut rounds) = (None, 7);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match (argument.as_str(), arguments.next()) {
             ("--extension", Some(file)) => extension = Some(PathBuf::from(file)),
             ("--programs", Some(count)) => programs = count.parse()?,
             ("--seed", Some(first)) => seed = first.parse()?,
-            _ => bail!("usage: vec0_differential --extension FILE [--programs N] [--seed N]"),
+            ("--measure", Some(rows)) => measured = Some(rows.parse()?),
+            ("--rounds", Some(count)) => rounds = count.parse()?,
+            _ => bail!(
+                "usage: vec0_differential --extension FILE [--programs N] [--seed N], or --extension FILE --measure ROWS [--rounds N]"
+            ),
         }
     }
     let extension = extension.context("--extension is missing")?;
+    if let Some(rows) = measured {
+        return measure::run(&extension, rows, rounds);
+    }
     let mut checks = Checks::default();
     let scalars = scalars::statements();
     let scripts = statements::SAME.iter().map(|script| script.to_vec());

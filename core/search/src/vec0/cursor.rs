@@ -104,7 +104,10 @@ impl<'vtab> Cursor<'vtab> {
         let asked = self.read(words, arguments)?;
         let rows = &self.table.rows;
         if !is_search {
-            return Ok(rows.list(&asked.conditions)?.into_iter().map(|rowid| (rowid, None)).collect());
+            // Not by ORDER BY, for which SQLite reads the whole table instead of the index.
+            let mut listed = rows.list(&asked.conditions)?;
+            listed.sort_unstable();
+            return Ok(listed.into_iter().map(|rowid| (rowid, None)).collect());
         }
         let count = match (asked.count, asked.limit) {
             (Some(count), _) => count,

@@ -7,7 +7,7 @@ use crate::vector::rowid_index::parse_recall;
 use crate::vector::value::Element;
 
 /// Most columns of each kind, as in sqlite-vec.
-const EMBEDDINGS_MAX: usize = 16;
+pub(super) const EMBEDDINGS_MAX: usize = 16;
 const PARTITION_KEYS_MAX: usize = 4;
 const METADATA_MAX: usize = 16;
 const AUXILIARY_MAX: usize = 16;
@@ -170,6 +170,12 @@ impl Declaration {
             taken.push(name);
         }
         Ok(Self { key, has_text_key, columns, recall_permille })
+    }
+
+    /// Returns the columns that the index of filters has, in its order: the partition keys, then the metadata.
+    pub(super) fn filters(&self) -> impl Iterator<Item = &Column> {
+        let of = |is_meant: fn(Kind) -> bool| self.columns.iter().filter(move |column| is_meant(column.kind));
+        of(|kind| matches!(kind, Kind::Partition(_))).chain(of(|kind| matches!(kind, Kind::Metadata(_))))
     }
 
     /// Returns the embedding columns with their places among all of them.

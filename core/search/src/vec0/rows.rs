@@ -93,16 +93,7 @@ impl Rows {
 
     /// Makes the index that filters are answered from, so that no embedding is read for them.
     fn create_filter(&self) -> rusqlite::Result<()> {
-        let named = |is_meant: fn(Kind) -> bool| {
-            self.declaration
-                .columns
-                .iter()
-                .filter(move |column| is_meant(column.kind))
-                .map(|column| quote(&column.name))
-        };
-        let columns: Vec<_> = named(|kind| matches!(kind, Kind::Partition(_)))
-            .chain(named(|kind| matches!(kind, Kind::Metadata(_))))
-            .collect();
+        let columns: Vec<_> = self.declaration.filters().map(|column| quote(&column.name)).collect();
         if columns.is_empty() {
             return Ok(());
         }
@@ -177,7 +168,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Lists the rowids of the rows that meet all conditions, ascending.
+    /// Lists the rowids of the rows that meet all conditions, in no order.
     pub(super) fn list(&self, conditions: &[Condition]) -> rusqlite::Result<Vec<i64>> {
         let rowid = self.rowid();
         let mut sql = format!("SELECT {rowid} FROM {}", self.table());
@@ -193,10 +184,7 @@ impl Rows {
         }
         let mut statement = self.conn.prepare_cached(&sql)?;
         let found = statement.query_map(params_from_iter(parameters), |row| row.get(0))?;
-        let mut rowids = found.collect::<rusqlite::Result<Vec<i64>>>()?;
-        // Not by ORDER BY, for which SQLite reads the whole table instead of the index.
-        rowids.sort_unstable();
-        Ok(rowids)
+        found.collect()
     }
 
     /// Shows the value of a row's column to a visitor; place 0 is the primary key. Nothing is shown where the row is gone.

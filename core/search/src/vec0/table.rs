@@ -2,18 +2,19 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::ffi::{CStr, CString};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ffi::{CStr, CString, c_int};
 
 use rusqlite::types::ValueRef;
 use rusqlite::vtab::{CreateVTab, IndexInfo, Inserts, UpdateVTab, Updates, VTab, VTabConnection, VTabKind};
-use rusqlite::{Connection, Error, ffi};
+use rusqlite::{Connection, ffi};
 
 use super::cursor::Cursor;
 use super::declaration::{Declaration, Kind};
 use super::plan::plan;
 use super::rows::{Rows, index_name, table_name};
 use super::values;
+pub(super) use crate::declared::error;
+use crate::declared::{self, Declared};
 use crate::sql::quote;
 use crate::vector::rowid_index::{IndexedColumn, Indexes, RowidIndex};
 
@@ -29,18 +30,14 @@ pub(super) struct Table {
     pub(super) indexes: RefCell<Vec<(usize, RowidIndex)>>,
 }
 
-pub(super) fn error(message: impl Into<String>) -> Error {
-    Error::ModuleError(message.into())
+/// Registers the module.
+pub(super) fn register(conn: &Connection, indexes: Indexes) -> rusqlite::Result<()> {
+    declared::register::<Table>(conn, indexes)
 }
 
 /// Runs what SQLite calls; a panic, which would end the process, becomes an error.
 pub(super) fn guarded<T>(call: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(error("vec0: an internal error; please report it")))
-}
-
-/// Reads a name that SQLite hands over.
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    declared::guarded(format_args!("vec0"), call)
 }
 
 impl Table {
@@ -50,7 +47,7 @@ impl Table {
         names: [&[u8]; 2],
         arguments: &[&[u8]],
     ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
-        let [database, name] = names.map(text);
+        let [database, name] = names.map(declared::name);
         if database != "main" {
             return Err(error(format!(
                 "vec0: {name:?} would be in the database {database:?}; create it in main, where its rows are kept"
@@ -71,6 +68,7 @@ impl Table {
                 dimensions,
                 metric,
                 recall_permille: declaration.recall_permille,
+                order: declaration.filters().map(|column| column.name.clone()).collect(),
             };
             // SAFETY: as above.
             let index = unsafe { RowidIndex::open(db.handle(), held, &index_name(&name, number), &indexed) }?;
@@ -80,18 +78,9 @@ impl Table {
         let columns =
             format!("CREATE TABLE x({}, {}, distance HIDDEN, k HIDDEN)", quote(&declaration.key), columns.join(", "));
         let columns = CString::new(columns).map_err(|_| error("vec0: a column's name holds a zero byte"))?;
-        let base = ffi::sqlite3_vtab { pModule: std::ptr::null(), nRef: 0, zErrMsg: std::ptr::null_mut() };
+        let base = ffi::sqlite3_vtab::default();
         let rows = Rows::new(conn, name, declaration);
         Ok((columns.into(), Self { base, rows, indexes: RefCell::new(indexes) }))
-    }
-
-    /// Changes the name of everything beside the table.
-    pub(super) fn rename(&self, new: &str) -> rusqlite::Result<()> {
-        self.rows.rename(new)?;
-        for (number, (_, index)) in self.indexes.borrow().iter().enumerate() {
-            index.rename(&index_name(new, number), &table_name(new))?;
-        }
-        Ok(())
     }
 
     /// Reads the primary key of a new row; NULL to have one chosen.
@@ -188,6 +177,22 @@ impl UpdateVTab<'_> for Table {
 
     fn update(&mut self, arguments: &Updates<'_>) -> rusqlite::Result<()> {
         guarded(|| self.change(arguments))
+    }
+}
+
+impl Declared for Table {
+    const NAME: &'static CStr = c"vec0";
+
+    fn rename(&self, new: &str) -> rusqlite::Result<()> {
+        self.rows.rename(new)?;
+        for (number, (_, index)) in self.indexes.borrow().iter().enumerate() {
+            index.rename(&index_name(new, number), &table_name(new))?;
+        }
+        Ok(())
+    }
+
+    fn subtype(cursor: &Cursor<'static>, column: c_int) -> u32 {
+        cursor.subtype(column)
     }
 }
 

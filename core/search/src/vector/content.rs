@@ -110,6 +110,8 @@ pub(super) struct Content {
     between: Option<String>,
     all: String,
     all_keys: String,
+    /// Lists the keys in the order in which rows are to lie in memory, where that is another than their own.
+    ordered_keys: Option<String>,
 }
 
 const COLLATION_NAMES: [(Collation, &str); 3] =
@@ -203,6 +205,10 @@ impl Content {
             }),
             all: format!("SELECT {keys}, {column} FROM {source} WHERE {column} IS NOT NULL"),
             all_keys: format!("SELECT {keys} FROM {source} WHERE {column} IS NOT NULL"),
+            ordered_keys: (!declaration.order.is_empty()).then(|| {
+                let order: Vec<_> = declaration.order.iter().map(|column| quote(column)).collect();
+                format!("SELECT {keys} FROM {source} WHERE {column} IS NOT NULL ORDER BY {}", order.join(", "))
+            }),
             key,
         })
     }
@@ -289,6 +295,11 @@ impl Content {
             visit(self.key_at(row, 0)?, self.found(row.get_ref(self.key.len())?))?;
         }
         Ok(())
+    }
+
+    /// Lists the keys in the order in which their rows are to lie in memory; none where that is of no account.
+    pub(super) fn ordered_keys(&self, conn: &Connection) -> rusqlite::Result<Vec<Key>> {
+        self.ordered_keys.as_ref().map_or(Ok(Vec::new()), |sql| self.keys_by(conn, sql, []))
     }
 
     /// Lists the keys of the rows that have something in the column.

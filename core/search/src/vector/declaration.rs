@@ -37,6 +37,8 @@ pub(super) struct Declaration {
     pub(super) model: Option<String>,
     /// Whether what is to be embedded is embedded by a thread of this process.
     pub(super) is_in_background: bool,
+    /// Columns by whose values rows are to lie together in memory.
+    pub(super) order: Vec<String>,
     /// How the index is made.
     pub(super) options: IndexOptions,
     /// The part of the true nearest that a search is to find, in thousandths.
@@ -125,6 +127,7 @@ impl Declaration {
             source,
             model,
             is_in_background,
+            order: Vec::new(),
             options: IndexOptions {
                 dimensions: dimensions.unwrap_or_default(),
                 metric,

@@ -1,47 +1,45 @@
 //! sqlite-vec's `vec_each(embedding)`: the numbers of an embedding, a row each.
 
-use std::borrow::Cow;
 use std::ffi::{CStr, c_int};
+use std::rc::Rc;
 
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::vtab::{Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConnection, VTabCursor};
+use rusqlite::vtab::{IndexConstraintOp, IndexInfo};
 use rusqlite::{Connection, ffi};
 
 use super::table::error;
 use super::value::{Element, Embedding};
+use crate::function::{self, Asked, Listed, Row, TableFunction};
+
+const NAME: &CStr = c"vec_each";
 
 /// The hidden column, which is the argument.
 const VECTOR: c_int = 1;
 
 /// Registers the table-valued function.
 pub(super) fn register(conn: &Connection) -> rusqlite::Result<()> {
-    const MODULE: Module<'_, Each> = Module::eponymous_only_module();
-    conn.create_module(c"vec_each", &MODULE, None)
+    function::register::<Each>(conn, NAME, ())
 }
 
-#[repr(C)]
-struct Each {
-    base: ffi::sqlite3_vtab,
-}
+struct Each;
 
-// SAFETY: `Each` is `repr(C)` and begins with SQLite's own part.
-unsafe impl VTab<'_> for Each {
+impl TableFunction for Each {
     type Aux = ();
-    type Cursor = Cursor;
+    type Rows = Listed;
 
-    fn connect(
-        _: &mut VTabConnection,
-        _: Option<&()>,
-        _: &[u8],
-        _: &[u8],
-        _: &[u8],
-        _: &[&[u8]],
-    ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
-        let base = ffi::sqlite3_vtab { pModule: std::ptr::null(), nRef: 0, zErrMsg: std::ptr::null_mut() };
-        Ok((c"CREATE TABLE x(value, vector HIDDEN)".into(), Self { base }))
+    fn open(_: *mut ffi::sqlite3, (): &()) -> Self {
+        Self
     }
 
-    fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
+    fn name(&self) -> &'static CStr {
+        NAME
+    }
+
+    fn columns(&self) -> &'static CStr {
+        c"CREATE TABLE x(value, vector HIDDEN)"
+    }
+
+    fn plan(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
         let mut is_given = false;
         for (constraint, mut usage) in info.constraints_and_usages() {
             if constraint.column() != VECTOR || constraint.operator() != IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ {
@@ -62,27 +60,11 @@ unsafe impl VTab<'_> for Each {
         Ok(true)
     }
 
-    fn open(&mut self) -> rusqlite::Result<Cursor> {
-        let base = ffi::sqlite3_vtab_cursor { pVtab: std::ptr::null_mut() };
-        Ok(Cursor { base, values: Vec::new(), place: 0 })
-    }
-}
-
-#[repr(C)]
-struct Cursor {
-    base: ffi::sqlite3_vtab_cursor,
-    values: Vec<Value>,
-    place: usize,
-}
-
-// SAFETY: `Cursor` is `repr(C)` and begins with SQLite's own part.
-unsafe impl VTabCursor for Cursor {
-    fn filter(&mut self, _: c_int, _: Option<&str>, arguments: &Filters<'_>) -> rusqlite::Result<()> {
-        let value = arguments.iter().next().unwrap_or(ValueRef::Null);
-        let element = Element::of_subtype(arguments.get_subtype(0));
+    fn ask(_: &Rc<Self>, asked: &Asked<'_>) -> rusqlite::Result<Listed> {
+        let value = asked.arguments.iter().next().unwrap_or(ValueRef::Null);
+        let element = Element::of_subtype(asked.arguments.get_subtype(0));
         let embedding = Embedding::read(value, element).map_err(|reason| error(format!("vec_each(): {reason}")))?;
-        self.place = 0;
-        self.values = match embedding {
+        let values: Vec<Value> = match embedding {
             Embedding::Float32(numbers) => numbers.into_iter().map(|number| Value::Real(f64::from(number))).collect(),
             Embedding::Int8(numbers) => numbers.into_iter().map(|number| Value::Integer(i64::from(number))).collect(),
             Embedding::Bit(bytes) => {
@@ -90,26 +72,7 @@ unsafe impl VTabCursor for Cursor {
                 bytes.into_iter().flat_map(bits).collect()
             }
         };
-        Ok(())
-    }
-
-    fn next(&mut self) -> rusqlite::Result<()> {
-        self.place += 1;
-        Ok(())
-    }
-
-    fn eof(&self) -> bool {
-        self.place >= self.values.len()
-    }
-
-    fn column(&self, context: &mut Context, column: c_int) -> rusqlite::Result<()> {
-        match self.values.get(self.place) {
-            Some(value) if column != VECTOR => context.set_result(value),
-            _ => Ok(()),
-        }
-    }
-
-    fn rowid(&self) -> rusqlite::Result<i64> {
-        Ok(self.place as i64)
+        let row = |(place, value)| Row { rowid: Some(place), values: vec![value] };
+        Ok(Listed::new((0..).zip(values).map(row).collect(), Vec::new()))
     }
 }

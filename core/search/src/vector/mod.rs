@@ -11,7 +11,6 @@ mod functions;
 mod keys;
 mod map;
 mod memory;
-mod module;
 mod overlay;
 mod plan;
 pub(crate) mod rowid_index;
@@ -43,18 +42,19 @@ use crate::sql::quote;
 const TABLES: &str = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%' \
      AND sql LIKE '%USING%kith\\_vector%' ESCAPE '\\' ORDER BY name";
 
-/// Registers functions and modules on a connection.
+/// Registers functions and modules on a connection; returns the indexes that it uses.
 ///
 /// # Errors
 /// SQLite's, of which there is none but want of memory.
-pub(crate) fn register(conn: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn register(conn: &Connection) -> rusqlite::Result<rowid_index::Indexes> {
     functions::register(conn)?;
     each::register(conn)?;
     let held = Arc::<table::Held>::default();
-    module::register(conn, &held)?;
+    table::register(conn, Arc::clone(&held))?;
     top_k::register(conn, Arc::clone(&held))?;
     source::register(conn, Arc::clone(&held))?;
-    stats::register(conn, held)
+    stats::register(conn, Arc::clone(&held))?;
+    Ok(held)
 }
 
 fn table_names(conn: &Connection) -> rusqlite::Result<Vec<String>> {

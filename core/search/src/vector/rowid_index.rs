@@ -1,22 +1,27 @@
 //! The index of `kith_vector` without its face in SQL: for a virtual table of this crate that keeps its rows in an ordinary table with
 //! an INTEGER PRIMARY KEY.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use kithdb_vector::error::EmbeddingError;
 use kithdb_vector::index::{Encoding, Engine, IndexOptions};
 use kithdb_vector::metric::Metric;
 use rusqlite::{Connection, ffi};
 
 use super::changes;
 use super::content::Content;
-use super::declaration::{CONNECTIONS, Declaration, EF_CONSTRUCTION, RECALL_PERMILLE, SEED, recall};
+use super::declaration::{CONNECTIONS, Declaration, EF_CONSTRUCTION, SEED, recall};
 use super::keys::Key;
 use super::search::{Filter, Request};
-use super::table::{Held, error, of};
+use super::table::{Held, error};
 use super::value::Element;
-use super::view::View;
+use super::view::{SearchError, View};
 use crate::sql::quote;
+
+/// The recall of a scan.
+const ALL_PERMILLE: u32 = 1000;
 
 /// The indexes that a connection uses.
 pub(crate) type Indexes = Arc<Held>;
@@ -36,11 +41,35 @@ pub(crate) struct IndexedColumn {
     pub(crate) metric: Metric,
     /// The recall that a graph is to give, in thousandths; `None` for a scan that misses nothing.
     pub(crate) recall_permille: Option<u32>,
+    /// Columns that an index of SQLite's begins with, and by which rows that are searched together lie together.
+    pub(crate) order: Vec<String>,
 }
 
 /// Reads a recall as it is declared, in thousandths.
 pub(crate) fn parse_recall(value: &str) -> rusqlite::Result<u32> {
-    recall(value).map_err(|reason| error(reason.to_string()))
+    recall(value).map_err(|reason| error(named(&reason.to_string())))
+}
+
+/// Puts the module's name where an error of the index itself has its own.
+fn named(message: &str) -> String {
+    format!("vec0: {}", message.strip_prefix("kith_vector: ").unwrap_or(message))
+}
+
+/// Makes SQLite's error of why something cannot be done, in the words of a table that holds its rows itself.
+pub(super) fn refused(declaration: &Declaration, reason: SearchError) -> rusqlite::Error {
+    let Declaration { column, content, .. } = declaration;
+    let query = |why: &str| error(format!("vec0: the query vector for the {column:?} column is invalid: {why}"));
+    match reason {
+        SearchError::Query(EmbeddingError::Zero) => query(
+            "it is all zero, so that it has no direction to compare by distance_metric=cosine; search for another one, or declare distance_metric=l2",
+        ),
+        SearchError::Query(why) => query(&why.to_string().replace("the embedding's", "its")),
+        SearchError::NoChanges { table, .. } => error(format!(
+            "vec0: table {table:?} is gone, in which changes are noted; copy the rows of {content:?}, drop the vec0 table and create it again"
+        )),
+        SearchError::Sqlite(reason) => reason,
+        other => error(named(&other.to_string())),
+    }
 }
 
 impl IndexedColumn {
@@ -54,6 +83,7 @@ impl IndexedColumn {
             source: None,
             model: None,
             is_in_background: false,
+            order: self.order.clone(),
             content: self.table.clone(),
             column: self.column.clone(),
             element: self.element,
@@ -66,7 +96,7 @@ impl IndexedColumn {
                 ef_construction: EF_CONSTRUCTION,
                 seed: SEED,
             },
-            recall_permille: self.recall_permille.unwrap_or(RECALL_PERMILLE),
+            recall_permille: self.recall_permille.unwrap_or(ALL_PERMILLE),
             max_memory_bytes: None,
         }
     }
@@ -97,10 +127,14 @@ impl RowidIndex {
         Ok(Self { held: Arc::clone(held), view: View::new(conn, name.to_owned(), declaration, shared) })
     }
 
+    fn refused(&self, reason: SearchError) -> rusqlite::Error {
+        refused(&self.view.declaration, reason)
+    }
+
     /// Makes the table of changes and its triggers, once the indexed table is there.
     pub(crate) fn create(&self) -> rusqlite::Result<()> {
         let View { name, declaration, .. } = &self.view;
-        let content = Content::read(self.view.conn(), declaration).map_err(|reason| of(reason.into()))?;
+        let content = Content::read(self.view.conn(), declaration).map_err(|reason| self.refused(reason.into()))?;
         changes::create(self.view.conn(), name, declaration, &content)
     }
 
@@ -116,7 +150,7 @@ impl RowidIndex {
         let conn = self.view.conn();
         // SQLite connects the table anew under its new name, so this index stays as it is.
         let declaration = Declaration { content: table.to_owned(), ..self.view.declaration.clone() };
-        let content = Content::read(conn, &declaration).map_err(|reason| of(reason.into()))?;
+        let content = Content::read(conn, &declaration).map_err(|reason| self.refused(reason.into()))?;
         changes::drop_triggers(conn, &self.view.name)?;
         let [from, to] = [&self.view.name, name].map(|name| quote(&changes::table_name(name)));
         conn.execute_batch(&format!("ALTER TABLE main.{from} RENAME TO {to}"))?;
@@ -125,8 +159,8 @@ impl RowidIndex {
         Ok(())
     }
 
-    /// Finds the rows nearest to an embedding, nearest first, among those with the rowids, which ascend, if there are any. Rows whose embedding has no
-    /// distance to any, such as one of zeros under cosine, come last and without one.
+    /// Finds the rows nearest to an embedding, nearest first, among those with the rowids if there are any; equally near ones in
+    /// the order of their rowids. Rows whose embedding has no distance to any, such as one of zeros under cosine, come last and without one.
     pub(crate) fn search(
         &mut self,
         embedding: &[f32],
@@ -148,12 +182,18 @@ impl RowidIndex {
     ) -> rusqlite::Result<Vec<(i64, Option<f32>)>> {
         let filter = among.map(|rowids| Filter::Keys(rowids.iter().copied().map(Key::Integer).collect()));
         let request = Request { embedding: embedding.to_vec(), count, ef: None, filter };
-        let hits = self.view.search(&request).map_err(of)?;
+        let hits = self.view.search(&request).map_err(|reason| self.refused(reason))?;
         let rowid = |key: &Key| if let Key::Integer(rowid) = key { Some(*rowid) } else { None };
         let mut found: Vec<_> = hits.iter().filter_map(|hit| Some((rowid(&hit.key)?, hit.distance))).collect();
+        // Where an index keeps a row depends on when it was made, which is not to be seen.
+        found.sort_by(|(left, near), (right, far)| {
+            let distance = |of: &Option<f32>| of.unwrap_or(f32::INFINITY);
+            distance(near).total_cmp(&distance(far)).then(left.cmp(right))
+        });
         if found.len() < count {
-            let refused = self.view.refused().map_err(of)?;
-            let is_meant = |rowid: &i64| among.is_none_or(|rowids| rowids.binary_search(rowid).is_ok());
+            let refused = self.view.refused().map_err(|reason| self.refused(reason))?;
+            let among: Option<HashSet<i64>> = among.map(|rowids| rowids.iter().copied().collect());
+            let is_meant = |rowid: &i64| among.as_ref().is_none_or(|rowids| rowids.contains(rowid));
             let rest = refused.iter().filter_map(rowid).filter(is_meant).map(|rowid| (rowid, None));
             found.extend(rest.take(count - found.len()));
         }

@@ -56,6 +56,11 @@ impl Rows {
         matches!(self.keys.used().next().and_then(|slot| self.keys.key(slot)), Some(Key::Integer(_)))
     }
 
+    /// Gives a row its place before it is put there.
+    pub(super) fn place(&mut self, key: &Key) {
+        self.keys.claim(key);
+    }
+
     /// Makes the index hold what a row holds now.
     pub(super) fn put(&mut self, key: &Key, found: Found) {
         self.refused.remove(key);

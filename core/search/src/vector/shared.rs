@@ -60,6 +60,9 @@ impl State {
     /// Reads the whole table into an empty index.
     pub(super) fn load(conn: &Connection, name: &str, content: &Content, empty: Rows) -> rusqlite::Result<Self> {
         let mut rows = empty;
+        for key in content.ordered_keys(conn)? {
+            rows.place(&key);
+        }
         content.each(conn, |key, found| {
             if let Some(key) = key {
                 rows.put(&key, found);

@@ -1,4 +1,5 @@
-//! `kith_vector_stats`: what each `kith_vector` table of the main database holds, and how it was last searched.
+//! `kith_vector_stats`: what each `kith_vector` table and each embedding column of a `vec0` table of the main database holds, and how
+//! it was last searched.
 
 use std::ffi::CStr;
 use std::rc::Rc;
@@ -10,6 +11,7 @@ use rusqlite::vtab::IndexInfo;
 use rusqlite::{Connection, ffi};
 
 use super::declaration::{encoding_name, engine_name, metric_name};
+use super::rowid_index;
 use super::search::Figures;
 use super::source;
 use super::table::Held;
@@ -42,23 +44,37 @@ impl Stats {
         // SAFETY: the handle is that of the connection that this table belongs to; it is open while SQLite calls.
         let conn = unsafe { Connection::from_handle(self.db) }?;
         let mut rows = Vec::new();
-        for name in super::table_names(&conn)? {
+        let with_itself = |name: String| (name.clone(), vec![name]);
+        let names = super::table_names(&conn)?.into_iter().map(with_itself).chain(crate::vec0::index_names(&conn)?);
+        for (name, index) in names.flat_map(|(name, of)| of.into_iter().map(move |index| (name.clone(), index))) {
             // Has SQLite connect the table, if it has not yet.
-            conn.prepare(&format!("SELECT 1 FROM main.{}", quote(&name)))?;
-            let Some((declaration, shared)) = self.held.get(&name) else { continue };
-            self.held.begin_background(&conn, &name, &declaration);
+            let is_vec0 = name != index;
+            match conn.prepare(&format!("SELECT 1 FROM main.{}", quote(&name))) {
+                // It may be sqlite-vec's own.
+                Err(_) if is_vec0 => continue,
+                connected => drop(connected?),
+            }
+            let Some((declaration, shared)) = self.held.get(&index) else { continue };
+            self.held.begin_background(&conn, &index, &declaration);
             // SAFETY: as above; the view ends with this call.
             let own = unsafe { Connection::from_handle(self.db) }?;
-            let mut view = View::new(own, name.clone(), declaration.clone(), Arc::clone(&shared));
+            let mut view = View::new(own, index, declaration.clone(), Arc::clone(&shared));
             let (figures, problem) = match view.figures() {
                 Ok(figures) if figures.is_watched => (figures, None),
                 Ok(figures) => {
-                    let remedy = format!(
-                        "table {:?} was made anew, so its changes are not noted and each search reads all of it; run INSERT INTO {}(command) VALUES('rebuild')",
-                        declaration.content,
-                        quote(&name)
+                    let remedy = if is_vec0 {
+                        "copy its rows into a new vec0 table".to_owned()
+                    } else {
+                        format!("run INSERT INTO {}(command) VALUES('rebuild')", quote(&name))
+                    };
+                    let problem = format!(
+                        "table {:?} was made anew, so its changes are not noted and each search reads all of it; {remedy}",
+                        declaration.content
                     );
-                    (figures, Some(remedy))
+                    (figures, Some(problem))
+                }
+                Err(reason) if is_vec0 => {
+                    (Figures::default(), Some(rowid_index::refused(&declaration, reason).to_string()))
                 }
                 Err(reason) => (Figures::default(), Some(reason.to_string())),
             };

@@ -23,6 +23,8 @@ use super::plan::{COMMAND, plan};
 use super::shared::{Shared, Use};
 use super::source::{self, Background};
 use super::view::{SearchError, View};
+pub(super) use crate::declared::error;
+use crate::declared::{self, Declared};
 use crate::sql::quote;
 
 /// The indexes that a connection uses, so that they outlive the reconnecting of its virtual tables.
@@ -88,8 +90,9 @@ pub(super) struct Table {
     view: RefCell<View>,
 }
 
-pub(super) fn error(message: impl Into<String>) -> Error {
-    Error::ModuleError(message.into())
+/// Registers the module.
+pub(super) fn register(conn: &Connection, held: Arc<Held>) -> rusqlite::Result<()> {
+    declared::register::<Table>(conn, held)
 }
 
 pub(super) fn of(reason: SearchError) -> Error {
@@ -99,9 +102,9 @@ pub(super) fn of(reason: SearchError) -> Error {
     }
 }
 
-/// Reads a name that SQLite hands over.
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+/// Runs what SQLite calls where there is no view to make anew; a panic becomes an error.
+fn guarded<T>(call: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    declared::guarded(format_args!("kith_vector"), call)
 }
 
 impl Table {
@@ -112,7 +115,7 @@ impl Table {
         arguments: &[&[u8]],
         is_new: bool,
     ) -> rusqlite::Result<(Cow<'static, CStr>, Self, Option<String>)> {
-        let [database, name] = names.map(text);
+        let [database, name] = names.map(declared::name);
         if database != "main" {
             return Err(error(format!(
                 "kith_vector: {name:?} would be in the database {database:?}; create it in main, beside its content"
@@ -139,7 +142,7 @@ impl Table {
         );
         let columns = CString::new(columns).map_err(|_| error("kith_vector: the column's name holds a zero byte"))?;
         let view = RefCell::new(View::new(conn, name, declaration, shared));
-        let base = ffi::sqlite3_vtab { pModule: std::ptr::null(), nRef: 0, zErrMsg: std::ptr::null_mut() };
+        let base = ffi::sqlite3_vtab::default();
         Ok((columns.into(), Self { base, held: Arc::clone(held), view }, problem))
     }
 
@@ -151,21 +154,6 @@ impl Table {
         catch_unwind(AssertUnwindSafe(|| method(&mut view))).unwrap_or_else(|_| {
             view.reset();
             Err(error("kith_vector: an internal error; please report it. The index is made anew from its table"))
-        })
-    }
-
-    /// Changes the name of everything beside the table.
-    pub(super) fn rename(&self, new: &str) -> rusqlite::Result<()> {
-        self.with(|view| {
-            let (content, _) = view.content().map_err(of)?;
-            let conn = view.conn();
-            changes::drop_triggers(conn, &view.name)?;
-            let (from, to) = (changes::table_name(&view.name), changes::table_name(new));
-            conn.execute_batch(&format!("ALTER TABLE main.{} RENAME TO {}", quote(&from), quote(&to)))?;
-            changes::create_triggers(conn, new, &view.declaration, &content)?;
-            source::rename(conn, [&view.name, new], &view.declaration, &content)?;
-            self.held.release(&view.name);
-            Ok(())
         })
     }
 }
@@ -184,12 +172,14 @@ unsafe impl<'vtab> VTab<'vtab> for Table {
         arguments: &[&[u8]],
     ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
         let held = aux.ok_or_else(|| error("kith_vector: the module has no registry"))?;
-        let (columns, table, _) = Self::make(db, held, [database, name], arguments, false)?;
-        Ok((columns, table))
+        guarded(|| {
+            let (columns, table, _) = Self::make(db, held, [database, name], arguments, false)?;
+            Ok((columns, table))
+        })
     }
 
     fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
-        plan(info, |is_filtered| self.tier(is_filtered))
+        guarded(|| plan(info, |is_filtered| self.tier(is_filtered)))
     }
 
     fn open(&'vtab mut self) -> rusqlite::Result<Cursor<'vtab>> {
@@ -212,7 +202,7 @@ impl CreateVTab<'_> for Table {
         arguments: &[&[u8]],
     ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
         let held = aux.ok_or_else(|| error("kith_vector: the module has no registry"))?;
-        let (columns, table, problem) = Self::make(db, held, [database, name], arguments, true)?;
+        let (columns, table, problem) = guarded(|| Self::make(db, held, [database, name], arguments, true))?;
         table.with(|view| {
             let conn = view.conn();
             let content = super::content::Content::read(conn, &view.declaration).map_err(|reason| of(reason.into()))?;
@@ -253,6 +243,24 @@ impl UpdateVTab<'_> for Table {
 
     fn update(&mut self, _: &Updates<'_>) -> rusqlite::Result<()> {
         Err(self.read_only())
+    }
+}
+
+impl Declared for Table {
+    const NAME: &'static CStr = c"kith_vector";
+
+    fn rename(&self, new: &str) -> rusqlite::Result<()> {
+        self.with(|view| {
+            let (content, _) = view.content().map_err(of)?;
+            let conn = view.conn();
+            changes::drop_triggers(conn, &view.name)?;
+            let (from, to) = (changes::table_name(&view.name), changes::table_name(new));
+            conn.execute_batch(&format!("ALTER TABLE main.{} RENAME TO {}", quote(&from), quote(&to)))?;
+            changes::create_triggers(conn, new, &view.declaration, &content)?;
+            source::rename(conn, [&view.name, new], &view.declaration, &content)?;
+            self.held.release(&view.name);
+            Ok(())
+        })
     }
 }
 

@@ -45,7 +45,8 @@ fn embeddings_without_distance_come_last_and_bounds_leave_them_out() {
     assert_eq!(ids(&conn, &format!("{search} AND k = 3")), [3, 4, 1]);
     conn.execute_batch("BEGIN; UPDATE x SET e = '[0,1]' WHERE rowid = 1; UPDATE x SET e = '[0,0]' WHERE rowid = 3")
         .unwrap();
-    assert_eq!(ids(&conn, &format!("{search} AND k = 9")), [4, 1, 2, 3]);
+    // Equally near ones come in the order of their rowids.
+    assert_eq!(ids(&conn, &format!("{search} AND k = 9")), [1, 4, 2, 3]);
     conn.execute_batch("ROLLBACK").unwrap();
     assert_eq!(ids(&conn, &format!("{search} AND k = 9")), [3, 4, 1, 2]);
 }
@@ -125,6 +126,84 @@ fn refusals_name_the_column_and_the_remedy() {
         assert!(said.contains(part), "{sql}: {said}");
     }
     assert_eq!(ids(&conn, "SELECT count(*) FROM x_rows"), [1]);
+}
+
+#[test]
+fn what_the_index_refuses_is_said_as_of_vec0() {
+    let conn = memory();
+    conn.execute_batch(
+        "CREATE VIRTUAL TABLE x USING vec0(e float[2] distance_metric=cosine);
+         INSERT INTO x(e) VALUES('[1,1]'), ('[0,0]'), (x'0000c07f0000803f')",
+    )
+    .unwrap();
+    let query = "vec0: the query vector for the \"e\" column is invalid: its number at position 0 is not finite";
+    for (sql, begin) in [
+        ("SELECT * FROM x WHERE e MATCH x'0000c07f0000803f' AND k = 1", query),
+        (
+            "SELECT * FROM x WHERE e MATCH '[0,0]' AND k = 1",
+            "vec0: the query vector for the \"e\" column is invalid: it is all zero",
+        ),
+        ("CREATE VIRTUAL TABLE y USING vec0(e float[2], recall=3)", "vec0: recall=3 is not possible"),
+    ] {
+        let said = refused(&conn, sql);
+        assert!(said.starts_with(begin), "{sql}: {said}");
+    }
+    // What has no distance comes last.
+    assert_eq!(ids(&conn, "SELECT rowid FROM x WHERE e MATCH '[1,2]' AND k = 2"), [1, 2]);
+    conn.execute_batch("DROP TABLE x_index0_changes").unwrap();
+    let said = refused(&conn, "SELECT * FROM x WHERE e MATCH '[1,2]' AND k = 1");
+    assert!(said.starts_with("vec0: table \"x_index0_changes\" is gone"), "{said}");
+    let problem: String = conn.query_row("SELECT problem FROM kith_vector_stats", [], |row| row.get(0)).unwrap();
+    assert_eq!(problem, said);
+    conn.execute_batch("DROP TABLE x").unwrap();
+}
+
+#[test]
+fn stats_have_a_row_for_each_embedding_column() {
+    let conn = memory();
+    conn.execute_batch(
+        "CREATE VIRTUAL TABLE x USING vec0(e float[2] distance_metric=cosine, b bit[8], t text);
+         INSERT INTO x(e, b, t) VALUES('[1,1]', vec_bit(x'01'), 'a'), ('[0,0]', vec_bit(x'03'), 'b');
+         CREATE TABLE docs(id INTEGER PRIMARY KEY, e BLOB);
+         CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=e, dims=2)",
+    )
+    .unwrap();
+    let list = |sql: &str| -> Vec<String> {
+        let mut statement = conn.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let stats = "SELECT concat_ws(' ', name, content, column_name, dimensions, metric, recall, indexed, refused, problem) FROM kith_vector_stats";
+    assert_eq!(
+        list(stats),
+        ["near docs e 2 cosine 0.95 0 0", "x x_rows e 2 cosine 1.0 1 1", "x x_rows b 8 hamming 1.0 2 0"]
+    );
+    conn.execute_batch("ALTER TABLE x RENAME TO y; DROP TABLE near").unwrap();
+    assert_eq!(list("SELECT name || ' ' || content FROM kith_vector_stats"), ["y y_rows"; 2]);
+    // Made anew by somebody, so that its triggers are gone.
+    conn.execute_batch(
+        "CREATE TABLE copy AS SELECT * FROM y_rows; DROP TABLE y_rows; ALTER TABLE copy RENAME TO y_rows",
+    )
+    .unwrap();
+    let problems = list("SELECT problem FROM kith_vector_stats");
+    assert!(problems.iter().all(|problem| problem.contains("y_rows")), "{problems:?}");
+    conn.execute_batch("DROP TABLE y").unwrap();
+    assert!(list(stats).is_empty());
+}
+
+#[test]
+fn rows_of_one_partition_lie_together() {
+    let conn = memory();
+    conn.execute_batch(
+        "CREATE VIRTUAL TABLE x USING vec0(e float[2], p text partition key);
+         INSERT INTO x(e, p) SELECT '[1,1]', char(97 + value % 2) FROM json_each('[0,1,2,3,4,5]')",
+    )
+    .unwrap();
+    // Of equally near ones those are found that lie first, and they come in the order of their rowids.
+    assert_eq!(ids(&conn, "SELECT rowid FROM x WHERE e MATCH '[1,2]' AND k = 3"), [1, 3, 5]);
+    assert_eq!(ids(&conn, "SELECT rowid FROM x WHERE e MATCH '[1,2]' AND k = 9"), [1, 2, 3, 4, 5, 6]);
+    conn.execute_batch("DELETE FROM x WHERE rowid = 3; INSERT INTO x(e, p) VALUES('[1,1]', 'b')").unwrap();
+    assert_eq!(ids(&conn, "SELECT rowid FROM x WHERE e MATCH '[1,2]' AND k = 9").len(), 6);
+    assert_eq!(ids(&conn, "SELECT rowid FROM x WHERE e MATCH '[1,2]' AND k = 9 AND p = 'a'"), [1, 5]);
 }
 
 #[test]
