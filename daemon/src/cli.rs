@@ -246,9 +246,13 @@ pub struct Search {
     #[arg(long, value_name = "COLUMN")]
     pub fuzzy: Option<String>,
 
-    /// Rank by text and embedding together; for embeddings by a declared model, or that kith_embed made.
+    /// Rank by text and embedding together.
     #[arg(long, conflicts_with = "fuzzy")]
     pub hybrid: bool,
+
+    /// The model that made the embeddings, where no kith_vector table declares it and they are not kith_embed's.
+    #[arg(long, value_name = "MODEL", requires = "hybrid")]
+    pub model: Option<String>,
 }
 
 /// `kith embed`.

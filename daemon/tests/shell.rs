@@ -218,3 +218,50 @@ fn embed_embeds_what_waits_and_a_text_is_searched_for_by_the_same_model() {
     assert_eq!((&found[0]["key"], &found[0]["embedding_rank"]), (&"x".into(), &1.into()), "{found}");
     assert_eq!(found[1]["key"], "z", "{found}");
 }
+
+#[test]
+fn hybrid_search_mixes_no_models() {
+    let place = Place::new();
+    let plain = rusqlite::Connection::open(place.path("a.db")).unwrap();
+    plain
+        .execute_batch(
+            "CREATE TABLE docs(id TEXT PRIMARY KEY, body TEXT, embedding BLOB);
+             INSERT INTO docs(id, body) VALUES('x', 'red wine'), ('y', 'a grey coat')",
+        )
+        .unwrap();
+    place.ok(&["sql", "a.db", "SELECT kith_text('docs', 'body')"]);
+    let search = |more: &[&str]| [&["search", "a.db", "docs", "red wine", "--hybrid"], more].concat();
+    let error = place.fails(&search(&[]));
+    assert!(error.contains("docs has no index of embeddings; run CREATE VIRTUAL TABLE"), "{error}");
+    // By whatever model; nothing says which.
+    let create = "CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, dims=384";
+    place.ok(&[
+        "sql",
+        "a.db",
+        &format!("UPDATE docs SET embedding = vec_f32('[{}1]'); {create})", "3, -0.5, 2, ".repeat(127) + "1, 1, "),
+    ]);
+    let error = place.fails(&search(&[]));
+    assert!(error.contains("near does not say which model made its embeddings"), "{error}");
+    assert!(error.contains("--model, or create near with model="), "{error}");
+    assert_eq!(place.json(&search(&["--model", "lexical-1"]))[0]["key"], "x");
+    let error = place.fails(&search(&["--model", "missing"]));
+    assert!(error.contains("there is no embedding model \"missing\""), "{error}");
+    // Those of kith_embed say so themselves, unless one of them is by another.
+    place.ok(&["sql", "a.db", "UPDATE docs SET embedding = kith_embed(body)"]);
+    let found = place.json(&search(&[]));
+    assert_eq!((&found[0]["key"], &found[0]["embedding_rank"]), (&"x".into(), &1.into()), "{found}");
+    place.ok(&[
+        "sql",
+        "a.db",
+        "INSERT INTO docs SELECT 'z', 'wine', json(vec_to_json(vec_normalize(embedding))) FROM docs LIMIT 1",
+    ]);
+    assert!(place.fails(&search(&[])).contains("near does not say which model"));
+    place.ok(&["sql", "a.db", &format!("DROP TABLE near; {create}, model=lexical-1)")]);
+    assert_eq!(place.json(&search(&[]))[0]["key"], "x");
+    assert_eq!(place.json(&search(&["--model", "lexical-1"]))[0]["key"], "x");
+    let error = place.fails(&search(&["--model", "other"]));
+    assert!(
+        error.contains("are by the model lexical-1, as near declares") && error.contains("leave --model out"),
+        "{error}"
+    );
+}

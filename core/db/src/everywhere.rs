@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kithdb_search::vector::{BackgroundConnection, BackgroundFailure, open_background_by};
-pub use kithdb_search::vector::{connect_tables, stay_in_foreground};
+pub use kithdb_search::vector::{connect_tables, is_made_by, stay_in_foreground};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 

@@ -2,17 +2,19 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail, ensure};
+use kithdb_core::everywhere;
 use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
+use serde_json::json;
 
 use super::database::{Database, said};
 use crate::cli::Search;
-use crate::render::{Mode, Rows};
+use crate::render::{Mode, Rows, visible};
 use crate::report::Output;
 
 /// The statement that a search is, and what is bound to it.
-fn statement(arguments: &Search, embedding: Value, json: bool) -> (&'static str, Vec<Value>) {
+fn statement(arguments: &Search, asked: Option<Asked>, json: bool) -> (&'static str, Vec<Value>) {
     let text = Value::Text(arguments.text.clone());
     let limit = Value::Integer(i64::from(arguments.rows));
     let table = Value::Text(arguments.table.clone());
@@ -24,13 +26,14 @@ fn statement(arguments: &Search, embedding: Value, json: bool) -> (&'static str,
         };
         return (sql, vec![table, Value::Text(column.clone()), text, limit]);
     }
-    if arguments.hybrid {
+    if let Some(Asked { index, embedding }) = asked {
         let sql = if json {
-            "SELECT key, score, text_rank, text_score, embedding_rank, distance FROM kith_hybrid(?1, ?2, ?4, ?3)"
+            "SELECT key, score, text_rank, text_score, embedding_rank, distance FROM kith_hybrid(?1, ?2, ?4, ?3, ?5)"
         } else {
-            "SELECT key, printf('%.4f', score) AS score, text_rank, embedding_rank FROM kith_hybrid(?1, ?2, ?4, ?3)"
+            "SELECT key, printf('%.4f', score) AS score, text_rank, embedding_rank FROM kith_hybrid(?1, ?2, ?4, ?3, ?5)"
         };
-        return (sql, vec![table, text, limit, embedding]);
+        let options = index.map_or_else(|| json!({}), |index| json!({ "index": index })).to_string();
+        return (sql, vec![table, text, limit, embedding, Value::Text(options)]);
     }
     let sql = if json {
         "SELECT key, score, snippet, highlight FROM kith_search(?1, ?2, ?3)"
@@ -40,10 +43,85 @@ fn statement(arguments: &Search, embedding: Value, json: bool) -> (&'static str,
     (sql, vec![table, text, limit])
 }
 
-/// Embeds what is looked for; NULL where the table's embeddings are by a model that it declares, which is asked by the search itself.
-fn embedding(conn: &Connection, arguments: &Search) -> rusqlite::Result<Value> {
-    let sql = "SELECT CASE WHEN EXISTS(SELECT 1 FROM kith_vector_stats WHERE content = ?1 COLLATE NOCASE AND model IS NOT NULL) THEN NULL ELSE kith_embed(?2) END";
-    conn.query_row(sql, [&arguments.table, &arguments.text], |row| row.get(0))
+/// How the embeddings are asked in a hybrid search.
+struct Asked {
+    /// The kith_vector table; none where there is nothing in the text to embed.
+    index: Option<String>,
+    /// What is looked for, embedded; NULL where the table declares the model, which the search then asks itself.
+    embedding: Value,
+}
+
+/// Embeddings that are looked at to learn which model made them.
+const LOOKS: i64 = 100;
+
+/// Finds which embeddings are asked, and embeds what is looked for by the model that made them and by no other.
+fn ask_embeddings(conn: &Connection, arguments: &Search) -> Result<Asked> {
+    let sql = "SELECT name, column_name, model FROM kith_vector_stats WHERE content = ?1 COLLATE NOCASE ORDER BY model IS NULL, name";
+    let mut statement = conn.prepare(sql)?;
+    let tables: Vec<(String, String, Option<String>)> = statement
+        .query_map([&arguments.table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .map_err(said)?
+        .collect::<rusqlite::Result<_>>()
+        .map_err(said)?;
+    let table = visible(&arguments.table);
+    let Some((first, column, declared)) = tables.first() else {
+        bail!(
+            "{table} has no index of embeddings; run CREATE VIRTUAL TABLE {table}_vectors USING kith_vector(content={table}, column=embedding, \
+             source=body, model=lexical-1) with your columns"
+        );
+    };
+    let embed = |index: &String, model: &str| -> Result<Asked> {
+        let sql = "SELECT kith_embed(?1, ?2)";
+        let embedding: Value = conn.query_row(sql, [arguments.text.as_str(), model], |row| row.get(0)).map_err(said)?;
+        Ok(Asked { index: Some(index.clone()).filter(|_| embedding != Value::Null), embedding })
+    };
+    let declares = |index: &String| Asked { index: Some(index.clone()), embedding: Value::Null };
+    let wanted = arguments.model.as_deref();
+    let by_model = |(_, _, model): &&(String, String, Option<String>)| model.as_deref() == wanted;
+    match (wanted, declared) {
+        (None, Some(_)) => Ok(declares(first)),
+        (None, None) => {
+            ensure!(
+                is_lexical(conn, &arguments.table, column)?,
+                "{first} does not say which model made its embeddings, and embeddings of different models cannot be compared; name it \
+                 with --model, or create {first} with model="
+            );
+            embed(first, LEXICAL)
+        }
+        (Some(model), _) => {
+            if let Some((index, ..)) = tables.iter().find(by_model) {
+                return Ok(declares(index));
+            }
+            let undeclared = tables.iter().find(|(_, _, model)| model.is_none());
+            let Some((index, ..)) = undeclared else {
+                bail!(
+                    "the embeddings of {table} are by the model {}, as {first} declares, and those of different models cannot be compared; \
+                     leave --model out",
+                    declared.as_deref().unwrap_or_default()
+                );
+            };
+            embed(index, model)
+        }
+    }
+}
+
+/// What `kith_embed` takes where no model is named.
+const LEXICAL: &str = "lexical-1";
+
+/// Says whether the embeddings of a column are by the lexical model, as far as some of them tell.
+fn is_lexical(conn: &Connection, table: &str, column: &str) -> Result<bool> {
+    let [table, column] = [table, column].map(|name| format!("\"{}\"", name.replace('"', "\"\"")));
+    let sql = format!("SELECT {column} FROM main.{table} WHERE {column} IS NOT NULL LIMIT {LOOKS}");
+    let mut statement = conn.prepare(&sql).map_err(said)?;
+    let mut rows = statement.query([]).map_err(said)?;
+    let mut is_any = false;
+    while let Some(row) = rows.next().map_err(said)? {
+        is_any = matches!(row.get_ref(0)?, ValueRef::Blob(embedding) if everywhere::is_made_by(LEXICAL, embedding));
+        if !is_any {
+            break;
+        }
+    }
+    Ok(is_any)
 }
 
 /// What to say when nothing is found.
@@ -75,8 +153,8 @@ pub fn run(arguments: &Search, output: Output) -> Result<ExitCode> {
 
 /// Returns how many rows were found, and what to print of them.
 fn ask(conn: &Connection, arguments: &Search, output: Output) -> Result<(u64, String)> {
-    let embedding = if arguments.hybrid { embedding(conn, arguments).map_err(said)? } else { Value::Null };
-    let (sql, values) = statement(arguments, embedding, output.json);
+    let asked = if arguments.hybrid { Some(ask_embeddings(conn, arguments)?) } else { None };
+    let (sql, values) = statement(arguments, asked, output.json);
     let mut statement = conn.prepare(sql).map_err(said)?;
     let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let count = columns.len();

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use super::{EmbedError, Embedder, HTTP_PREFIX, Lexical};
 
@@ -41,6 +43,25 @@ pub fn embedder(name: &str) -> Result<Arc<dyn Embedder>, EmbedError> {
     }
     MAKING.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     made
+}
+
+/// Finds a model like [`embedder`], but waits for an endpoint only so long; it goes on being asked, so that it may be there the next time.
+///
+/// # Errors
+/// As [`embedder`], and that the endpoint has not answered yet.
+pub(crate) fn embedder_within(name: &str, limit: Duration) -> Result<Arc<dyn Embedder>, EmbedError> {
+    if !name.starts_with(HTTP_PREFIX) || kept(name).is_some() {
+        return embedder(name);
+    }
+    let (say, said) = mpsc::channel();
+    let asked = name.to_owned();
+    // Nobody listens any more where it came too late.
+    let begun = thread::Builder::new().name("kith-embed-find".to_owned()).spawn(move || say.send(embedder(&asked)));
+    let waited = begun.ok().and_then(|_| said.recv_timeout(limit).ok());
+    waited.unwrap_or_else(|| {
+        let reason = format!("the endpoint has said nothing for {limit:?}");
+        Err(EmbedError::Unavailable { model: name.to_owned(), reason })
+    })
 }
 
 /// Returns what is held while a model is made.

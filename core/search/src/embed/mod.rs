@@ -16,11 +16,13 @@ use rusqlite::types::ValueRef;
 
 pub use error::EmbedError;
 pub use find::embedder;
+pub(crate) use find::embedder_within;
 pub use lexical::Lexical;
 #[cfg(feature = "local-models")]
 pub use local::load_model;
 
 use crate::function::scalar;
+use crate::vector::Label;
 
 /// What the names of models of an HTTP endpoint begin with.
 pub const HTTP_PREFIX: &str = "openai:";
@@ -60,10 +62,14 @@ fn text(value: ValueRef<'_>) -> rusqlite::Result<Option<Cow<'_, str>>> {
     }
 }
 
+/// Embeds a text; the embedding bears its label, as those of a table with `source=` do, which is then told which model made it.
 fn answer(model: &dyn Embedder, text: Option<Cow<'_, str>>) -> rusqlite::Result<Option<Vec<u8>>> {
     let Some(text) = text else { return Ok(None) };
     let embedding = model.embed(&[&text]).map_err(user_error)?.pop().flatten();
-    Ok(embedding.map(|numbers| numbers.into_iter().flat_map(f32::to_le_bytes).collect()))
+    Ok(embedding.map(|mut numbers| {
+        Label::of(model.model(), text.as_bytes()).write(&mut numbers);
+        numbers.into_iter().flat_map(f32::to_le_bytes).collect()
+    }))
 }
 
 fn user_error(error: EmbedError) -> rusqlite::Error {

@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+pub(crate) use source::Label;
 pub use source::{BackgroundConnection, BackgroundFailure, OpenBackground, open_background_by, stay_in_foreground};
 
 use crate::sql::quote;
@@ -90,4 +91,12 @@ pub fn note_unwatched_writes(conn: &Connection) -> rusqlite::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says whether an embedding, a BLOB of 32-bit floats, bears the label of a model: whether `kith_embed` made it by that model, or a table
+/// that embeds by it.
+#[must_use]
+pub fn is_made_by(model: &str, embedding: &[u8]) -> bool {
+    let numbers = embedding.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+    Label::read(numbers).is_some_and(|label| label.is_of_same_model(Label::of(model, b"")))
 }

@@ -30,6 +30,12 @@ enum Numbers {
 
 /// Reads the embeddings of so many texts, in the texts' order, all of one length.
 pub fn read(bytes: &[u8], texts: usize) -> Result<Vec<Vec<f32>>, Failure> {
+    if bytes.trim_ascii_start().starts_with(b"<") {
+        return Err(Failure::Unusable {
+            reason: "the endpoint answers with a web page".to_owned(),
+            remedy: "set KITHDB_EMBEDDINGS_URL to its address up to /v1, as http://127.0.0.1:11434/v1".to_owned(),
+        });
+    }
     let answer: Answer = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
         // The connection ended in the middle without saying so.
         serde_json::error::Category::Eof => Failure::Later("its answer breaks off".to_owned()),

@@ -8,6 +8,8 @@
 //! 1. While a model is asked no lock is held.
 //! 2. It writes between the transactions of the application's connections in this process, not meanwhile (`gate.rs`).
 //! 3. After a failure it waits, twice as long each time; what it was about to do stays noted.
+//! 4. Of the processes that use a file one asks the model: the one that has the turn, from before it reads what waits until nothing
+//!    waits or something fails. After a failure others have the turn, who may have a model that answers.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -20,6 +22,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::super::snapshot;
+use super::super::turn::Turn;
 use super::step::{ask, is_busy};
 use super::{Batch, Declaration, Embedder, embedder};
 use crate::gate::{Gate, Pass, Writer};
@@ -192,6 +196,7 @@ impl Worker {
     /// Makes steps until something goes wrong with the connection.
     fn work(&mut self, own: &mut dyn BackgroundConnection, pause: &mut Duration) -> Result<(), Ended> {
         let mut rows = ROWS;
+        let mut turn = None;
         loop {
             let ready = self.pass().map(|_pass| own.ready())?;
             let conn = match ready {
@@ -217,7 +222,13 @@ impl Worker {
                 }
             };
             if batch.is_empty() {
+                turn = None;
                 self.wait_for_change(conn, version, Duration::MAX)?;
+                continue;
+            }
+            if turn.is_none() {
+                turn = Some(self.wait_for_turn()?);
+                // Whoever had it has embedded what was read.
                 continue;
             }
             let reason = match self.ask(&batch)? {
@@ -241,6 +252,7 @@ impl Worker {
                 }
             };
             tracing::info!(table = self.name, reason, "texts are not embedded, trying again");
+            turn = None;
             // It may be one of the texts that keeps the others from being embedded.
             rows = (rows / 4).max(1);
             if batch.is_retry() {
@@ -257,6 +269,17 @@ impl Worker {
         match self.stopped.recv_timeout(time) {
             Err(RecvTimeoutError::Timeout) => Ok(()),
             _ => Err(Ended),
+        }
+    }
+
+    /// Waits until no other process embeds for the table.
+    fn wait_for_turn(&self) -> Result<Turn, Ended> {
+        let saved = snapshot::path(&self.path, &self.name);
+        loop {
+            match Turn::take_to_embed(&saved) {
+                Some(turn) => return Ok(turn),
+                None => self.wait(LOOK)?,
+            }
         }
     }
 

@@ -16,11 +16,11 @@ const SIGN: u32 = 0x8000_0000;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Label(u64);
+pub(crate) struct Label(u64);
 
 impl Label {
     /// Makes the label of embeddings of a text by a model.
-    pub(in super::super) fn of(model: &str, text: &[u8]) -> Self {
+    pub(crate) fn of(model: &str, text: &[u8]) -> Self {
         let bits = |bytes: &[u8], count| first(blake3::hash(bytes).as_bytes()) >> (64 - count);
         Self(bits(model.as_bytes(), 64 - TEXT_BITS) << TEXT_BITS | bits(text, TEXT_BITS))
     }
@@ -37,9 +37,10 @@ impl Label {
         (count == LABEL_NUMBERS).then_some(Self(label))
     }
 
-    /// Has the numbers of an embedding bear the label.
-    pub(super) fn write(self, numbers: &mut [f32]) {
-        for (number, place) in numbers.iter_mut().take(LABEL_NUMBERS).zip((0..64).rev()) {
+    /// Has the numbers of an embedding bear the label; where there are too few they are left as they are.
+    pub(crate) fn write(self, numbers: &mut [f32]) {
+        let Some(bearers) = numbers.first_chunk_mut::<LABEL_NUMBERS>() else { return };
+        for (number, place) in bearers.iter_mut().zip((0..64).rev()) {
             let (bits, bit) = (number.to_bits(), (self.0 >> place) as u32 & 1);
             // Smaller than any number that has a significand of its own is as good as zero.
             let is_zero = bits & MAGNITUDE & EXPONENT == 0;

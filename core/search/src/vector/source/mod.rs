@@ -34,25 +34,30 @@ mod step;
 mod tests;
 mod write;
 
+use std::time::Duration;
+
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
 
 use super::declaration::{Declaration, DeclarationError};
 use super::table::Held;
-use crate::embed::{Embedder, embedder};
+use crate::embed::{Embedder, embedder, embedder_within};
 use crate::function::whole_number;
 use crate::sql::quote;
 
 pub use background::{BackgroundConnection, BackgroundFailure, OpenBackground, open_background_by, stay_in_foreground};
 
 pub(super) use background::Background;
-pub(super) use label::{LABEL_NUMBERS, Label};
+pub(super) use label::LABEL_NUMBERS;
+pub(crate) use label::Label;
 pub(super) use queue::{
     create, create_triggers, drop_all, drop_triggers, figures, note_all, rename, stored_dimensions, table_names,
 };
 use step::Batch;
 
+/// How long an endpoint is waited for while a table is created, as nobody else can write to the file meanwhile.
+const SETTLE: Duration = Duration::from_secs(5);
 /// Most rows that one call embeds.
 const ROWS_MAX: i64 = 10_000;
 
@@ -61,7 +66,7 @@ const ROWS_MAX: i64 = 10_000;
 pub(super) fn settle(declaration: &mut Declaration) -> Result<Option<String>, DeclarationError> {
     let Some(model) = &declaration.model else { return Ok(None) };
     let given = declaration.options.dimensions;
-    let found = match embedder(model) {
+    let found = match embedder_within(model, SETTLE) {
         Ok(found) => found.dimensions(),
         Err(error) if given > 0 => return Ok(Some(error.to_string())),
         Err(error) => return Err(DeclarationError::Model { reason: error.to_string() }),

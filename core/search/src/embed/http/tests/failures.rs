@@ -114,7 +114,6 @@ fn wrong_answers_are_refused_and_not_asked_for_again() {
     for (expected, body) in [
         ("not understood", "{\"data\": [{\"embedding\": [1, NaN, 2]}]}".to_owned()),
         ("not understood", "{\"data\": 3}".to_owned()),
-        ("not understood", "<html></html>".to_owned()),
         ("longer than", format!("{{\"data\": \"{}\"}}", "x".repeat(1 << 20))),
         ("not understood", "[".repeat(12_000)),
     ] {
@@ -122,6 +121,17 @@ fn wrong_answers_are_refused_and_not_asked_for_again() {
         let said = message(&model);
         assert!(said.contains("gave a wrong answer") && said.contains(expected), "{said}");
         assert_eq!(server.received().len(), 2, "{expected}");
+    }
+}
+
+#[test]
+fn a_web_page_in_place_of_an_answer_is_told_with_the_remedy() {
+    for page in ["<html></html>", "\n<!DOCTYPE html><html>"] {
+        let server = Server::start(move |_, _| Reply::new(200, "Content-Type: text/html\r\n", page));
+        let error = connect(&server, PACE).err().unwrap();
+        let said = error.to_string();
+        assert!(said.contains("a web page; set KITHDB_EMBEDDINGS_URL to its address up to /v1"), "{said}");
+        assert!(!error.is_temporary());
     }
 }
 
