@@ -199,10 +199,10 @@ fn embed_embeds_what_waits_and_a_text_is_searched_for_by_the_same_model() {
         "sql",
         "a.db",
         &format!(
-            "CREATE TABLE docs(id TEXT PRIMARY KEY, body TEXT, embedding BLOB); SELECT kith_sync('docs'); SELECT kith_text('docs', 'body');
+            "CREATE TABLE docs(id TEXT PRIMARY KEY, body TEXT, embedding BLOB, other BLOB); SELECT kith_sync('docs'); SELECT kith_text('docs', 'body');
              INSERT INTO docs(id, body) VALUES('x', 'red wine'), ('y', 'a grey coat');
              CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, source=body, model=lexical-1, {off});
-             CREATE VIRTUAL TABLE later USING kith_vector(content=docs, column=embedding, source=body, model=missing, dims=384, {off})"
+             CREATE VIRTUAL TABLE later USING kith_vector(content=docs, column=other, source=body, model=missing, dims=384, {off})"
         ),
     ]);
     // Another program writes meanwhile.

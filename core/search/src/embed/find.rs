@@ -142,9 +142,9 @@ mod tests {
     fn a_model_that_is_being_made_keeps_nobody_from_another_one() {
         let turn = turn("slow");
         let _turn = turn.lock().unwrap();
-        let (say, said) = std::sync::mpsc::channel();
-        std::thread::spawn(move || say.send(embedder("no/other").is_err()));
-        assert_eq!(said.recv_timeout(std::time::Duration::from_secs(10)), Ok(true));
+        let (say, said) = mpsc::channel();
+        thread::spawn(move || say.send(embedder("no/other").is_err()));
+        assert_eq!(said.recv_timeout(Duration::from_secs(10)), Ok(true));
         assert!(!MAKING.lock().unwrap().contains_key("no/other"));
     }
 

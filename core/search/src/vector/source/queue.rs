@@ -55,6 +55,12 @@ pub(in super::super) fn create(
     problem: Option<&str>,
 ) -> rusqlite::Result<()> {
     let Some(model) = &declaration.model else { return Ok(()) };
+    if let Some((other, by)) = embedded_otherwise(conn, declaration)? {
+        return Err(super::error(format!(
+            "kith_vector: column {:?} of {:?} is embedded for {other:?} already, of {by}; drop {other:?} first, or take another column",
+            declaration.column, declaration.content
+        )));
+    }
     let table = quote(&model_table(name));
     conn.execute_batch(&format!(
         "CREATE TABLE main.{table}(model TEXT NOT NULL, dimensions INTEGER NOT NULL, column_name TEXT NOT NULL, source TEXT, problem TEXT)"
@@ -80,6 +86,27 @@ pub(in super::super) fn create(
     create_triggers(conn, name, declaration, content)?;
     // Whoever creates the table says which model holds from now on.
     note_scan(conn, name, true)
+}
+
+/// Finds a table that embeds into the same column by another model or of another text: each would take the other's embeddings for wrong.
+fn embedded_otherwise(conn: &Connection, declaration: &Declaration) -> rusqlite::Result<Option<(String, String)>> {
+    if declaration.source.is_none() {
+        return Ok(None);
+    }
+    for other in super::super::table_names(conn)? {
+        if !is_there(conn, &other, &declaration.content)? {
+            continue;
+        }
+        let sql = format!(
+            "SELECT source || ' by ' || model FROM main.{} WHERE column_name = ?1 COLLATE NOCASE AND NOT (source = ?2 COLLATE NOCASE AND model = ?3)",
+            quote(&model_table(&other))
+        );
+        let values = [Some(&declaration.column), declaration.source.as_ref(), declaration.model.as_ref()];
+        if let Some(by) = conn.query_row(&sql, values, |row| row.get(0)).optional()? {
+            return Ok(Some((other, by)));
+        }
+    }
+    Ok(None)
 }
 
 /// Makes the triggers, which are not to be there yet, and adds the columns that a key of more columns needs.

@@ -213,6 +213,45 @@ fn declarations_that_cannot_hold_are_refused_with_a_reason() {
 }
 
 #[test]
+fn no_second_table_embeds_into_a_column_by_another_model_or_of_another_text() {
+    let conn = memory("CREATE TABLE docs(id INTEGER PRIMARY KEY, title TEXT, body TEXT, embedding BLOB, other BLOB)");
+    create(&conn, "a");
+    let table = |name: &str, arguments: &str| {
+        conn.execute_batch(&format!(
+            "CREATE VIRTUAL TABLE {name} USING kith_vector(content=Docs, dims=64, {arguments})"
+        ))
+    };
+    for arguments in ["column=Embedding, source=body, model=b", "column=embedding, source=title, model=a"] {
+        let said = message(table("second", arguments));
+        assert!(said.contains("is embedded for \"near\" already, of body by a; drop \"near\" first"), "{said}");
+    }
+    assert_eq!(one::<i64>(&conn, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'second%'"), 0);
+    // Another metric of the same embeddings, another column, and a table that embeds nothing.
+    table("l1", "column=embedding, source=Body, model=a, metric=l1").unwrap();
+    table("apart", "column=other, source=body, model=b").unwrap();
+    table("asked", "column=embedding, model=b").unwrap();
+    conn.execute_batch("DROP TABLE near; DROP TABLE l1").unwrap();
+    table("second", "column=embedding, source=body, model=b").unwrap();
+}
+
+#[test]
+fn what_kith_embed_has_embedded_is_not_embedded_again() {
+    let conn = memory(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB);
+         INSERT INTO docs(body) VALUES('red wine'), ('a grey coat')",
+    );
+    conn.execute_batch("UPDATE docs SET embedding = kith_embed(body)").unwrap();
+    assert!(one::<bool>(&conn, "SELECT embedding = kith_embed(body, 'lexical-1') FROM docs"));
+    check(&conn, &Lexical);
+    conn.execute_batch(CREATE).unwrap();
+    let changes = "SELECT max(sequence) FROM near_changes";
+    let before: i64 = one(&conn, changes);
+    assert_eq!(one::<i64>(&conn, "SELECT kith_embed_pending('near', 100)"), 0);
+    assert_eq!(one::<i64>(&conn, changes), before);
+    assert_eq!(one::<i64>(&conn, "SELECT indexed FROM kith_vector_stats"), 2);
+}
+
+#[test]
 fn embeddings_that_come_with_a_row_are_not_made_again() {
     let (model, other) = (Double::new("a"), Double::new("b"));
     let docs = "CREATE TABLE docs(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB)";
