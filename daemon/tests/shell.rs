@@ -230,9 +230,10 @@ fn hybrid_search_mixes_no_models() {
         )
         .unwrap();
     place.ok(&["sql", "a.db", "SELECT kith_text('docs', 'body')"]);
-    let search = |more: &[&str]| [&["search", "a.db", "docs", "red wine", "--hybrid"], more].concat();
+    const SEARCH: [&str; 5] = ["search", "a.db", "docs", "red wine", "--hybrid"];
+    let search = |more: &[&'static str]| [&SEARCH, more].concat();
     let error = place.fails(&search(&[]));
-    assert!(error.contains("docs has no index of embeddings; run CREATE VIRTUAL TABLE"), "{error}");
+    assert!(error.contains("\"docs\" has no index of embeddings; run CREATE VIRTUAL TABLE"), "{error}");
     // By whatever model; nothing says which.
     let create = "CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, dims=384";
     place.ok(&[

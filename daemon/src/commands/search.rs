@@ -66,7 +66,7 @@ fn ask_embeddings(conn: &Connection, arguments: &Search) -> Result<Asked> {
     let table = visible(&arguments.table);
     let Some((first, column, declared)) = tables.first() else {
         bail!(
-            "{table} has no index of embeddings; run CREATE VIRTUAL TABLE {table}_vectors USING kith_vector(content={table}, column=embedding, \
+            "\"{table}\" has no index of embeddings; run CREATE VIRTUAL TABLE \"{table}_vectors\" USING kith_vector(content={table}, column=embedding, \
              source=body, model=lexical-1) with your columns"
         );
     };
