@@ -93,13 +93,13 @@ fn others(path: &Path) -> Vec<String> {
 fn answers_are_the_same_within_max_memory_and_memory_stays_below_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
-    for (seed, encoding) in [(1, "int8"), (2, "f32"), (3, "bit")] {
+    for (seed, encoding) in [(1, "int8"), (2, "f32")] {
         let tight = format!("encoding={encoding}, engine=scan, max_memory='1MB'");
         let loose = format!("encoding={encoding}, engine=scan");
         let mut random = Random(seed);
         let mut conn = create(&path, 4_000, &[("tight", &tight), ("loose", &loose)]);
         let mut moved = 0;
-        for step in 0..60 {
+        for step in 0..24 {
             let id = random.below(4_200) as i64;
             match random.below(9) {
                 0..3 => insert(&conn, id..id + 1, &mut random),
@@ -119,8 +119,9 @@ fn answers_are_the_same_within_max_memory_and_memory_stays_below_it() {
                 }
                 // Rows all over the index, each of which brings its whole chunk back.
                 _ => {
-                    let sql = "UPDATE docs SET embedding = ?1 WHERE id % 53 = ?2 % 53";
-                    conn.execute(sql, params![random.embedding(), id]).unwrap();
+                    for id in (id % 53..4_200).step_by(53) {
+                        insert(&conn, id..id + 1, &mut random);
+                    }
                 }
             }
             for filter in ["", "AND rowid < 900", "AND key IN (SELECT id FROM docs WHERE id % 3 = 0)"] {
