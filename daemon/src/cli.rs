@@ -250,7 +250,7 @@ pub struct Search {
     #[arg(long, conflicts_with = "fuzzy")]
     pub hybrid: bool,
 
-    /// The model that made the embeddings, where no kith_vector table declares it and they are not kith_embed's.
+    /// The model that made the embeddings, where no kith_vector table declares it and they are not by kith_embed without a model.
     #[arg(long, value_name = "MODEL", requires = "hybrid")]
     pub model: Option<String>,
 }

@@ -234,6 +234,11 @@ fn hybrid_search_mixes_no_models() {
     let search = |more: &[&'static str]| [&SEARCH, more].concat();
     let error = place.fails(&search(&[]));
     assert!(error.contains("\"docs\" has no index of embeddings; run CREATE VIRTUAL TABLE"), "{error}");
+    assert!(place.fails(&["search", "a.db", "nosuch", "wine", "--hybrid"]).contains("no such table: nosuch"));
+    place.ok(&["sql", "a.db", r#"CREATE TABLE "a ""b"(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB)"#]);
+    let error = place.fails(&["search", "a.db", "a \"b", "wine", "--hybrid"]);
+    let remedy = error.split_once("run ").unwrap().1.split_once(" with your columns").unwrap().0;
+    place.ok(&["sql", "a.db", remedy]);
     // By whatever model; nothing says which.
     let create = "CREATE VIRTUAL TABLE near USING kith_vector(content=docs, column=embedding, dims=384";
     place.ok(&[
@@ -257,6 +262,10 @@ fn hybrid_search_mixes_no_models() {
         "INSERT INTO docs SELECT 'z', 'wine', json(vec_to_json(vec_normalize(embedding))) FROM docs LIMIT 1",
     ]);
     assert!(place.fails(&search(&[])).contains("near does not say which model"));
+    // Where there is none, there is no question which.
+    place.ok(&["sql", "a.db", "UPDATE docs SET embedding = NULL"]);
+    assert_eq!(place.json(&search(&[]))[0]["embedding_rank"], serde_json::Value::Null);
+    place.ok(&["sql", "a.db", "UPDATE docs SET embedding = kith_embed(body)"]);
     place.ok(&["sql", "a.db", &format!("DROP TABLE near; {create}, model=lexical-1)")]);
     assert_eq!(place.json(&search(&[]))[0]["key"], "x");
     assert_eq!(place.json(&search(&["--model", "lexical-1"]))[0]["key"], "x");

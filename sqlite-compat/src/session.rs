@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::slice;
 
 use kithdb_core::capture::{CaptureError, ChangesetFormat, ChangesetId};
+use kithdb_core::gate;
 use rusqlite::ffi;
 
 use crate::connection::{Backing, Database, Shared, closed};
@@ -113,6 +114,21 @@ impl Database {
     pub fn apply_changeset(&self, changeset: &[u8], conflicts: &mut dyn Conflicts) -> Result<Applied, SqliteError> {
         let db = self.db()?;
         let len = c_int::try_from(changeset.len()).map_err(|_| SqliteError::of_code(ffi::SQLITE_TOOBIG))?;
+        if gate::is_watched() {
+            self.shared.enter_gate();
+        }
+        let applied = self.apply(db, len, changeset, conflicts);
+        self.shared.leave_gate();
+        applied
+    }
+
+    fn apply(
+        &self,
+        db: *mut ffi::sqlite3,
+        len: c_int,
+        changeset: &[u8],
+        conflicts: &mut dyn Conflicts,
+    ) -> Result<Applied, SqliteError> {
         self.shared.before_statement()?;
         let mut conflicts = conflicts;
         let context = (&raw mut conflicts).cast::<c_void>();

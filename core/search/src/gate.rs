@@ -2,19 +2,24 @@
 //!
 //! SQLite has writers wait for a lock, as long as the busy timeout says, and refuses one at once whose snapshot is not the newest any more
 //! (SQLITE_BUSY_SNAPSHOT). An application with one connection meets neither, so it is not to meet them because a thread of ours writes:
-//! that thread writes only while no connection of the application is in a transaction, and a transaction that would begin meanwhile
-//! waits for it, some milliseconds.
+//! that thread reads and writes only while no connection of the application is in a transaction, and a transaction that would begin
+//! meanwhile waits for it.
 //!
 //! Invariants:
-//! 1. Whoever passes waits for nothing but the file's lock, and for that not long. So whoever waits here is let in.
+//! 1. Neither side waits for ever: each goes on after a time, and then meets what SQLite has for it.
 //! 2. Somebody of the application who comes while another one of it is inside waits for nobody who has not begun to pass: both may be
 //!    the same thread.
+//! 3. Who is waiting goes before whoever comes again: a loop of transactions lets a thread pass, and a loop of passes lets transactions
+//!    begin.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
+
+/// How long a transaction waits at most for who passes.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Threads of ours that may write to some file.
 static WRITERS: AtomicUsize = AtomicUsize::new(0);
@@ -35,6 +40,22 @@ struct State {
     /// Threads of ours that want to write.
     waiting: usize,
     is_passing: bool,
+    /// Connections of the application that wait for who passes.
+    entering: usize,
+    /// Whether one that waited goes before the next who would pass.
+    owes_entry: bool,
+}
+
+impl State {
+    /// Says whether a connection of the application has to wait. A thread that has waited for all to leave goes first.
+    const fn is_taken(&self) -> bool {
+        self.is_passing || self.waiting > 0 && self.inside == 0 && !self.owes_entry
+    }
+
+    /// Says whether a thread of ours has to wait.
+    const fn is_closed(&self) -> bool {
+        self.inside > 0 || self.is_passing || self.owes_entry
+    }
 }
 
 /// See the module.
@@ -62,17 +83,21 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Lets a connection of the application in, which is to begin a transaction, once nobody passes.
     pub fn enter(self: &Arc<Self>) -> Inside {
+        self.enter_within(PATIENCE)
+    }
+
+    fn enter_within(self: &Arc<Self>, patience: Duration) -> Inside {
         let mut state = self.state();
-        // Who has waited for all to leave goes first, or a loop of short transactions would never let it.
-        while state.is_passing || state.waiting > 0 && state.inside == 0 {
-            state = self.wait(state);
+        if state.is_taken() {
+            state.entering += 1;
+            let is_taken = |state: &mut State| state.is_taken();
+            (state, _) =
+                self.changed.wait_timeout_while(state, patience, is_taken).unwrap_or_else(PoisonError::into_inner);
+            state.entering -= 1;
         }
+        state.owes_entry = false;
         state.inside += 1;
         drop(state);
         Inside(Arc::clone(self))
@@ -116,11 +141,11 @@ impl Writer {
         let gate = &*self.0;
         let mut state = gate.state();
         state.waiting += 1;
-        let is_closed = |state: &mut State| state.inside > 0 || state.is_passing;
+        let is_closed = |state: &mut State| state.is_closed();
         (state, _) =
             gate.changed.wait_timeout_while(state, patience, is_closed).unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
-        if is_closed(&mut state) {
+        if state.is_closed() {
             drop(state);
             // Those who let it go first are not to wait for it any longer.
             gate.changed.notify_all();
@@ -143,7 +168,10 @@ pub struct Pass<'g>(&'g Gate);
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.0.state().is_passing = false;
+        let mut state = self.0.state();
+        state.is_passing = false;
+        state.owes_entry = state.entering > 0;
+        drop(state);
         self.0.changed.notify_all();
     }
 }
@@ -210,6 +238,50 @@ mod tests {
             }
             is_over.store(true, Ordering::SeqCst);
         });
+    }
+
+    #[test]
+    fn a_loop_of_passes_lets_a_transaction_begin_before_the_next_pass() {
+        let gate = Arc::<Gate>::default();
+        let (is_over, passes) = (AtomicBool::new(false), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let writer = gate.writer();
+                while !is_over.load(Ordering::SeqCst) {
+                    let pass = writer.pass(LONG);
+                    passes.fetch_add(1, Ordering::SeqCst);
+                    // Until somebody waits, whom the next pass is not to overtake.
+                    while gate.state().entering == 0 && !is_over.load(Ordering::SeqCst) {
+                        thread::yield_now();
+                    }
+                    drop(pass);
+                }
+            });
+            for _ in 0..100 {
+                while !gate.state().is_passing {
+                    thread::yield_now();
+                }
+                let before = passes.load(Ordering::SeqCst);
+                let inside = gate.enter();
+                let after = passes.load(Ordering::SeqCst);
+                drop(inside);
+                assert!(after <= before + 1, "{before} {after}");
+            }
+            is_over.store(true, Ordering::SeqCst);
+        });
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let gate = Arc::<Gate>::default();
+        let writer = gate.writer();
+        let pass = writer.pass(SHORT);
+        // As where the thread that passes runs what wants to enter.
+        let inside = gate.enter_within(SHORT);
+        drop(pass);
+        assert!(writer.pass(SHORT).is_none());
+        drop(inside);
+        assert!(writer.pass(SHORT).is_some());
     }
 
     #[test]

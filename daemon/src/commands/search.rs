@@ -65,8 +65,10 @@ fn ask_embeddings(conn: &Connection, arguments: &Search) -> Result<Asked> {
         .map_err(said)?;
     let table = visible(&arguments.table);
     let Some((first, column, declared)) = tables.first() else {
+        ensure!(conn.table_exists(Some("main"), arguments.table.as_str())?, "no such table: {table}");
+        let [content, index] = [table.to_string(), format!("{table}_vectors")].map(|name| quoted(&name));
         bail!(
-            "\"{table}\" has no index of embeddings; run CREATE VIRTUAL TABLE \"{table}_vectors\" USING kith_vector(content={table}, column=embedding, \
+            "{content} has no index of embeddings; run CREATE VIRTUAL TABLE {index} USING kith_vector(content={content}, column=embedding, \
              source=body, model=lexical-1) with your columns"
         );
     };
@@ -80,14 +82,15 @@ fn ask_embeddings(conn: &Connection, arguments: &Search) -> Result<Asked> {
     let by_model = |(_, _, model): &&(String, String, Option<String>)| model.as_deref() == wanted;
     match (wanted, declared) {
         (None, Some(_)) => Ok(declares(first)),
-        (None, None) => {
-            ensure!(
-                is_lexical(conn, &arguments.table, column)?,
+        (None, None) => match is_lexical(conn, &arguments.table, column)? {
+            Some(true) => embed(first, LEXICAL),
+            // There is nothing to compare with.
+            None => Ok(Asked { index: None, embedding: Value::Null }),
+            Some(false) => bail!(
                 "{first} does not say which model made its embeddings, and embeddings of different models cannot be compared; name it \
                  with --model, or create {first} with model="
-            );
-            embed(first, LEXICAL)
-        }
+            ),
+        },
         (Some(model), _) => {
             if let Some((index, ..)) = tables.iter().find(by_model) {
                 return Ok(declares(index));
@@ -108,20 +111,25 @@ fn ask_embeddings(conn: &Connection, arguments: &Search) -> Result<Asked> {
 /// What `kith_embed` takes where no model is named.
 const LEXICAL: &str = "lexical-1";
 
-/// Says whether the embeddings of a column are by the lexical model, as far as some of them tell.
-fn is_lexical(conn: &Connection, table: &str, column: &str) -> Result<bool> {
-    let [table, column] = [table, column].map(|name| format!("\"{}\"", name.replace('"', "\"\"")));
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Says whether the embeddings of a column are by the lexical model, as far as some of them tell; `None` if there are none.
+fn is_lexical(conn: &Connection, table: &str, column: &str) -> Result<Option<bool>> {
+    let [table, column] = [table, column].map(quoted);
     let sql = format!("SELECT {column} FROM main.{table} WHERE {column} IS NOT NULL LIMIT {LOOKS}");
     let mut statement = conn.prepare(&sql).map_err(said)?;
     let mut rows = statement.query([]).map_err(said)?;
-    let mut is_any = false;
+    let mut are_all = None;
     while let Some(row) = rows.next().map_err(said)? {
-        is_any = matches!(row.get_ref(0)?, ValueRef::Blob(embedding) if everywhere::is_made_by(LEXICAL, embedding));
-        if !is_any {
+        let is_one = matches!(row.get_ref(0)?, ValueRef::Blob(embedding) if everywhere::is_made_by(LEXICAL, embedding));
+        are_all = Some(is_one);
+        if !is_one {
             break;
         }
     }
-    Ok(is_any)
+    Ok(are_all)
 }
 
 /// What to say when nothing is found.

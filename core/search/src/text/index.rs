@@ -157,6 +157,14 @@ pub(super) fn find_live(
     let is_renamed = now.as_ref().is_some_and(|now| *now != index.columns);
     if index.kept.is_none() || !has_columns || is_renamed {
         let columns = now.as_ref().unwrap_or(if has_columns { &index.columns } else { &content.texts });
+        // What is asked for is found by the column's name.
+        let asked: Vec<String> = content
+            .columns
+            .iter()
+            .filter(|name| column.is_some_and(|column| name.eq_ignore_ascii_case(column)))
+            .cloned()
+            .collect();
+        let columns = if asked.is_empty() { columns } else { &asked };
         let command = command_again(&index, &content.table, columns);
         return Err(TextError::Outdated { command, index: index.fts, table: content.table });
     }

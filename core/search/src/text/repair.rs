@@ -146,7 +146,8 @@ pub(super) fn command_again(index: &Index, table: &str, columns: &[String]) -> S
         let lengths: Vec<u64> = index.prefix.split(' ').filter_map(|length| length.parse().ok()).collect();
         options.insert("prefix".to_owned(), lengths.into());
     }
-    if index.fts != format!("{}_text", index.table) {
+    // As it would be called without the option, after the table may have been renamed.
+    if index.fts != format!("{table}_text") {
         options.insert("name".to_owned(), index.fts.clone().into());
     }
     match command.strip_suffix(')') {

@@ -103,18 +103,18 @@ pub(super) fn create_triggers(
     let forget = format!("DELETE FROM {changes} WHERE sequence <= (SELECT max(sequence) FROM {changes}) - {KEPT_MAX};");
     // An UPDATE names the columns that a generated one is made from, not that one.
     let of_column = if content.is_generated { String::new() } else { format!(" OF {column}") };
-    // Before the change where that is possible: a trigger of the user's that says RAISE(IGNORE) after it would keep ours from running,
-    // and one that says so before it keeps the row as it is. Before an INSERT a key that SQLite chooses is not known.
+    // After the change, when what is noted can be read: a search in a trigger of the user's between the two would lay the old row over
+    // the index as if it were the new one.
     let bodies = [
-        ("AFTER INSERT".to_owned(), String::new(), note("new")),
-        (format!("BEFORE UPDATE{of_column}"), format!("WHEN old.{column} IS NOT new.{column}"), note("new")),
+        ("INSERT".to_owned(), String::new(), note("new")),
+        (format!("UPDATE{of_column}"), format!("WHEN old.{column} IS NOT new.{column}"), note("new")),
         // Not `UPDATE OF` the key: an INTEGER PRIMARY KEY is also changed by the name rowid.
-        ("BEFORE UPDATE".to_owned(), format!("WHEN {rekeyed}"), note("old") + " " + &note("new")),
-        ("BEFORE DELETE".to_owned(), String::new(), note("old")),
+        ("UPDATE".to_owned(), format!("WHEN {rekeyed}"), note("old") + " " + &note("new")),
+        ("DELETE".to_owned(), String::new(), note("old")),
     ];
     for (kind, (event, condition, body)) in TRIGGERS.iter().zip(bodies) {
         conn.execute_batch(&format!(
-            "CREATE TRIGGER main.{} {event} ON {} {condition} BEGIN {body} {forget} END",
+            "CREATE TRIGGER main.{} AFTER {event} ON {} {condition} BEGIN {body} {forget} END",
             quote(&format!("{name}_{kind}")),
             quote(&declaration.content)
         ))?;

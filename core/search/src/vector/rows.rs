@@ -12,6 +12,8 @@ use super::content::Found;
 use super::keys::{Key, KeyMap};
 use super::memory::Bound;
 
+/// What a left-out row takes, about: its key and a reason that is not kept, in a tree that is two thirds full.
+const REFUSED_BYTES: usize = size_of::<(Key, Option<String>)>() * 3 / 2;
 /// Left-out rows of which the reason is kept; of the others only the number.
 const REASONS_MAX: usize = 1000;
 
@@ -142,7 +144,12 @@ impl Rows {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.index.memory_bytes() + self.keys.memory_bytes()
+        self.index.memory_bytes() + self.key_bytes()
+    }
+
+    /// Returns the bytes of memory that the keys take, by estimate, with those of left-out rows.
+    fn key_bytes(&self) -> usize {
+        self.keys.memory_bytes() + self.refused.len() * REFUSED_BYTES
     }
 
     /// Returns the bound on the memory, if there is one.
@@ -152,8 +159,9 @@ impl Rows {
 
     /// Moves embeddings to a file where the memory has come near its bound.
     pub(super) fn keep_within(&mut self) {
+        let key_bytes = self.key_bytes();
         if let Some(bound) = &mut self.bound {
-            bound.keep(&mut self.index, self.keys.memory_bytes());
+            bound.keep(&mut self.index, key_bytes);
         }
     }
 
@@ -164,7 +172,7 @@ impl Rows {
 
     /// Says whether a graph of all rows fits the bound.
     pub(super) fn has_room_for_graph(&self) -> bool {
-        self.bound.as_ref().is_none_or(|bound| bound.has_room_for_graph(&self.index, self.keys.memory_bytes()))
+        self.bound.as_ref().is_none_or(|bound| bound.has_room_for_graph(&self.index, self.key_bytes()))
     }
 
     /// Returns what is to build the graph, if that is due, with room for it made.
@@ -196,6 +204,6 @@ impl Rows {
 
     /// Says why the memory is not what was asked for, or why there is no graph.
     pub(super) fn memory_problem(&self) -> Option<String> {
-        self.bound.as_ref()?.problem(&self.index, self.keys.memory_bytes())
+        self.bound.as_ref()?.problem(&self.index, self.key_bytes())
     }
 }

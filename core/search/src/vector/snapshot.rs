@@ -100,8 +100,9 @@ impl Place {
             let is_worse = image.graph.is_none()
                 && state.rows.has_room_for_graph()
                 && self.saved(state).is_some_and(|found| found.has_graph);
-            if !is_worse {
-                self.save(&image, Turn::take(&self.path).as_ref());
+            // Another process that has the turn saves as well, and takes what it finds half written for left behind.
+            if let Some(turn) = Turn::take(&self.path).filter(|_| !is_worse) {
+                self.save(&image, Some(&turn));
             }
         }
         // Of a table whose index is not saved, no change is ever read again.

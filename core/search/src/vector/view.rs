@@ -87,6 +87,9 @@ impl View {
     /// Ends, and keeps what holds for the next one.
     pub(super) fn keep(self) -> Kept {
         let Self { conn, name, declaration, known, .. } = self;
+        // A rollback takes the schema's version back, and another change of the schema then has the same.
+        let known =
+            known.filter(|_| conn.transaction_state(Some("main")).is_ok_and(|state| state != TransactionState::Write));
         Kept { conn, name, declaration, known }
     }
 

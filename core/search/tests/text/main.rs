@@ -329,9 +329,9 @@ fn changes_of_the_table_are_followed_or_named() {
     refused(
         &conn,
         "SELECT * FROM kith_search('notes', 'red')",
-        "no longer fits table \"notes\", which was changed since; run SELECT kith_text('notes', 'heading,body')",
+        "no longer fits table \"notes\", which was changed since; run SELECT kith_text('notes', 'heading,body', '{\"name\":\"n_text\"}')",
     );
-    conn.execute_batch("SELECT kith_text('notes', 'heading,body')").unwrap();
+    conn.execute_batch("SELECT kith_text('notes', 'heading,body', '{\"name\":\"n_text\"}')").unwrap();
     assert_eq!(one::<i64>(&conn, "SELECT count(*) FROM kith_search('notes', 'red')"), 2);
     // As migration tools make a table anew.
     conn.execute_batch(
@@ -339,11 +339,16 @@ fn changes_of_the_table_are_followed_or_named() {
          DROP TABLE notes; ALTER TABLE made RENAME TO notes; INSERT INTO notes VALUES(3, 'red', 'rose')",
     )
     .unwrap();
-    refused(&conn, "SELECT * FROM kith_search('notes', 'red')", "run SELECT kith_text('notes', 'heading,body')");
-    conn.execute_batch("SELECT kith_text('notes', 'heading,body')").unwrap();
+    refused(
+        &conn,
+        "SELECT * FROM kith_search('notes', 'red')",
+        "run SELECT kith_text('notes', 'heading,body', '{\"name\":\"n_text\"}')",
+    );
+    conn.execute_batch("SELECT kith_text('notes', 'heading,body', '{\"name\":\"n_text\"}')").unwrap();
     assert_eq!(one::<i64>(&conn, "SELECT count(*) FROM kith_search('notes', 'red')"), 3);
     conn.execute_batch("DROP TABLE notes").unwrap();
-    assert_eq!(one::<String>(&conn, "SELECT kith_untext('notes')"), "notes_text");
+    // By its own name, which the remedies kept.
+    assert_eq!(one::<String>(&conn, "SELECT kith_untext('notes')"), "n_text");
 }
 
 #[test]
@@ -447,6 +452,19 @@ fn misspelt_names_are_found_with_and_without_index() {
     conn.execute_batch("UPDATE people SET name = 'Joan Smith' WHERE id = 'c'; DELETE FROM people WHERE id = 'a'")
         .unwrap();
     assert_eq!(ask("john smith", "{}"), ["c 0.90", "b 0.55"]);
+    // A new column under the name of the one that was indexed: the call that is named is the one that helps.
+    conn.execute_batch("ALTER TABLE people RENAME COLUMN name TO called; ALTER TABLE people ADD COLUMN name TEXT")
+        .unwrap();
+    refused(
+        &conn,
+        "SELECT * FROM kith_fuzzy('people', 'name', 'john', 2)",
+        "run SELECT kith_fuzzy_index('people', 'name')",
+    );
+    conn.execute_batch(
+        "SELECT kith_fuzzy_index('people', 'name'); UPDATE people SET name = 'Joan Smith' WHERE id = 'c'",
+    )
+    .unwrap();
+    assert_eq!(ask("john smith", "{}"), ["c 0.90"]);
     conn.execute_batch("SELECT kith_fuzzy_unindex('people', 'name')").unwrap();
 }
 

@@ -128,7 +128,8 @@ impl Background {
         let (stop, stopped) = mpsc::channel();
         let declared = declaration.clone();
         let gate = Gate::of(&path).writer();
-        let worker = Worker { open, path, gate, name, declaration, find, stopped, asked: None };
+        let worker =
+            Worker { open, path, gate, is_kept_out: Cell::new(false), name, declaration, find, stopped, asked: None };
         let thread = std::thread::Builder::new().name("kith-embed".to_owned()).spawn(move || {
             IS_BACKGROUND.set(true);
             worker.run();
@@ -161,6 +162,7 @@ struct Worker {
     open: OpenBackground,
     path: PathBuf,
     gate: Writer,
+    is_kept_out: Cell<bool>,
     name: String,
     declaration: Declaration,
     find: Find,
@@ -198,8 +200,8 @@ impl Worker {
         let mut rows = ROWS;
         let mut turn = None;
         loop {
-            let ready = self.pass().map(|_pass| own.ready())?;
-            let conn = match ready {
+            let pass = self.pass()?;
+            let conn = match own.ready() {
                 Ok(conn) => conn,
                 Err(error) => {
                     tracing::debug!(%error, "the connection to embed texts on is not ready");
@@ -210,6 +212,7 @@ impl Worker {
                 let version = conn.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0))?;
                 Ok((version, Batch::read(conn, &self.name, &self.declaration, rows)?))
             });
+            drop(pass);
             let (version, batch) = match read {
                 Ok(read) => read,
                 Err(error) if is_busy(&error) => {
@@ -285,12 +288,18 @@ impl Worker {
 
     /// Waits until somebody else has committed something, or for a time at most.
     fn wait_for_change(&self, conn: &Connection, version: i64, time: Duration) -> Result<(), Ended> {
-        let mut waited = Duration::ZERO;
+        let (mut waited, mut kept_out) = (Duration::ZERO, Duration::ZERO);
         loop {
             self.wait(LOOK)?;
             waited += LOOK;
             if waited >= time {
                 return Ok(());
+            }
+            // Who only reads keeps others from committing too, where there is no WAL.
+            let pass = self.gate.pass(Duration::ZERO);
+            kept_out = if pass.is_some() { Duration::ZERO } else { kept_out + LOOK };
+            if pass.is_none() && kept_out < PATIENCE {
+                continue;
             }
             // Whatever keeps it from being read is met by the next step.
             if conn.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0)) != Ok(version) {
@@ -337,14 +346,18 @@ impl Worker {
         Ok(Err(format!("the embedding model {:?} failed with an internal error; please report it", batch.model())))
     }
 
-    /// Waits until the application's connections are in no transaction; `None` where that takes too long.
+    /// Waits until the application's connections are in no transaction; `None` where that takes too long, and then it is not waited for
+    /// again until they were.
     fn pass(&self) -> Result<Option<Pass<'_>>, Ended> {
-        for _ in 0..PATIENCE.as_millis() / END.as_millis() {
+        let tries = if self.is_kept_out.get() { 1 } else { PATIENCE.as_millis() / END.as_millis() };
+        for _ in 0..tries {
             if let Some(pass) = self.gate.pass(END) {
+                self.is_kept_out.set(false);
                 return Ok(Some(pass));
             }
             self.wait(Duration::ZERO)?;
         }
+        self.is_kept_out.set(true);
         Ok(None)
     }
 

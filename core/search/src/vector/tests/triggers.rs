@@ -20,17 +20,34 @@ fn rows_of_whose_deletion_a_users_trigger_keeps_ours_from_hearing_are_not_answer
 }
 
 #[test]
-fn updates_that_a_users_trigger_ignores_afterwards_are_noticed() {
-    for ignore in ["AFTER UPDATE", "BEFORE UPDATE"] {
-        let conn = docs();
-        assert_eq!(near(&conn), [1, 2, 3]);
-        conn.execute_batch(&format!("CREATE TRIGGER ignore {ignore} ON docs BEGIN SELECT RAISE(IGNORE); END")).unwrap();
-        conn.execute_batch("UPDATE docs SET embedding = '[9,9]' WHERE id = 1; UPDATE docs SET id = 7 WHERE id = 2")
-            .unwrap();
-        // Afterwards the rows are changed, before they stay as they are.
-        let expected = if ignore.starts_with("AFTER") { [7, 3, 1] } else { [1, 2, 3] };
-        assert_eq!(near(&conn), expected, "{ignore}");
-    }
+fn an_embedding_that_is_made_of_several_columns_is_noticed() {
+    let conn = open();
+    conn.execute_batch(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, is_shown INT, numbers TEXT, embedding AS (CASE WHEN is_shown THEN numbers END));
+         INSERT INTO docs VALUES(1, 0, '[0,1]'), (2, 1, '[0,2]');
+         CREATE VIRTUAL TABLE doc_vectors USING kith_vector(content=docs, column=embedding, dims=2, metric=l2)",
+    )
+    .unwrap();
+    assert_eq!(near(&conn), [2]);
+    conn.execute_batch("UPDATE docs SET is_shown = 1 WHERE id = 1").unwrap();
+    assert_eq!(near(&conn), [1, 2]);
+}
+
+#[test]
+fn a_users_trigger_that_searches_leaves_no_old_rows_in_its_transaction() {
+    let conn = open();
+    let create = "CREATE TABLE docs(id INTEGER PRIMARY KEY, lang TEXT, embedding BLOB);";
+    let search = "BEGIN SELECT count(*) FROM doc_vectors WHERE embedding MATCH '[0,0]' AND k = 3; END;";
+    let asking = format!(
+        "{create} CREATE TRIGGER u BEFORE UPDATE ON docs {search} CREATE TRIGGER d BEFORE DELETE ON docs {search}"
+    );
+    conn.execute_batch(&DOCS.replace(create, &asking)).unwrap();
+    assert_eq!(near(&conn), [1, 2, 3]);
+    conn.execute_batch("BEGIN; UPDATE docs SET embedding = '[9,9]' WHERE id = 1; DELETE FROM docs WHERE id = 2")
+        .unwrap();
+    assert_eq!(near(&conn), [3, 1]);
+    conn.execute_batch("COMMIT").unwrap();
+    assert_eq!(near(&conn), [3, 1]);
 }
 
 #[test]
@@ -104,4 +121,24 @@ fn triggers_of_the_users_are_not_taken_for_ours() {
     conn.execute_batch(&create("mine")).unwrap();
     conn.execute_batch("INSERT INTO mine(command) VALUES('rebuild')").unwrap();
     assert_eq!(near(&conn), [1, 2, 3]);
+}
+
+#[test]
+fn a_schema_that_was_rolled_back_is_not_taken_for_the_one_that_has_its_version() {
+    let conn = open();
+    conn.execute_batch(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, number INT, embedding BLOB);
+         INSERT INTO docs VALUES(1, 1, '[0,1]'), (2, 2, '[0,2]');
+         CREATE VIRTUAL TABLE doc_vectors USING kith_vector(content=docs, column=embedding, dims=2, metric=l2)",
+    )
+    .unwrap();
+    let top = || ids(&conn, "SELECT id FROM vector_top_k('doc_vectors', '[0,0]', 5)", []);
+    assert_eq!(top(), [1, 2]);
+    conn.execute_batch("BEGIN; CREATE TABLE other(a)").unwrap();
+    assert_eq!(top(), [1, 2]);
+    conn.execute_batch("ROLLBACK; CREATE UNIQUE INDEX by_number ON docs(number)").unwrap();
+    assert_eq!(top(), [1, 2]);
+    // Displaces row 1, of which no trigger is told.
+    conn.execute_batch("INSERT OR REPLACE INTO docs VALUES(10, 1, '[9,9]')").unwrap();
+    assert_eq!(top(), [2, 10]);
 }
