@@ -210,7 +210,9 @@ mod tests {
                 let _inside = gate.enter();
                 has_passed.load(Ordering::SeqCst)
             });
-            thread::sleep(SHORT);
+            while gate.state().entering == 0 {
+                thread::yield_now();
+            }
             has_passed.store(true, Ordering::SeqCst);
             drop(pass);
             assert!(entered.join().unwrap());
