@@ -243,34 +243,22 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_of_passes_lets_a_transaction_begin_before_the_next_pass() {
+    fn who_waits_to_enter_goes_before_the_next_pass() {
         let gate = Arc::<Gate>::default();
-        let (is_over, passes) = (AtomicBool::new(false), AtomicUsize::new(0));
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                let writer = gate.writer();
-                while !is_over.load(Ordering::SeqCst) {
-                    let pass = writer.pass(LONG);
-                    passes.fetch_add(1, Ordering::SeqCst);
-                    // Until somebody waits, whom the next pass is not to overtake.
-                    while gate.state().entering == 0 && !is_over.load(Ordering::SeqCst) {
-                        thread::yield_now();
-                    }
-                    drop(pass);
-                }
-            });
-            for _ in 0..100 {
-                while !gate.state().is_passing {
+        let writer = gate.writer();
+        for _ in 0..100 {
+            let pass = writer.pass(LONG);
+            thread::scope(|scope| {
+                let entered = scope.spawn(|| gate.enter());
+                while gate.state().entering == 0 {
                     thread::yield_now();
                 }
-                let before = passes.load(Ordering::SeqCst);
-                let inside = gate.enter();
-                let after = passes.load(Ordering::SeqCst);
-                drop(inside);
-                assert!(after <= before + 1, "{before} {after}");
-            }
-            is_over.store(true, Ordering::SeqCst);
-        });
+                drop(pass);
+                // Whether it has woken up by now or not.
+                assert!(writer.pass(Duration::ZERO).is_none());
+                drop(entered.join().unwrap());
+            });
+        }
     }
 
     #[test]
