@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use kithdb_core::join::JoinOptions;
-use kithdb_core::replica::{InitOptions, OpenOptions, Replica};
+use kithdb_core::replica::{InitOptions, Replica};
 use kithdb_log::Role;
 use kithdb_peer::{Address, Peer, PeerConfig, PeerEvent, PeerEvents};
-use kithdb_sqlite::{Database, OpenOptions as ApplicationOptions, Step, ValueRef};
+use kithdb_sqlite::{Database, OpenOptions, Step, ValueRef};
 
 /// A moment that the ticket outlives: the year 2100.
 const FAR: u64 = 4_102_444_800_000;
@@ -38,6 +38,12 @@ async fn address(events: &mut PeerEvents) -> Address {
     }
 }
 
+/// Opens as an application that does not wait for locks.
+fn open(path: &Path) -> Database {
+    let options = OpenOptions { busy_timeout: Duration::ZERO, ..OpenOptions::default() };
+    Database::open(path.to_str().unwrap(), &options).unwrap()
+}
+
 #[track_caller]
 fn count(database: &Database) -> i64 {
     let (statement, _) = database.prepare("SELECT count(*) FROM notes WHERE body = 'phone'").unwrap();
@@ -58,17 +64,16 @@ async fn transactions_are_not_refused_while_a_peer_takes_in_rows() {
     let config = PeerConfig::loopback().with_peer(address(&mut events).await);
     tokio::spawn(async move { while events.recv().await.is_some() {} });
     let (at_phone, mut events) = Peer::open(&phone, config).await.unwrap();
-    let mut program = Replica::open(&phone, OpenOptions::default()).unwrap();
     tokio::spawn(async move { while events.recv().await.is_some() {} });
 
     let other = std::thread::spawn(move || {
+        let database = open(&phone);
         for note in 0..300 {
-            program.execute("INSERT INTO notes VALUES(?1, 'phone')", [format!("phone {note}")]).unwrap();
+            database.execute_batch(&format!("INSERT INTO notes VALUES('phone {note}', 'phone')")).unwrap();
         }
     });
     let application = std::thread::spawn(move || {
-        let options = ApplicationOptions { busy_timeout: Duration::ZERO, ..ApplicationOptions::default() };
-        let database = Database::open(desk.to_str().unwrap(), &options).unwrap();
+        let database = open(&desk);
         let (mut rounds, mut taken_in) = (0, 0);
         while rounds < 300 || taken_in < 300 {
             database.execute_batch("BEGIN").unwrap();

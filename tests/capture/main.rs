@@ -111,8 +111,8 @@ fn report(seed: u64, program: &Program, failure: &Failure) {
 /// Programs that once broke a law, in the order they were found.
 #[test]
 fn programs_that_failed_before_pass() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/capture/regressions");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> =
+        std::fs::read_dir("capture/regressions").unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     for path in paths {
         let program: Program = std::fs::read_to_string(&path).unwrap().parse().unwrap();

@@ -55,8 +55,8 @@ pub fn seed_from_env(name: &str) -> u64 {
 /// Derives a seed from the commit that is checked out, 1 outside of a repository: every commit tries something new, and trying a
 /// commit again tries the same.
 pub fn seed_of_commit() -> u64 {
-    let git =
-        std::process::Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    // In the folder of the package, which tests are run in; that of the build may be another clone's, where clones share what they build.
+    let git = std::process::Command::new("git").args(["rev-parse", "HEAD"]).output();
     let digits = git.ok().filter(|output| output.status.success()).and_then(|output| {
         let text = String::from_utf8(output.stdout).ok()?;
         u64::from_str_radix(text.get(..12)?, 16).ok()

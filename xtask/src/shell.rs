@@ -1,12 +1,21 @@
 //! Running other programs, and the times they took.
 
-use std::env;
+use std::collections::VecDeque;
 use std::ffi::OsStr;
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, PipeReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use std::{env, fmt, thread};
 
 use anyhow::{Context, Result, bail, ensure};
+
+/// Lines of a command that failed which are shown once more at the end.
+const LAST_LINES: usize = 300;
+/// How long the rest of a command's output is waited for: what it has left running may hold its output open.
+const REST: Duration = Duration::from_secs(5);
 
 /// The clone and its target folder.
 pub struct Workspace {
@@ -46,11 +55,63 @@ impl Workspace {
     }
 }
 
-/// Runs a command with our terminal; a status other than 0 is an error that names the command.
+/// A command that failed.
+#[derive(Debug)]
+struct Failed {
+    line: String,
+    status: ExitStatus,
+    /// What it wrote last, where that was no terminal.
+    last_lines: String,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` failed ({})", self.line, self.status)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Runs a command with our terminal, or passes on what it writes; a status other than 0 is an error that names the command.
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("could not start `{}`", line(command)))?;
-    ensure!(status.success(), "`{}` failed ({status})", line(command));
-    Ok(())
+    let line = line(command);
+    let could_not = || format!("could not start `{line}`");
+    let (status, last_lines) = if io::stdout().is_terminal() {
+        (command.status().with_context(could_not)?, String::new())
+    } else {
+        let (output, writer) = io::pipe().with_context(could_not)?;
+        command.stdout(writer.try_clone().with_context(could_not)?).stderr(writer);
+        let child = command.spawn();
+        // The command holds the ends to write to.
+        command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
+        pass_on(child.with_context(could_not)?, output)?
+    };
+    if status.success() { Ok(()) } else { Err(Failed { line, status, last_lines }.into()) }
+}
+
+/// Writes what a command writes until it has ended, and returns the last of it.
+fn pass_on(mut child: std::process::Child, output: PipeReader) -> Result<(ExitStatus, String)> {
+    let last = Arc::new(Mutex::new(VecDeque::new()));
+    let kept = Arc::clone(&last);
+    let (ended, is_ended) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(io::Result::ok) {
+            let mut to = io::stdout().lock();
+            // Whoever reads what we write may have gone.
+            let _ = to.write_all(&line).and_then(|()| to.write_all(b"\n"));
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() == LAST_LINES {
+                kept.pop_front();
+            }
+            kept.push_back(String::from_utf8_lossy(&line).into_owned());
+        }
+        drop(ended);
+    });
+    let status = child.wait()?;
+    // Disconnected once all is read.
+    let _ = is_ended.recv_timeout(REST);
+    let last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok((status, last.iter().map(String::as_str).collect::<Vec<_>>().join("\n")))
 }
 
 /// Runs a command and returns what it wrote to its standard output.
@@ -105,8 +166,16 @@ impl Stages {
         self.done.push((name, start.elapsed(), result));
     }
 
-    /// Prints each step's time and fails if one of them failed.
+    /// Prints what the steps that failed said last and each step's time, and fails if one of them failed.
     pub fn finish(self) -> Result<()> {
+        for (name, _, result) in &self.done {
+            // Far above, or cut off by whoever keeps what we print.
+            if let Err(error) = result {
+                let failed = error.downcast_ref::<Failed>();
+                println!("\n== what failed: {name}\n{}", failed.map_or("", |failed| &failed.last_lines));
+                println!("{error:#}");
+            }
+        }
         println!("\n== times");
         let mut failed = Vec::new();
         for (name, time, result) in &self.done {

@@ -61,7 +61,8 @@ fn tests(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo();
     match tools::NEXTEST.ensure(workspace) {
         Ok(nextest) => {
-            cargo.env("PATH", tools::path_with(&nextest)?).args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+            let arguments = ["nextest", "run", "--workspace", "--no-fail-fast", "--failure-output", "immediate-final"];
+            cargo.env("PATH", tools::path_with(&nextest)?).args(arguments);
         }
         Err(error) => {
             println!("{error:#}\ngoing on with `cargo test`");

@@ -1,7 +1,7 @@
 //! One sample of every format, committed under tests/fuzz/seeds: the fuzzer starts from them, and a change of a format that
 //! old peers could not read shows here first.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use kithdb_log::*;
 
@@ -13,7 +13,7 @@ fn keys(seed: u8) -> DeviceKeys {
 
 /// Returns a committed sample; writes it first when KITHDB_WRITE_SEEDS is set.
 fn seed(target: &str, name: &str, made: &[u8]) -> Vec<u8> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/seeds").join(target);
+    let folder = Path::new("../../tests/fuzz/seeds").join(target);
     let path = folder.join(name);
     if std::env::var_os("KITHDB_WRITE_SEEDS").is_some() {
         std::fs::create_dir_all(&folder).unwrap();

@@ -6,12 +6,13 @@
 //! meanwhile waits for it.
 //!
 //! Invariants:
-//! 1. Neither side waits for ever: each goes on after a time, and then meets what SQLite has for it.
-//! 2. Somebody of the application who comes while another one of it is inside waits for nobody who has not begun to pass: both may be
-//!    the same thread.
+//! 1. Neither side waits for ever: each goes on after a time, and then meets what SQLite has for it. That is so for the transactions of
+//!    that time only: those that begin once they are over take turns again.
+//! 2. Somebody of the application who comes while another one of it is inside waits for nobody: both may be the same thread.
 //! 3. Who is waiting goes before whoever comes again: a loop of transactions lets a thread pass, and a loop of passes lets transactions
 //!    begin.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,22 +40,24 @@ struct State {
     inside: usize,
     /// Threads of ours that want to write.
     waiting: usize,
-    is_passing: bool,
+    passing: usize,
     /// Connections of the application that wait for who passes.
     entering: usize,
     /// Whether one that waited goes before the next who would pass.
     owes_entry: bool,
+    /// How often the last one that was inside has left.
+    emptied: u64,
 }
 
 impl State {
     /// Says whether a connection of the application has to wait. A thread that has waited for all to leave goes first.
     const fn is_taken(&self) -> bool {
-        self.is_passing || self.waiting > 0 && self.inside == 0 && !self.owes_entry
+        self.inside == 0 && (self.passing > 0 || self.waiting > 0 && !self.owes_entry)
     }
 
     /// Says whether a thread of ours has to wait.
     const fn is_closed(&self) -> bool {
-        self.inside > 0 || self.is_passing || self.owes_entry
+        self.inside > 0 || self.passing > 0 || self.owes_entry
     }
 }
 
@@ -112,7 +115,7 @@ impl Gate {
     /// Counts a thread that is going to write to the file now and then.
     pub fn writer(self: &Arc<Self>) -> Writer {
         WRITERS.fetch_add(1, Ordering::Relaxed);
-        Writer(Arc::clone(self))
+        Writer { gate: Arc::clone(self), ignored: Cell::new(None) }
     }
 }
 
@@ -124,6 +127,7 @@ impl Drop for Inside {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.inside -= 1;
+        state.emptied += u64::from(state.inside == 0);
         let is_awaited = state.inside == 0 && state.waiting > 0;
         drop(state);
         if is_awaited {
@@ -133,12 +137,16 @@ impl Drop for Inside {
 }
 
 /// A thread that writes to the file now and then, until it is dropped.
-pub struct Writer(Arc<Gate>);
+pub struct Writer {
+    gate: Arc<Gate>,
+    /// What `emptied` was when it passed while somebody was inside.
+    ignored: Cell<Option<u64>>,
+}
 
 impl Writer {
     /// Lets the thread pass if all connections of the application are out within a time.
     pub fn pass(&self, patience: Duration) -> Option<Pass<'_>> {
-        let gate = &*self.0;
+        let gate = &*self.gate;
         let mut state = gate.state();
         state.waiting += 1;
         let is_closed = |state: &mut State| state.is_closed();
@@ -151,8 +159,21 @@ impl Writer {
             gate.changed.notify_all();
             return None;
         }
-        state.is_passing = true;
+        state.passing += 1;
         Some(Pass(gate))
+    }
+
+    /// Lets the thread pass though somebody is inside who takes too long. Whoever comes after all of those have left waits for it.
+    pub fn pass_anyway(&self) -> Pass<'_> {
+        let mut state = self.gate.state();
+        self.ignored.set((state.inside > 0).then_some(state.emptied));
+        state.passing += 1;
+        Pass(&self.gate)
+    }
+
+    /// Says whether the thread has passed regardless of those inside before: they are not waited for once more.
+    pub fn ignores_who_is_inside(&self) -> bool {
+        self.ignored.get() == Some(self.gate.state().emptied)
     }
 }
 
@@ -169,7 +190,7 @@ pub struct Pass<'g>(&'g Gate);
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        state.is_passing = false;
+        state.passing -= 1;
         state.owes_entry = state.entering > 0;
         drop(state);
         self.0.changed.notify_all();
@@ -272,6 +293,33 @@ mod tests {
         assert!(writer.pass(SHORT).is_none());
         drop(inside);
         assert!(writer.pass(SHORT).is_some());
+    }
+
+    #[test]
+    fn who_takes_too_long_is_passed_by_and_whoever_comes_later_takes_turns_again() {
+        let gate = Arc::<Gate>::default();
+        let writer = gate.writer();
+        let slow = gate.enter();
+        assert!(writer.pass(Duration::ZERO).is_none() && !writer.ignores_who_is_inside());
+        let pass = writer.pass_anyway();
+        // Maybe by the thread of the slow one.
+        drop(gate.enter());
+        drop(slow);
+        thread::scope(|scope| {
+            let entered = scope.spawn(|| gate.enter_within(LONG));
+            while gate.state().entering == 0 {
+                assert!(!entered.is_finished(), "it did not wait");
+                thread::yield_now();
+            }
+            drop(pass);
+            let inside = entered.join().unwrap();
+            // It is none of those that took too long.
+            assert!(!writer.ignores_who_is_inside());
+            drop(writer.pass_anyway());
+            assert!(writer.ignores_who_is_inside());
+            drop(inside);
+            assert!(!writer.ignores_who_is_inside() && writer.pass(Duration::ZERO).is_some());
+        });
     }
 
     #[test]

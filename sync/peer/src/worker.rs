@@ -32,7 +32,8 @@ const COMMANDS_IN_A_ROW: usize = 64;
 /// Milliseconds that sealing what is pending and sending it may take at the end.
 const LAST_WORK_MS: u64 = 2_000;
 
-/// How long a piece of work waits for the application's transactions to end. The next one does not wait if this was not enough.
+/// How long a piece of work waits for the application's transactions to end. If this was not enough, the next one does not wait for the
+/// same ones.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A function to run on the replica's thread.
@@ -118,7 +119,6 @@ pub(crate) struct Worker {
     driver: Driver,
     /// None of a replica in memory, which the application has no connection to.
     gate: Option<Writer>,
-    is_kept_out: bool,
     commands: mpsc::Receiver<Command>,
     messages: mpsc::UnboundedSender<Message>,
     wake: Wake,
@@ -156,7 +156,6 @@ impl Worker {
         Self {
             driver,
             gate,
-            is_kept_out: false,
             commands,
             messages,
             wake,
@@ -230,9 +229,10 @@ impl Worker {
 
     /// Does something that may write, once the application is in no transaction or that has taken too long.
     fn between_transactions(&mut self, act: impl FnOnce(&mut Driver, Now) -> Vec<Effect>) -> Vec<Effect> {
-        let patience = if self.is_kept_out { Duration::ZERO } else { PATIENCE };
-        let pass = self.gate.as_ref().map(|gate| gate.pass(patience));
-        self.is_kept_out = matches!(pass, Some(None));
+        let _pass = self.gate.as_ref().map(|gate| {
+            let patience = if gate.ignores_who_is_inside() { Duration::ZERO } else { PATIENCE };
+            gate.pass(patience).unwrap_or_else(|| gate.pass_anyway())
+        });
         let now = self.now();
         act(&mut self.driver, now)
     }

@@ -128,8 +128,7 @@ impl Background {
         let (stop, stopped) = mpsc::channel();
         let declared = declaration.clone();
         let gate = Gate::of(&path).writer();
-        let worker =
-            Worker { open, path, gate, is_kept_out: Cell::new(false), name, declaration, find, stopped, asked: None };
+        let worker = Worker { open, path, gate, name, declaration, find, stopped, asked: None };
         let thread = std::thread::Builder::new().name("kith-embed".to_owned()).spawn(move || {
             IS_BACKGROUND.set(true);
             worker.run();
@@ -162,7 +161,6 @@ struct Worker {
     open: OpenBackground,
     path: PathBuf,
     gate: Writer,
-    is_kept_out: Cell<bool>,
     name: String,
     declaration: Declaration,
     find: Find,
@@ -346,19 +344,17 @@ impl Worker {
         Ok(Err(format!("the embedding model {:?} failed with an internal error; please report it", batch.model())))
     }
 
-    /// Waits until the application's connections are in no transaction; `None` where that takes too long, and then it is not waited for
-    /// again until they were.
-    fn pass(&self) -> Result<Option<Pass<'_>>, Ended> {
-        let tries = if self.is_kept_out.get() { 1 } else { PATIENCE.as_millis() / END.as_millis() };
+    /// Waits until the application's connections are in no transaction; where that takes too long, passes anyway, and does not wait for
+    /// the same transactions again.
+    fn pass(&self) -> Result<Pass<'_>, Ended> {
+        let tries = if self.gate.ignores_who_is_inside() { 1 } else { PATIENCE.as_millis() / END.as_millis() };
         for _ in 0..tries {
             if let Some(pass) = self.gate.pass(END) {
-                self.is_kept_out.set(false);
-                return Ok(Some(pass));
+                return Ok(pass);
             }
             self.wait(Duration::ZERO)?;
         }
-        self.is_kept_out.set(true);
-        Ok(None)
+        Ok(self.gate.pass_anyway())
     }
 
     /// Writes what the model said, as soon as nobody else is writing.
