@@ -93,7 +93,7 @@ fn kept_samples_of_every_frame_still_hold() {
         codec::put_bytes(&mut made, &encode(kind, &fields));
         let path = folder.join(format!("kind-{:02}", kind + 1));
         if std::env::var_os("KITHDB_WRITE_SEEDS").is_some() {
-            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::create_dir_all(folder).unwrap();
             std::fs::write(&path, &made).unwrap();
         }
         let kept = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
